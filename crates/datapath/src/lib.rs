@@ -1,0 +1,246 @@
+//! The datapath of one host: what forwards packets, and how it is told to.
+//!
+//! [`Datapath`] is the door; `ebpf` opens it on the kernel (`bpf/*.c`), `software` is the same as
+//! values and the definition the kernel's programs are compared with.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mn_flow::{
+    Action, Cookie, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey,
+};
+use mn_time::Instant;
+
+/// One flow as the agent installs it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FlowSpec {
+    /// Chosen by the agent; never 0, never reused while installed.
+    pub cookie: Cookie,
+    /// The headers of its first packet, unmasked: kept in the datapath so that the next agent can
+    /// decide about it anew.
+    pub key: FlowKey,
+    /// What of `key` must match. `InPort` is always in it.
+    pub mask: FlowMask,
+    /// At most [`FlowSpec::ACTIONS_MAX`]; longer lists go through [`Action::Outputs`].
+    pub actions: Vec<Action>,
+}
+
+impl FlowSpec {
+    /// The most actions in line.
+    pub const ACTIONS_MAX: usize = 16;
+}
+
+/// What a flow or a port has carried.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// Wire packets: a GSO packet counts as its segments.
+    pub packets: u64,
+    /// Octets of the frames, without FCS.
+    pub octets: u64,
+}
+
+/// An installed flow and its use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstalledFlow {
+    pub spec: FlowSpec,
+    pub counters: Counters,
+    /// When it was last used; when it was installed, if never.
+    pub used_at: Instant,
+}
+
+/// Which way into an interface a port has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Interface {
+    pub ifindex: u32,
+    /// A veth (or netkit) whose peer is in another namespace: packets may go straight to the peer.
+    pub peer_redirect: bool,
+    /// The largest IP packet its far end takes.
+    pub mtu: u32,
+}
+
+/// Where packets with a tunnel key go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Delivery {
+    Port(PortNo),
+    /// Every one of these ports (a flood group).
+    Ports(Vec<PortNo>),
+    /// It named an earlier activation: dropped with its own cause.
+    Retired,
+}
+
+/// One output of a group.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Output {
+    Port(PortNo),
+    Tunnel { peer: PeerIndex, key: TunnelKey },
+}
+
+/// Why a packet came up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UpcallReason {
+    /// No flow matches.
+    Miss,
+    /// Its flow would take more hops off its time to live than it has left.
+    Ttl,
+    /// Its flow's output cannot take a packet of this size.
+    TooBig,
+    /// Its flow asks for a copy.
+    Copy,
+}
+
+/// Segmentation that the kernel has left to the last device, and a checksum likewise.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Offload {
+    /// Octets of payload a segment; 0: not segmented later.
+    pub gso_size: u16,
+    /// The transport checksum is the pseudo-header's alone.
+    pub checksum_partial: bool,
+}
+
+/// A packet the datapath asks about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upcall<'a> {
+    pub reason: UpcallReason,
+    pub key: FlowKey,
+    /// The whole frame, from the Ethernet header on, tags in line.
+    pub frame: &'a [u8],
+    pub offload: Offload,
+    pub at: Instant,
+}
+
+/// Limits of new flows of one port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UpcallLimit {
+    /// Tokens a second; a packet that goes up takes one.
+    pub rate: u32,
+    /// Tokens the bucket holds.
+    pub burst: u32,
+}
+
+/// The datapath of one host. All methods may be called from any thread.
+pub trait Datapath: Send + Sync {
+    /// Attaches an interface as a port, or replaces the interface of the port.
+    fn attach(
+        &self,
+        port: PortNo,
+        interface: Interface,
+        limit: UpcallLimit,
+    ) -> Result<(), DatapathError>;
+
+    /// Detaches a port. Its packets no longer enter or leave; its counters are returned.
+    fn detach(&self, port: PortNo) -> Result<PortCounters, DatapathError>;
+
+    /// What is attached, e.g. by an earlier agent.
+    fn attached(&self) -> Result<Vec<(PortNo, Interface)>, DatapathError>;
+
+    fn port_counters(&self, port: PortNo) -> Result<PortCounters, DatapathError>;
+
+    /// Sets the tunnel address of a peer, or removes it. `local` is the outer source to use.
+    fn set_peer(
+        &self,
+        peer: PeerIndex,
+        addresses: Option<PeerAddresses>,
+    ) -> Result<(), DatapathError>;
+
+    /// Sets the only outer sources tunnelled packets are taken from.
+    fn set_members(&self, members: &[IpAddr]) -> Result<(), DatapathError>;
+
+    /// Says what a tunnel key of ours means; `None` forgets it.
+    fn set_key(&self, key: TunnelKey, delivery: Option<&Delivery>) -> Result<(), DatapathError>;
+
+    /// Keys with a meaning, e.g. from an earlier agent.
+    fn keys(&self) -> Result<Vec<(TunnelKey, Delivery)>, DatapathError>;
+
+    /// Sets the outputs of a group; empty removes it.
+    fn set_group(&self, group: GroupIndex, outputs: &[Output]) -> Result<(), DatapathError>;
+
+    /// Installs a flow, or replaces the actions of the one with the same masked key, whose
+    /// counters then go on under the new cookie.
+    fn install(&self, flow: &FlowSpec) -> Result<(), DatapathError>;
+
+    /// Removes a flow by its key and mask; its last counters, if it was there with this cookie.
+    fn remove(&self, flow: &FlowSpec) -> Result<Option<InstalledFlow>, DatapathError>;
+
+    /// The counters of one flow.
+    fn flow(&self, key: &FlowKey, mask: FlowMask) -> Result<Option<InstalledFlow>, DatapathError>;
+
+    /// Every installed flow, in no order; flows that come or go meanwhile may be missed.
+    fn flows(&self, each: &mut dyn FnMut(InstalledFlow)) -> Result<(), DatapathError>;
+
+    /// Sends a frame of ours, or one that came up, through a list of actions.
+    fn execute(
+        &self,
+        frame: &[u8],
+        offload: Offload,
+        actions: &[Action],
+    ) -> Result<(), DatapathError>;
+
+    /// Says that the agent lives. Older than a second, and misses are dropped without asking.
+    fn heartbeat(&self, now: Instant) -> Result<(), DatapathError>;
+
+    /// The upcalls of one worker. Each packet goes to the worker its connection's hash chooses, of
+    /// as many as the datapath was opened for.
+    fn upcalls(&self, worker: usize) -> Result<Box<dyn Upcalls>, DatapathError>;
+
+    /// Dropped packets by port and cause, since the datapath was made.
+    fn drops(&self) -> Result<Vec<(PortNo, DropCause, u64)>, DatapathError>;
+}
+
+/// A worker's queue of packets the datapath asks about.
+pub trait Upcalls: Send {
+    /// Hands over the packets that wait, at most `max`, oldest first; waits up to `timeout` for the
+    /// first. Returns how many there were.
+    fn poll(
+        &mut self,
+        max: usize,
+        timeout: Duration,
+        each: &mut dyn FnMut(Upcall<'_>),
+    ) -> Result<usize, DatapathError>;
+}
+
+/// Both ends of a tunnel.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PeerAddresses {
+    pub local: IpAddr,
+    pub remote: IpAddr,
+    /// The largest inner IP packet the underlay carries.
+    pub mtu: u32,
+}
+
+/// What a port has carried, seen from the virtual network.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct PortCounters {
+    /// From the interface into the network.
+    pub rx: Counters,
+    /// Out of the network to the interface.
+    pub tx: Counters,
+    pub rx_dropped: u64,
+}
+
+/// A datapath operation that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum DatapathError {
+    /// The kernel is too old or lacks a feature: an operator must act.
+    #[error("this kernel cannot run the datapath: {0}")]
+    Unsupported(String),
+    /// A newer agent's datapath is installed here; this agent would not understand it.
+    #[error(
+        "the installed datapath has ABI version {installed}, newer than this agent's {ours}: install an agent at least as new, or remove the datapath first"
+    )]
+    Downgrade { installed: u32, ours: u32 },
+    /// A table has no room: the caller evicts something and tries again.
+    #[error("the datapath's table of {table} is full ({max})")]
+    Full { table: &'static str, max: usize },
+    /// What was asked for is not there (any more).
+    #[error("{0} is not in the datapath")]
+    Missing(String),
+    /// What was asked for cannot be expressed.
+    #[error("the datapath cannot do this: {0}")]
+    Invalid(String),
+    /// A system call failed.
+    #[error("{call} failed")]
+    System { call: &'static str, source: std::io::Error },
+    /// The BPF loader failed.
+    #[error("the datapath's programs cannot be loaded: {0}")]
+    Load(String),
+}

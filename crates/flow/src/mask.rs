@@ -1,0 +1,170 @@
+//! Which headers a flow matches.
+
+use core::fmt;
+use core::ops::{BitOr, BitOrAssign};
+
+/// One header a flow can match or set.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
+pub enum Field {
+    InPort,
+    TunKey,
+    TunSrc,
+    EthDst,
+    EthSrc,
+    EthType,
+    Vlan,
+    InnerVlan,
+    NwSrc,
+    NwDst,
+    NwProto,
+    NwTos,
+    /// The fragment bits of the class.
+    Fragment,
+    /// The TTL bit of the class.
+    Ttl,
+    /// The TCP bits of the class.
+    Tcp,
+    /// The neighbour discovery bit of the class.
+    NeighborDiscovery,
+    Conn,
+    TpSrc,
+    TpDst,
+}
+
+impl Field {
+    /// Every field, in the order of the key.
+    pub const ALL: [Self; 19] = [
+        Self::InPort,
+        Self::TunKey,
+        Self::TunSrc,
+        Self::EthDst,
+        Self::EthSrc,
+        Self::EthType,
+        Self::Vlan,
+        Self::InnerVlan,
+        Self::NwSrc,
+        Self::NwDst,
+        Self::NwProto,
+        Self::NwTos,
+        Self::Fragment,
+        Self::Ttl,
+        Self::Tcp,
+        Self::NeighborDiscovery,
+        Self::Conn,
+        Self::TpSrc,
+        Self::TpDst,
+    ];
+}
+
+/// A set of fields; of `nw_src` and `nw_dst` it may hold the first bits alone.
+#[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct FlowMask {
+    fields: u32,
+    /// Bits of the 128 of `nw_src`; 0 exactly when the field is not in the set.
+    nw_src_len: u8,
+    nw_dst_len: u8,
+}
+
+impl FlowMask {
+    /// No field: every packet matches.
+    pub const NONE: Self = Self { fields: 0, nw_src_len: 0, nw_dst_len: 0 };
+
+    /// Every field whole.
+    #[must_use]
+    pub fn all() -> Self {
+        Field::ALL.into_iter().fold(Self::NONE, |mask, field| mask | field.into())
+    }
+
+    /// The set with the first `len` of the 128 bits of the source address.
+    #[must_use]
+    pub const fn nw_src(len: u8) -> Self {
+        Self {
+            fields: if len > 0 { 1 << Field::NwSrc as u8 } else { 0 },
+            nw_src_len: len,
+            nw_dst_len: 0,
+        }
+    }
+
+    /// The set with the first `len` of the 128 bits of the destination address.
+    #[must_use]
+    pub const fn nw_dst(len: u8) -> Self {
+        Self {
+            fields: if len > 0 { 1 << Field::NwDst as u8 } else { 0 },
+            nw_src_len: 0,
+            nw_dst_len: len,
+        }
+    }
+
+    /// Whether the field is in the set, be it with some bits only.
+    #[must_use]
+    pub const fn contains(self, field: Field) -> bool {
+        self.fields & 1 << field as u8 != 0
+    }
+
+    /// How many of the 128 bits of the source address are in the set.
+    #[must_use]
+    pub const fn nw_src_len(self) -> u8 {
+        self.nw_src_len
+    }
+
+    /// How many of the 128 bits of the destination address are in the set.
+    #[must_use]
+    pub const fn nw_dst_len(self) -> u8 {
+        self.nw_dst_len
+    }
+
+    /// The fields in the set.
+    pub fn fields(self) -> impl Iterator<Item = Field> {
+        Field::ALL.into_iter().filter(move |field| self.contains(*field))
+    }
+
+    /// Whether every field and bit of `other` is in this set.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self | other == self
+    }
+}
+
+impl From<Field> for FlowMask {
+    fn from(field: Field) -> Self {
+        let len = |this| if field == this { 128 } else { 0 };
+        Self {
+            fields: 1 << field as u8,
+            nw_src_len: len(Field::NwSrc),
+            nw_dst_len: len(Field::NwDst),
+        }
+    }
+}
+
+impl BitOr for FlowMask {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self {
+            fields: self.fields | other.fields,
+            nw_src_len: self.nw_src_len.max(other.nw_src_len),
+            nw_dst_len: self.nw_dst_len.max(other.nw_dst_len),
+        }
+    }
+}
+
+impl BitOrAssign for FlowMask {
+    fn bitor_assign(&mut self, other: Self) {
+        *self = *self | other;
+    }
+}
+
+impl fmt::Debug for FlowMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut set = f.debug_set();
+        for field in self.fields() {
+            match field {
+                Field::NwSrc => set.entry(&format_args!("NwSrc/{}", self.nw_src_len)),
+                Field::NwDst => set.entry(&format_args!("NwDst/{}", self.nw_dst_len)),
+                other => set.entry(&other),
+            };
+        }
+        set.finish()
+    }
+}

@@ -1,0 +1,49 @@
+//! What a flow depends on.
+
+use core::net::{IpAddr, Ipv6Addr};
+
+use mn_ids::{BridgeId, ChainId, HostId, IpAddrGroupId, PortGroupId, PortId, RouterId};
+use mn_packet::{Mac, VlanId};
+
+/// One thing a simulation read. When it changes, the flows that carry its tag are removed, and no
+/// others.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Tag {
+    /// The bridge object itself.
+    Bridge(BridgeId),
+    Chain(ChainId),
+    /// The learned or static place of a MAC on a bridge, be it "unknown".
+    Mac {
+        bridge: BridgeId,
+        vlan: Option<VlanId>,
+        mac: Mac,
+    },
+    /// The set of ports a flood on a bridge reaches.
+    Flood {
+        bridge: BridgeId,
+        vlan: Option<VlanId>,
+    },
+    /// The MAC of a neighbour of a router, be it "unknown".
+    Neighbor {
+        router: RouterId,
+        addr: IpAddr,
+    },
+    /// Where a port is bound, and the tunnel key it has there.
+    Location(PortId),
+    /// The tunnel address of a host.
+    Peer(HostId),
+    Port(PortId),
+    IpAddrGroup(IpAddrGroupId),
+    PortGroup(PortGroupId),
+    /// The DHCP subnets of a bridge.
+    Dhcp(BridgeId),
+    /// The router object itself (not its routes).
+    Router(RouterId),
+    /// The outcome of a route lookup: every route of this router whose destination overlaps these
+    /// first `len` bits of `addr` matters. `addr` is as in flow keys, `len` of 128 bits.
+    Route {
+        router: RouterId,
+        addr: Ipv6Addr,
+        len: u8,
+    },
+}

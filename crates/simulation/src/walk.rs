@@ -1,0 +1,69 @@
+//! A walk told step by step.
+
+use mn_flow::{DropCause, FlowKey};
+use mn_ids::{BridgeId, ChainId, PortId, RouteId, RouterId, RuleId};
+use mn_packet::Mac;
+use mn_topology::DeviceId;
+
+/// The steps of one walk, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Walk {
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happened to the packet.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// It entered a device by a port.
+    Enter { port: PortId, device: DeviceId },
+    /// A chain was asked; this rule decided, or none did.
+    Chain { chain: ChainId, rule: Option<RuleId>, position: Option<usize>, result: RuleResult },
+    /// A bridge looked for the destination MAC.
+    BridgeLookup { bridge: BridgeId, mac: Mac, found: BridgeLookup },
+    /// A router chose a route; these others matched too and lost.
+    Route { router: RouterId, chosen: Option<RouteId>, lost: Vec<(RouteId, RouteLost)> },
+    /// A router found the MAC of the next hop.
+    NextHop { router: RouterId, addr: std::net::IpAddr, mac: Option<Mac> },
+    /// Headers changed.
+    Rewritten { before: FlowKey, after: FlowKey, hops: u8 },
+    /// It left a device by a port.
+    Leave { port: PortId, device: DeviceId },
+    /// It is delivered to the interface of a port.
+    Deliver { port: PortId },
+    /// The device answered it itself.
+    Answered { device: DeviceId, with: String },
+    /// It goes nowhere.
+    Drop { cause: DropCause, rule: Option<RuleId>, detail: String },
+}
+
+/// What a chain came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RuleResult {
+    Accept,
+    Drop,
+    Reject,
+}
+
+/// Where a bridge sends a frame.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum BridgeLookup {
+    /// To the port where the MAC is.
+    Port(PortId),
+    /// To every port but the one it came by.
+    Flood(Vec<PortId>),
+}
+
+/// Why a route that matched was not taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RouteLost {
+    /// Another has a longer destination prefix.
+    ShorterPrefix,
+    /// Another has a lower weight.
+    HigherWeight,
+    /// Its port is down.
+    PortDown,
+    /// Another of the same weight was chosen by the connection's hash.
+    OtherPath,
+    /// Its source prefix does not match.
+    Source,
+}

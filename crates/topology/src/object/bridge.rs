@@ -1,0 +1,37 @@
+//! Bridges.
+
+use mn_ids::{BridgeId, ChainId, Id, Object, OnDelete, Reference};
+use serde::{Deserialize, Serialize};
+
+use super::{References, yes};
+
+/// A layer 2 virtual switch (`DV-*`).
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Bridge {
+    pub id: BridgeId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(default = "yes")]
+    pub admin_state_up: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inbound_filter_id: Option<ChainId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbound_filter_id: Option<ChainId>,
+}
+
+impl Object for Bridge {
+    type Kind = mn_ids::Bridge;
+
+    fn id(&self) -> Id<Self::Kind> {
+        self.id
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        References::default()
+            .to("inbound_filter_id", self.inbound_filter_id, OnDelete::Clear)
+            .to("outbound_filter_id", self.outbound_filter_id, OnDelete::Clear)
+            .done()
+    }
+}

@@ -1,0 +1,41 @@
+//! Chains.
+
+use mn_ids::{ChainId, Id, Object, OnDelete, Reference};
+use serde::{Deserialize, Serialize};
+
+use super::{References, Rule};
+
+/// An ordered list of rules (`RC-*`), stored with them.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Chain {
+    pub id: ChainId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Position 1 of the API is index 0.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+}
+
+impl Object for Chain {
+    type Kind = mn_ids::Chain;
+
+    fn id(&self) -> Id<Self::Kind> {
+        self.id
+    }
+
+    /// A rule that jumps to a deleted chain goes with it; one whose condition names a deleted
+    /// group or port keeps it from being deleted: a filter must not widen by itself.
+    fn references(&self) -> Vec<Reference> {
+        let mut references = References::default();
+        for rule in &self.rules {
+            references = rule.references(references);
+        }
+        let mut references = references.done();
+        references.retain(|reference| {
+            reference.on_delete != OnDelete::Clear || reference.to != self.key()
+        });
+        references
+    }
+}

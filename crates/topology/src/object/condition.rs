@@ -1,0 +1,173 @@
+//! What a rule matches.
+
+use core::ops::RangeInclusive;
+
+use mn_ids::{IpAddrGroupId, OnDelete, PortGroupId, PortId};
+use mn_packet::{EtherType, IpPrefix, IpProtocol, Mac};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::References;
+
+/// A test of one header.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Test<A> {
+    /// The header is in the set.
+    Is(A),
+    /// The header is not in the set.
+    IsNot(A),
+}
+
+impl<A> Test<A> {
+    /// The set it tests for.
+    pub const fn set(&self) -> &A {
+        match self {
+            Self::Is(set) | Self::IsNot(set) => set,
+        }
+    }
+}
+
+/// A conjunction of tests (`RC-*`, table of attributes). No test at all: every packet matches that
+/// the fragment policy lets it look at.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Condition {
+    /// Match the packets the conjunction does not. The fragment policy is outside of this.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub inverted: bool,
+    pub fragment_policy: FragmentPolicy,
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub match_forward_flow: bool,
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub match_return_flow: bool,
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub no_vlan: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+    /// The group of the port it entered this device by, of exterior ports (older name).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port_group: Option<Test<PortGroupId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_port_group: Option<Test<PortGroupId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_port_group: Option<Test<PortGroupId>>,
+    /// The port it entered this device by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_ports: Option<Test<Vec<PortId>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_ports: Option<Test<Vec<PortId>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dl_type: Option<Test<EtherType>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dl_src: Option<Test<MaskedMac>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dl_dst: Option<Test<MaskedMac>>,
+    /// The whole TOS octet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nw_tos: Option<Test<u8>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nw_proto: Option<Test<IpProtocol>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nw_src: Option<Test<IpPrefix>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nw_dst: Option<Test<IpPrefix>>,
+    /// The source port; of ICMP the type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tp_src: Option<Test<PortRange>>,
+    /// The destination port; of ICMP the code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tp_dst: Option<Test<PortRange>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_addr_group_src: Option<Test<IpAddrGroupId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_addr_group_dst: Option<Test<IpAddrGroupId>>,
+    /// A bridge, router or port the packet has crossed so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traversed_device: Option<Test<Uuid>>,
+    /// The source of the packet that an ICMP error quotes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_data_src: Option<Test<IpPrefix>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_data_dst: Option<Test<IpPrefix>>,
+    /// The destination was changed by NAT.
+    #[serde(skip_serializing_if = "core::ops::Not::not")]
+    pub match_nw_dst_rewritten: bool,
+}
+
+/// Which fragments a condition looks at (`FR-*`); packets it does not look at do not match.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FragmentPolicy {
+    /// Everything.
+    #[default]
+    Any,
+    /// Whole datagrams and first fragments.
+    Header,
+    /// Later fragments.
+    Nonheader,
+    /// Whole datagrams.
+    Unfragmented,
+}
+
+/// Ethernet addresses that agree on the bits of a mask.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MaskedMac {
+    pub mac: Mac,
+    /// All ones: exactly `mac`.
+    pub mask: Mac,
+}
+
+impl MaskedMac {
+    /// Exactly this address.
+    #[must_use]
+    pub const fn exactly(mac: Mac) -> Self {
+        Self { mac, mask: Mac::BROADCAST }
+    }
+
+    /// Whether the address agrees.
+    #[must_use]
+    pub fn contains(&self, mac: Mac) -> bool {
+        (0..6).all(|i| (mac.0[i] ^ self.mac.0[i]) & self.mask.0[i] == 0)
+    }
+}
+
+/// Ports, or ICMP types or codes, from `start` to `end`, both included.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PortRange {
+    pub start: u16,
+    pub end: u16,
+}
+
+impl From<PortRange> for RangeInclusive<u16> {
+    fn from(range: PortRange) -> Self {
+        range.start..=range.end
+    }
+}
+
+impl Condition {
+    /// A group, port or device that a rule names cannot be deleted while it does.
+    pub(crate) fn references(&self, references: References) -> References {
+        let group = |test: &Option<Test<PortGroupId>>| test.as_ref().map(|test| *test.set());
+        let addrs = |test: &Option<Test<IpAddrGroupId>>| test.as_ref().map(|test| *test.set());
+        let ports = |test: &Option<Test<Vec<PortId>>>| {
+            test.as_ref().map(|test| test.set().clone()).unwrap_or_default()
+        };
+        references
+            .to("rules.condition.port_group", group(&self.port_group), OnDelete::Refuse)
+            .to("rules.condition.in_port_group", group(&self.in_port_group), OnDelete::Refuse)
+            .to("rules.condition.out_port_group", group(&self.out_port_group), OnDelete::Refuse)
+            .to("rules.condition.in_ports", ports(&self.in_ports), OnDelete::Refuse)
+            .to("rules.condition.out_ports", ports(&self.out_ports), OnDelete::Refuse)
+            .to(
+                "rules.condition.ip_addr_group_src",
+                addrs(&self.ip_addr_group_src),
+                OnDelete::Refuse,
+            )
+            .to(
+                "rules.condition.ip_addr_group_dst",
+                addrs(&self.ip_addr_group_dst),
+                OnDelete::Refuse,
+            )
+    }
+}

@@ -1,0 +1,70 @@
+//! DHCP subnets of bridges.
+
+use core::net::Ipv4Addr;
+
+use mn_ids::{BridgeId, DhcpSubnetId, Id, Object, OnDelete, Reference};
+use mn_packet::{IpPrefix, Mac};
+use serde::{Deserialize, Serialize};
+
+use super::{References, yes};
+
+/// A subnet whose hosts the agent answers DHCPv4 for (agent-facts §19).
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DhcpSubnet {
+    pub id: DhcpSubnetId,
+    pub bridge_id: BridgeId,
+    /// IPv4. One subnet of a bridge has it.
+    pub subnet: IpPrefix,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_gateway: Option<Ipv4Addr>,
+    /// Who answers; the default gateway where unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_addr: Option<Ipv4Addr>,
+    #[serde(default)]
+    pub dns_server_addrs: Vec<Ipv4Addr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface_mtu: Option<u16>,
+    /// Classless static routes (option 121); the default route is added to them.
+    #[serde(default)]
+    pub routes: Vec<StaticRoute>,
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    #[serde(default)]
+    pub hosts: Vec<DhcpHost>,
+}
+
+/// One classless static route.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StaticRoute {
+    pub destination: IpPrefix,
+    pub gateway: Ipv4Addr,
+}
+
+/// One client and the address it gets.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DhcpHost {
+    pub mac: Mac,
+    pub addr: Ipv4Addr,
+    pub name: String,
+    #[serde(default)]
+    pub extra_options: Vec<DhcpOption>,
+}
+
+/// A DHCP option as an operator writes it: a name or number, and text by the option's own syntax.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DhcpOption {
+    pub name: String,
+    pub value: String,
+}
+
+impl Object for DhcpSubnet {
+    type Kind = mn_ids::DhcpSubnet;
+
+    fn id(&self) -> Id<Self::Kind> {
+        self.id
+    }
+
+    fn references(&self) -> Vec<Reference> {
+        References::default().to("bridge_id", [self.bridge_id], OnDelete::Cascade).done()
+    }
+}

@@ -1,0 +1,58 @@
+//! The stored model. One file per object.
+//!
+//! Names of fields are those of the stored JSON. Optional fields that are unset are not stored.
+
+mod bridge;
+mod chain;
+mod condition;
+mod dhcp;
+mod group;
+mod host;
+mod port;
+mod route;
+mod router;
+mod rule;
+mod tunnel_zone;
+
+pub use bridge::Bridge;
+pub use chain::Chain;
+pub use condition::{Condition, FragmentPolicy, MaskedMac, PortRange, Test};
+pub use dhcp::{DhcpHost, DhcpOption, DhcpSubnet, StaticRoute};
+pub use group::{IpAddrGroup, PortGroup};
+pub use host::Host;
+pub use port::{Binding, DeviceId, IfAddr, Port, PortKind, RaMode, RouterPort};
+pub use route::{Route, RouteTarget};
+pub use router::Router;
+pub use rule::{NatTarget, Rule, RuleAction, Then};
+pub use tunnel_zone::{TunnelZone, TunnelZoneKind, TunnelZoneMember};
+
+use mn_ids::{Id, Kind, OnDelete, Reference};
+
+/// `true`, for fields whose absence means that.
+const fn yes() -> bool {
+    true
+}
+
+/// Collects an object's references.
+#[derive(Default)]
+pub(crate) struct References(Vec<Reference>);
+
+impl References {
+    pub(crate) fn to<K: Kind>(
+        mut self,
+        field: &str,
+        id: impl IntoIterator<Item = Id<K>>,
+        on_delete: OnDelete,
+    ) -> Self {
+        self.0.extend(id.into_iter().map(|id| Reference {
+            field: field.to_owned(),
+            to: id.into(),
+            on_delete,
+        }));
+        self
+    }
+
+    pub(crate) fn done(self) -> Vec<Reference> {
+        self.0
+    }
+}
