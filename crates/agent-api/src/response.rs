@@ -1,0 +1,121 @@
+//! What an agent answers.
+
+use std::collections::BTreeMap;
+
+use mn_ids::{HostId, PortId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One line from the agent's socket.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "response", rename_all = "snake_case")]
+pub enum Response {
+    Status(Status),
+    Flows {
+        flows: Vec<FlowRow>,
+        installed: usize,
+    },
+    Counters {
+        ports: Vec<PortRow>,
+        drops: Vec<DropCount>,
+    },
+    Walk(WalkReport),
+    /// The request could not be answered; why.
+    Error {
+        reason: String,
+    },
+}
+
+/// How an agent is.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Status {
+    pub host: HostId,
+    pub name: String,
+    pub version: String,
+    pub epoch: u64,
+    pub pid: u32,
+    pub link: Link,
+    /// The revision of the topology that packets are decided by.
+    pub revision: u64,
+    pub ports: BTreeMap<String, PortId>,
+    pub peers: usize,
+    pub tunnel_mtu: Option<u32>,
+    pub flows: usize,
+    /// Of those, adopted from an earlier agent and not yet decided anew.
+    pub unverified: usize,
+    /// Adopted flows that were as this agent would have them, and those it changed or removed.
+    pub adopted: u64,
+    pub replaced: u64,
+    /// Packets that wait for an answer.
+    pub waiting: usize,
+}
+
+/// How the agent stands to the state database.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Link {
+    /// What it knows is up to date.
+    Connected,
+    /// What it knows is this old. It goes on with it.
+    Stale { milliseconds: u64 },
+}
+
+/// An installed flow. Key and actions are for people.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct FlowRow {
+    pub cookie: u64,
+    pub matches: String,
+    pub actions: Vec<String>,
+    #[serde(rename = "use")]
+    pub used: FlowUse,
+}
+
+/// What a flow has carried.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct FlowUse {
+    pub packets: u64,
+    pub octets: u64,
+    pub idle_milliseconds: u64,
+}
+
+/// What a port has carried, seen from the virtual network.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct PortRow {
+    pub port: PortId,
+    pub interface: String,
+    pub rx_packets: u64,
+    pub rx_octets: u64,
+    pub tx_packets: u64,
+    pub tx_octets: u64,
+    pub rx_dropped: u64,
+}
+
+/// How many packets of a port were dropped for a cause.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct DropCount {
+    /// Absent for packets that came by no bound port.
+    pub port: Option<PortId>,
+    /// The cause's name.
+    pub cause: String,
+    pub packets: u64,
+}
+
+/// A walk and what the datapath would do.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct WalkReport {
+    /// The walk's document, as `api-types` has it.
+    pub walk: Value,
+    /// The flow that is installed for the packet, if any.
+    pub flow: Option<WalkFlow>,
+}
+
+/// The installed flow a walked packet would meet.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct WalkFlow {
+    pub cookie: u64,
+    pub matches: String,
+    pub actions: Vec<String>,
+    pub packets: u64,
+    /// Whether it does what the walk came to.
+    pub agrees: bool,
+}
