@@ -1,7 +1,12 @@
 //! Which headers a flow matches.
 
 use core::fmt;
+use core::net::Ipv6Addr;
 use core::ops::{BitOr, BitOrAssign};
+
+use mn_packet::{EtherType, IpProtocol, Mac, VlanTag};
+
+use crate::{Class, Conn, FlowKey, Fragment, PortNo, TcpClass};
 
 /// One header a flow can match or set.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -119,11 +124,48 @@ impl FlowMask {
         Field::ALL.into_iter().filter(move |field| self.contains(*field))
     }
 
+    /// The key with every field and bit outside this set zeroed: two packets meet in one flow of
+    /// this mask exactly when these are equal.
+    #[must_use]
+    pub fn apply(self, key: &FlowKey) -> FlowKey {
+        let has = |field| self.contains(field);
+        let class = Class {
+            fragment: if has(Field::Fragment) { key.class.fragment } else { Fragment::None },
+            ttl_spent: has(Field::Ttl) && key.class.ttl_spent,
+            tcp: if has(Field::Tcp) { key.class.tcp } else { TcpClass::Other },
+            neighbor_discovery: has(Field::NeighborDiscovery) && key.class.neighbor_discovery,
+        };
+        FlowKey {
+            in_port: if has(Field::InPort) { key.in_port } else { PortNo::NONE },
+            tun_key: if has(Field::TunKey) { key.tun_key } else { 0 },
+            tun_src: if has(Field::TunSrc) { key.tun_src } else { Ipv6Addr::UNSPECIFIED },
+            eth_dst: if has(Field::EthDst) { key.eth_dst } else { Mac::ZERO },
+            eth_src: if has(Field::EthSrc) { key.eth_src } else { Mac::ZERO },
+            eth_type: if has(Field::EthType) { key.eth_type } else { EtherType(0) },
+            vlan: if has(Field::Vlan) { key.vlan } else { VlanTag::NONE },
+            inner_vlan: if has(Field::InnerVlan) { key.inner_vlan } else { VlanTag::NONE },
+            nw_src: first_bits(key.nw_src, self.nw_src_len),
+            nw_dst: first_bits(key.nw_dst, self.nw_dst_len),
+            nw_proto: if has(Field::NwProto) { key.nw_proto } else { IpProtocol(0) },
+            nw_tos: if has(Field::NwTos) { key.nw_tos } else { 0 },
+            class,
+            conn: if has(Field::Conn) { key.conn } else { Conn::None },
+            tp_src: if has(Field::TpSrc) { key.tp_src } else { 0 },
+            tp_dst: if has(Field::TpDst) { key.tp_dst } else { 0 },
+        }
+    }
+
     /// Whether every field and bit of `other` is in this set.
     #[must_use]
     pub fn covers(self, other: Self) -> bool {
         self | other == self
     }
+}
+
+/// The first `len` bits; the others zero.
+fn first_bits(addr: Ipv6Addr, len: u8) -> Ipv6Addr {
+    let mask = u128::MAX.checked_shl(128 - u32::from(len)).unwrap_or(0);
+    Ipv6Addr::from_bits(addr.to_bits() & mask)
 }
 
 impl From<Field> for FlowMask {
@@ -166,5 +208,32 @@ impl fmt::Debug for FlowMask {
             };
         }
         set.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_masked_key_has_what_the_mask_names_and_nothing_else() {
+        let key = FlowKey {
+            in_port: PortNo(7),
+            eth_dst: Mac::BROADCAST,
+            nw_dst: "2001:db8::1".parse().unwrap(),
+            class: Class { ttl_spent: true, tcp: TcpClass::Syn, ..Class::default() },
+            tp_dst: 80,
+            ..FlowKey::default()
+        };
+        let mask = FlowMask::from(Field::InPort) | Field::Tcp.into() | FlowMask::nw_dst(32);
+        let expected = FlowKey {
+            in_port: PortNo(7),
+            nw_dst: "2001:db8::".parse().unwrap(),
+            class: Class { tcp: TcpClass::Syn, ..Class::default() },
+            ..FlowKey::default()
+        };
+        assert_eq!(mask.apply(&key), expected);
+        assert_eq!(FlowMask::all().apply(&key), key);
+        assert_eq!(FlowMask::NONE.apply(&key), FlowKey::default());
     }
 }
