@@ -47,3 +47,24 @@ pub enum Tag {
         len: u8,
     },
 }
+
+impl Tag {
+    /// Whether a change of this touches a flow that carries `read`.
+    ///
+    /// That is equality, but for routes: a change of the routes to one prefix touches every lookup
+    /// whose first bits overlap it.
+    #[must_use]
+    pub fn touches(&self, read: &Self) -> bool {
+        match (self, read) {
+            (
+                Self::Route { router, addr, len },
+                Self::Route { router: read_router, addr: read_addr, len: read_len },
+            ) => {
+                let common = u32::from(*len.min(read_len));
+                let mask = u128::MAX.checked_shl(128 - common).unwrap_or(0);
+                router == read_router && (addr.to_bits() ^ read_addr.to_bits()) & mask == 0
+            }
+            _ => self == read,
+        }
+    }
+}

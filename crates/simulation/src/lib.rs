@@ -7,12 +7,14 @@ pub mod walk;
 use std::net::IpAddr;
 
 use mn_flow::{DropCause, Expiry, FlowKey, FlowMask, Tag, VirtualAction};
-use mn_ids::{BridgeId, HostId, ObjectKey, PortId, RouterId, RuleId};
+use mn_ids::{BridgeId, ObjectKey, PortId, RouterId, RuleId};
 use mn_packet::{Mac, VlanId};
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
 
 /// What is known of things that agents learn. Implemented by the agent's copies of the state tables.
+///
+/// Where a port is bound is not among it: a walk ends at the port, and the agent knows the rest.
 pub trait StateView {
     /// The port a MAC was learned or set on.
     fn mac(&self, bridge: BridgeId, vlan: Option<VlanId>, mac: Mac) -> Known<PortId>;
@@ -22,9 +24,6 @@ pub trait StateView {
 
     /// What is known of a neighbour of a router.
     fn neighbor(&self, router: RouterId, addr: IpAddr, now: Instant) -> NeighborState;
-
-    /// The host a port is on.
-    fn location(&self, port: PortId) -> Known<HostId>;
 }
 
 /// What a copy of a table says.
@@ -117,8 +116,19 @@ pub enum Effect {
     LearnBridgeNeighbor { bridge: BridgeId, addr: IpAddr, mac: Mac },
     /// A router's neighbour was heard.
     LearnNeighbor { router: RouterId, port: PortId, addr: IpAddr, mac: Mac },
-    /// A packet of our own is to leave by this port: simulate it from its egress.
-    Emit { port: PortId, frame: Vec<u8> },
+    /// A packet of our own is to leave by this port: simulate it from its egress
+    /// ([`Entry::Egress`]). A walk with such an effect installs no flow: the next packet like this
+    /// one is to be answered too.
+    Emit { port: PortId, frame: Vec<u8>, limit: Limit },
+}
+
+/// Which budget pays for a packet of our own.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Limit {
+    /// Answers to questions: ARP, neighbour discovery, echo, DHCP.
+    Answer,
+    /// ICMP errors and what rejects send (RFC 1812 §4.3.2.8, RFC 4443 §2.4 f): few a second.
+    Error,
 }
 
 /// Walks a packet from where it enters to its end.
@@ -126,9 +136,9 @@ pub enum Effect {
 /// With `walk` every step is told, with the entry that decided it; without, nothing is spent on
 /// that.
 #[must_use]
-pub fn simulate(
+pub fn simulate<S: StateView + ?Sized>(
     _snapshot: &Snapshot,
-    _state: &dyn StateView,
+    _state: &S,
     _inputs: &Inputs,
     _packet: &Packet<'_>,
     _buffers: &mut Buffers,

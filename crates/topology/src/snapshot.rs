@@ -1,5 +1,211 @@
-//! What an agent has loaded of the topology.
+//! What an agent has loaded of the topology, compiled for simulation.
+//!
+//! A [`Snapshot`] is an immutable value. Cloning one costs a few reference counts, changing one
+//! ([`Snapshot::apply`]) copies the shards that changed and nothing else, so every packet worker
+//! can hold the newest while the control thread makes the next.
+//!
+//! # Feeding it
+//!
+//! The state database tells changes and says which selectors it has shown whole. Pass both on, one
+//! batch a call, as they come:
+//!
+//! - a changed object as `(key, Some(object))`, a deleted one as `(key, None)`;
+//! - each selector that is complete as [`Loaded`]: `Selector::Object` is [`Loaded::Object`],
+//!   `Selector::Referrers` is [`Loaded::Referrers`].
+//!
+//! A lookup of something that is not loaded makes the simulation end with `Outcome::Load(keys)`.
+//! Then watch, for each key, the selectors that [`Loaded::of`] lists; when all of them came back
+//! complete the packet is simulated again. Objects that came along with a watch of referrers (the
+//! ports of a bridge) count as loaded without a watch of their own.
+//!
+//! When no flow reads an object any more, [`Snapshot::forget`] drops it again.
+//!
+//! # What changes invalidate
+//!
+//! `apply` compares old and new and returns the [`Tag`](mn_flow::Tag)s of what flows read and is
+//! now different; a field that no simulation reads (a name, say) gives none. A flow is to go when
+//! any of its tags is touched: [`mn_flow::Tag::touches`], which is equality except for routes.
+//!
+//! | change | tag |
+//! |---|---|
+//! | bridge, router: state, filters | `Bridge`, `Router` |
+//! | port: state, filters, peer, exterior or not, addresses, MAC | `Port` |
+//! | a port added to or taken from a bridge | `Flood` with `vlan: None` |
+//! | the MAC of a router's port that a bridge's port is linked to | `Mac` with `vlan: None` |
+//! | a route, an address of a router's port | `Route` of its destination prefix |
+//! | rules, members, addresses | `Chain`, `PortGroup`, `IpAddrGroup` |
+//! | DHCP subnets of a bridge | `Dhcp` |
+//!
+//! Learned state (MACs, neighbours, places of ports, tunnel addresses) is not in here: who keeps
+//! those tables raises `Mac`, `Neighbor`, `Location` and `Peer`. Hosts and tunnel zones are taken
+//! and ignored.
+
+mod apply;
+mod bridge;
+mod chain;
+mod group;
+mod loaded;
+mod route_table;
+mod router;
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use mn_ids::{
+    BridgeId, ChainId, Id, IpAddrGroupId, Kind, ObjectKey, PortGroupId, PortId, RouterId,
+};
+
+pub use bridge::{BridgeView, FarEnd, Link};
+pub use chain::{ChainView, Probe, RuleView};
+pub use group::{AddrSet, PortSet};
+pub use loaded::Loaded;
+pub use route_table::{Candidate, Matches, RouteTable};
+pub use router::RouterView;
+
+use crate::object::Port;
+use bridge::BridgeEntry;
+use router::RouterEntry;
+use shelf::Shelf;
 
 /// An immutable picture of what is loaded.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot {}
+pub struct Snapshot {
+    bridges: Shelf<BridgeEntry>,
+    routers: Shelf<RouterEntry>,
+    ports: Shelf<Single<Port>>,
+    chains: Shelf<Single<ChainView>>,
+    port_groups: Shelf<Single<PortSet>>,
+    addr_groups: Shelf<Single<AddrSet>>,
+    /// Objects that are part of a device; kept to know what a change replaces.
+    routes: Shelf<Arc<crate::object::Route>>,
+    dhcp_subnets: Shelf<Arc<crate::object::DhcpSubnet>>,
+}
+
+/// What a snapshot says of an object.
+#[derive(Debug)]
+pub enum Lookup<'a, T> {
+    Loaded(&'a T),
+    /// It is known not to exist.
+    Absent,
+    /// Nobody asked for it yet.
+    NotLoaded,
+}
+
+// Not derived: a reference can be copied whatever it refers to.
+impl<T> Clone for Lookup<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Lookup<'_, T> {}
+
+impl Snapshot {
+    /// A bridge with its ports and DHCP subnets.
+    #[must_use]
+    pub fn bridge(&self, id: BridgeId) -> Lookup<'_, BridgeView> {
+        self.bridges.get(id.uuid()).map_or(Lookup::NotLoaded, BridgeEntry::lookup)
+    }
+
+    /// A router with its ports' addresses and its routes.
+    #[must_use]
+    pub fn router(&self, id: RouterId) -> Lookup<'_, RouterView> {
+        self.routers.get(id.uuid()).map_or(Lookup::NotLoaded, RouterEntry::lookup)
+    }
+
+    /// A port.
+    #[must_use]
+    pub fn port(&self, id: PortId) -> Lookup<'_, Port> {
+        single(&self.ports, id)
+    }
+
+    /// A chain with its rules.
+    #[must_use]
+    pub fn chain(&self, id: ChainId) -> Lookup<'_, ChainView> {
+        single(&self.chains, id)
+    }
+
+    /// The members of a port group.
+    #[must_use]
+    pub fn port_group(&self, id: PortGroupId) -> Lookup<'_, PortSet> {
+        single(&self.port_groups, id)
+    }
+
+    /// The addresses of an IP address group.
+    #[must_use]
+    pub fn ip_addr_group(&self, id: IpAddrGroupId) -> Lookup<'_, AddrSet> {
+        single(&self.addr_groups, id)
+    }
+
+    /// Adds to `missing` what a walk through this port is going to need and is not loaded: its
+    /// device, its filters and those of its device, its peer. Saves the walk as many round trips.
+    pub fn missing_around(&self, port: PortId, missing: &mut Vec<ObjectKey>) {
+        let Lookup::Loaded(port) = self.port(port) else { return };
+        let filters = match port.device() {
+            crate::DeviceId::Bridge(id) => match self.bridge(id) {
+                Lookup::Loaded(bridge) => [bridge.inbound_filter_id, bridge.outbound_filter_id],
+                Lookup::Absent => [None; 2],
+                Lookup::NotLoaded => {
+                    missing.push(id.into());
+                    [None; 2]
+                }
+            },
+            crate::DeviceId::Router(id) => match self.router(id) {
+                Lookup::Loaded(router) => [router.inbound_filter_id, router.outbound_filter_id],
+                Lookup::Absent => [None; 2],
+                Lookup::NotLoaded => {
+                    missing.push(id.into());
+                    [None; 2]
+                }
+            },
+        };
+        for chain in [port.inbound_filter_id, port.outbound_filter_id].into_iter().chain(filters) {
+            missing.extend(
+                chain
+                    .filter(|id| matches!(self.chain(*id), Lookup::NotLoaded))
+                    .map(ObjectKey::from),
+            );
+        }
+        missing.extend(
+            port.peer_id
+                .filter(|id| matches!(self.port(*id), Lookup::NotLoaded))
+                .map(ObjectKey::from),
+        );
+    }
+}
+
+/// An object that is loaded by itself.
+#[derive(Debug)]
+struct Single<T> {
+    /// Its own selector is complete: absence is a fact.
+    watched: bool,
+    value: Option<Arc<T>>,
+}
+
+impl<T> Clone for Single<T> {
+    fn clone(&self) -> Self {
+        Self { watched: self.watched, value: self.value.clone() }
+    }
+}
+
+impl<T> Default for Single<T> {
+    fn default() -> Self {
+        Self { watched: false, value: None }
+    }
+}
+
+impl<T> Single<T> {
+    fn lookup(&self) -> Lookup<'_, T> {
+        match &self.value {
+            Some(value) => Lookup::Loaded(value),
+            None if self.watched => Lookup::Absent,
+            None => Lookup::NotLoaded,
+        }
+    }
+}
+
+fn single<K: Kind, T>(shelf: &Shelf<Single<T>>, id: Id<K>) -> Lookup<'_, T> {
+    shelf.get(id.uuid()).map_or(Lookup::NotLoaded, Single::lookup)
+}

@@ -1,0 +1,476 @@
+//! How a snapshot becomes the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mn_flow::Tag;
+use mn_ids::{BridgeId, Class, Id, Object, ObjectKey, PortId, RouterId};
+use mn_packet::Mac;
+use uuid::Uuid;
+
+use super::route_table::tag as route_tag;
+use super::{
+    AddrSet, Candidate, ChainView, FarEnd, Link, Loaded, Lookup, PortSet, Shelf, Single, Snapshot,
+};
+use crate::AnyObject;
+use crate::object::{Bridge, DeviceId, DhcpSubnet, Port, PortKind, Route, Router};
+
+impl Snapshot {
+    /// The snapshot after these changes, and what they touch of what flows have read (see the
+    /// module's table), each tag once.
+    ///
+    /// All changes of one revision belong into one call, so that no packet sees half of it. An
+    /// object that is deleted is a change to `None`; `complete` alone removes nothing.
+    #[must_use]
+    pub fn apply(
+        &self,
+        changes: impl IntoIterator<Item = (ObjectKey, Option<AnyObject>)>,
+        complete: &[Loaded],
+    ) -> (Self, Vec<Tag>) {
+        let mut next = Next::after(self);
+        for (key, object) in changes {
+            next.change(key, object);
+        }
+        for loaded in complete {
+            next.watched(*loaded, true);
+        }
+        next.finish()
+    }
+
+    /// The snapshot without what only these selectors kept loaded, and the tags of all of it: a
+    /// flow that still read it would not hear of changes any more.
+    #[must_use]
+    pub fn forget(&self, selectors: &[Loaded]) -> (Self, Vec<Tag>) {
+        let mut next = Next::after(self);
+        for loaded in selectors {
+            next.watched(*loaded, false);
+        }
+        for loaded in selectors {
+            for key in self.kept_by(*loaded) {
+                if !next.is_watched(key) {
+                    next.change(key, None);
+                }
+            }
+        }
+        next.finish()
+    }
+
+    /// The objects that a selector shows.
+    fn kept_by(&self, loaded: Loaded) -> Vec<ObjectKey> {
+        let keys = |ids: &[PortId]| ids.iter().map(|id| (*id).into()).collect();
+        let (to, class) = match loaded {
+            Loaded::Object(key) => return vec![key],
+            Loaded::Referrers { to, class } => (to, class),
+        };
+        let bridge = (to.class == Class::Bridge).then(|| self.bridges.get(to.id)).flatten();
+        let router = (to.class == Class::Router).then(|| self.routers.get(to.id)).flatten();
+        match (bridge, router, class) {
+            (Some(bridge), _, Class::Port) => keys(&bridge.ports),
+            (Some(bridge), _, Class::DhcpSubnet) => {
+                bridge.dhcp.iter().map(|subnet| subnet.key()).collect()
+            }
+            (_, Some(router), Class::Port) => keys(&router.ports),
+            (_, Some(router), Class::Route) => router.routes.ids().map(ObjectKey::from).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The next snapshot while it is made.
+struct Next {
+    snapshot: Snapshot,
+    tags: BTreeSet<Tag>,
+    /// The ports that came, went or changed their link, per bridge.
+    bridges: BTreeMap<BridgeId, BTreeSet<PortId>>,
+    /// The ports that came or went, per router.
+    routers: BTreeMap<RouterId, BTreeSet<PortId>>,
+}
+
+impl Next {
+    fn after(snapshot: &Snapshot) -> Self {
+        Self {
+            snapshot: snapshot.clone(),
+            tags: BTreeSet::new(),
+            bridges: BTreeMap::new(),
+            routers: BTreeMap::new(),
+        }
+    }
+
+    fn change(&mut self, key: ObjectKey, object: Option<AnyObject>) {
+        match object {
+            Some(AnyObject::Bridge(bridge)) => self.bridge(bridge.id, Some(bridge)),
+            Some(AnyObject::Router(router)) => self.router(router.id, Some(router)),
+            Some(AnyObject::Port(port)) => self.port(port.id, Some(port)),
+            Some(AnyObject::Route(route)) => self.route(route.id.uuid(), Some(route)),
+            Some(AnyObject::DhcpSubnet(subnet)) => {
+                self.dhcp_subnet(subnet.id.uuid(), Some(subnet));
+            }
+            Some(AnyObject::Chain(chain)) => {
+                self.chain(chain.id.uuid(), Some(ChainView::of(&chain)))
+            }
+            Some(AnyObject::PortGroup(group)) => {
+                self.port_group(group.id.uuid(), Some(PortSet::of(&group)));
+            }
+            Some(AnyObject::IpAddrGroup(group)) => {
+                self.addr_group(group.id.uuid(), Some(AddrSet::of(&group)));
+            }
+            Some(AnyObject::Host(_) | AnyObject::TunnelZone(_)) => {}
+            None => self.deleted(key),
+        }
+    }
+
+    fn deleted(&mut self, key: ObjectKey) {
+        match key.class {
+            Class::Bridge => self.bridge(Id::from_uuid(key.id), None),
+            Class::Router => self.router(Id::from_uuid(key.id), None),
+            Class::Port => self.port(Id::from_uuid(key.id), None),
+            Class::Route => self.route(key.id, None),
+            Class::DhcpSubnet => self.dhcp_subnet(key.id, None),
+            Class::Chain => self.chain(key.id, None),
+            Class::PortGroup => self.port_group(key.id, None),
+            Class::IpAddrGroup => self.addr_group(key.id, None),
+            Class::Host | Class::Rule | Class::TunnelZone => {}
+        }
+    }
+
+    fn bridge(&mut self, id: BridgeId, new: Option<Bridge>) {
+        let entry = self.snapshot.bridges.entry(id.uuid());
+        let read = |bridge: &Bridge| {
+            (bridge.admin_state_up, bridge.inbound_filter_id, bridge.outbound_filter_id)
+        };
+        if entry.bridge.value.as_deref().map(read) != new.as_ref().map(read) {
+            self.tags.insert(Tag::Bridge(id));
+        }
+        entry.bridge.value = new.map(Arc::new);
+        self.bridges.entry(id).or_default();
+    }
+
+    fn router(&mut self, id: RouterId, new: Option<Router>) {
+        let entry = self.snapshot.routers.entry(id.uuid());
+        let read = |router: &Router| {
+            (router.admin_state_up, router.inbound_filter_id, router.outbound_filter_id)
+        };
+        if entry.router.value.as_deref().map(read) != new.as_ref().map(read) {
+            self.tags.insert(Tag::Router(id));
+        }
+        entry.router.value = new.map(Arc::new);
+        self.routers.entry(id).or_default();
+    }
+
+    fn port(&mut self, id: PortId, new: Option<Port>) {
+        let entry = self.snapshot.ports.entry(id.uuid());
+        let old = entry.value.take();
+        let new = new.map(Arc::new);
+        entry.value = new.clone();
+        if !entry.watched && new.is_none() {
+            self.snapshot.ports.remove(id.uuid());
+        }
+        if old.as_deref().map(read_of_port) != new.as_deref().map(read_of_port) {
+            self.tags.insert(Tag::Port(id));
+        }
+        self.own_routes(old.as_deref(), new.as_deref());
+        for port in [&old, &new].into_iter().flatten() {
+            match port.device() {
+                DeviceId::Bridge(bridge) => self.bridges.entry(bridge).or_default().insert(id),
+                DeviceId::Router(router) => self.routers.entry(router).or_default().insert(id),
+            };
+            // The bridge at the other end knows what is at this one.
+            let peer = port.peer_id.map(|peer| (peer, self.snapshot.port(peer)));
+            if let Some((peer, Lookup::Loaded(far))) = peer
+                && let DeviceId::Bridge(bridge) = far.device()
+            {
+                self.bridges.entry(bridge).or_default().insert(peer);
+            }
+        }
+    }
+
+    /// A router's port brings a route to each of its addresses.
+    fn own_routes(&mut self, old: Option<&Port>, new: Option<&Port>) {
+        let (old, new) = (own(old), own(new));
+        for (router, candidate) in old.iter().filter(|own| !new.contains(own)) {
+            self.snapshot.routers.entry(router.uuid()).routes.remove(candidate);
+            self.tags.insert(route_tag(*router, candidate));
+        }
+        for (router, candidate) in new.iter().filter(|own| !old.contains(own)) {
+            self.snapshot.routers.entry(router.uuid()).routes.insert(*candidate);
+            self.tags.insert(route_tag(*router, candidate));
+        }
+    }
+
+    fn route(&mut self, id: Uuid, new: Option<Route>) {
+        let new = new.map(Arc::new);
+        let old = match &new {
+            Some(route) => self.snapshot.routes.insert(id, Arc::clone(route)),
+            None => self.snapshot.routes.remove(id),
+        };
+        let part = |route: &Option<Arc<Route>>| {
+            route.as_deref().map(|route| (route.router_id, Candidate::from(route)))
+        };
+        let (old, new) = (part(&old), part(&new));
+        if old == new {
+            return;
+        }
+        for (router, candidate) in [old, new].into_iter().flatten() {
+            self.tags.insert(route_tag(router, &candidate));
+            self.routers.entry(router).or_default();
+        }
+        if let Some((router, candidate)) = old {
+            self.snapshot.routers.entry(router.uuid()).routes.remove(&candidate);
+        }
+        if let Some((router, candidate)) = new {
+            self.snapshot.routers.entry(router.uuid()).routes.insert(candidate);
+        }
+    }
+
+    fn dhcp_subnet(&mut self, id: Uuid, new: Option<DhcpSubnet>) {
+        let new = new.map(Arc::new);
+        let old = match &new {
+            Some(subnet) => self.snapshot.dhcp_subnets.insert(id, Arc::clone(subnet)),
+            None => self.snapshot.dhcp_subnets.remove(id),
+        };
+        if old == new {
+            return;
+        }
+        for subnet in [&old, &new].into_iter().flatten() {
+            self.tags.insert(Tag::Dhcp(subnet.bridge_id));
+            self.bridges.entry(subnet.bridge_id).or_default();
+            let entry = self.snapshot.bridges.entry(subnet.bridge_id.uuid());
+            entry.dhcp = entry.dhcp.iter().filter(|other| other.id != subnet.id).cloned().collect();
+        }
+        if let Some(subnet) = new {
+            let entry = self.snapshot.bridges.entry(subnet.bridge_id.uuid());
+            let mut subnets = entry.dhcp.to_vec();
+            subnets.insert(subnets.partition_point(|other| other.id < subnet.id), subnet);
+            entry.dhcp = subnets.into();
+        }
+    }
+
+    fn chain(&mut self, id: Uuid, new: Option<ChainView>) {
+        let changed = replace(&mut self.snapshot.chains, id, new);
+        self.tags.extend(changed.then_some(Tag::Chain(Id::from_uuid(id))));
+    }
+
+    fn port_group(&mut self, id: Uuid, new: Option<PortSet>) {
+        let changed = replace(&mut self.snapshot.port_groups, id, new);
+        self.tags.extend(changed.then_some(Tag::PortGroup(Id::from_uuid(id))));
+    }
+
+    fn addr_group(&mut self, id: Uuid, new: Option<AddrSet>) {
+        let changed = replace(&mut self.snapshot.addr_groups, id, new);
+        self.tags.extend(changed.then_some(Tag::IpAddrGroup(Id::from_uuid(id))));
+    }
+
+    /// Notes that a selector is complete, or no longer watched.
+    fn watched(&mut self, loaded: Loaded, watched: bool) {
+        match loaded {
+            Loaded::Object(key) => self.watched_object(key, watched),
+            Loaded::Referrers { to, class } => self.watched_referrers(to, class, watched),
+        }
+    }
+
+    fn watched_object(&mut self, key: ObjectKey, watched: bool) {
+        let snapshot = &mut self.snapshot;
+        match key.class {
+            Class::Bridge => {
+                snapshot.bridges.entry(key.id).bridge.watched = watched;
+                self.bridges.entry(Id::from_uuid(key.id)).or_default();
+            }
+            Class::Router => {
+                snapshot.routers.entry(key.id).router.watched = watched;
+                self.routers.entry(Id::from_uuid(key.id)).or_default();
+            }
+            Class::Port => watch(&mut snapshot.ports, key.id, watched),
+            Class::Chain => watch(&mut snapshot.chains, key.id, watched),
+            Class::PortGroup => watch(&mut snapshot.port_groups, key.id, watched),
+            Class::IpAddrGroup => watch(&mut snapshot.addr_groups, key.id, watched),
+            Class::DhcpSubnet | Class::Host | Class::Route | Class::Rule | Class::TunnelZone => {}
+        }
+    }
+
+    fn watched_referrers(&mut self, to: ObjectKey, class: Class, watched: bool) {
+        match (to.class, class) {
+            (Class::Bridge, Class::Port) => {
+                self.snapshot.bridges.entry(to.id).ports_complete = watched;
+            }
+            (Class::Bridge, Class::DhcpSubnet) => {
+                self.snapshot.bridges.entry(to.id).dhcp_complete = watched;
+            }
+            (Class::Router, Class::Port) => {
+                self.snapshot.routers.entry(to.id).ports_complete = watched;
+            }
+            (Class::Router, Class::Route) => {
+                self.snapshot.routers.entry(to.id).routes_complete = watched;
+            }
+            _ => return,
+        }
+        match to.class {
+            Class::Bridge => drop(self.bridges.entry(Id::from_uuid(to.id)).or_default()),
+            _ => drop(self.routers.entry(Id::from_uuid(to.id)).or_default()),
+        }
+    }
+
+    /// Whether a selector other than the one being forgotten shows the object.
+    fn is_watched(&self, key: ObjectKey) -> bool {
+        let snapshot = &self.snapshot;
+        match key.class {
+            Class::Bridge => snapshot.bridges.get(key.id).is_some_and(|entry| entry.bridge.watched),
+            Class::Router => snapshot.routers.get(key.id).is_some_and(|entry| entry.router.watched),
+            Class::Port => {
+                let Some(port) = snapshot.ports.get(key.id) else { return false };
+                port.watched
+                    || port.value.as_ref().is_some_and(|port| match port.device() {
+                        DeviceId::Bridge(id) => snapshot
+                            .bridges
+                            .get(id.uuid())
+                            .is_some_and(|entry| entry.ports_complete),
+                        DeviceId::Router(id) => snapshot
+                            .routers
+                            .get(id.uuid())
+                            .is_some_and(|entry| entry.ports_complete),
+                    })
+            }
+            _ => false,
+        }
+    }
+
+    fn finish(mut self) -> (Snapshot, Vec<Tag>) {
+        for (id, ports) in core::mem::take(&mut self.bridges) {
+            self.rebuild_bridge(id, &ports);
+        }
+        for (id, ports) in core::mem::take(&mut self.routers) {
+            self.rebuild_router(id, &ports);
+        }
+        (self.snapshot, self.tags.into_iter().collect())
+    }
+
+    fn rebuild_bridge(&mut self, id: BridgeId, changed: &BTreeSet<PortId>) {
+        let is_here = |port: &PortId| match self.snapshot.port(*port) {
+            Lookup::Loaded(port) => port.device() == DeviceId::Bridge(id),
+            Lookup::Absent | Lookup::NotLoaded => false,
+        };
+        let old = self.snapshot.bridges.get(id.uuid()).cloned().unwrap_or_default();
+        let ports = merge(&old.ports, changed, is_here);
+        let mut links: Vec<Link> =
+            old.links.iter().filter(|link| !changed.contains(&link.port)).copied().collect();
+        links.extend(changed.iter().filter_map(|port| self.link(*port)));
+        links.sort_unstable_by_key(|link| link.port);
+        if ports.is_some() {
+            self.tags.insert(Tag::Flood { bridge: id, vlan: None });
+        }
+        let macs = |links: &[Link]| -> BTreeSet<(Mac, PortId, u16)> {
+            let mac = |link: &Link| match link.far {
+                FarEnd::Router { mac, .. } => Some((mac, link.port, link.vlan)),
+                FarEnd::Bridge | FarEnd::Unknown => None,
+            };
+            links.iter().filter_map(mac).collect()
+        };
+        for (mac, ..) in macs(&old.links).symmetric_difference(&macs(&links)) {
+            self.tags.insert(Tag::Mac { bridge: id, vlan: None, mac: *mac });
+        }
+        let entry = self.snapshot.bridges.entry(id.uuid());
+        if let Some(ports) = ports {
+            entry.ports = ports;
+        }
+        if *entry.links != *links {
+            entry.links = links.into();
+        }
+        entry.compile();
+        if entry.is_empty() {
+            self.snapshot.bridges.remove(id.uuid());
+        }
+    }
+
+    /// The link of a bridge's port.
+    fn link(&self, id: PortId) -> Option<Link> {
+        let Lookup::Loaded(port) = self.snapshot.port(id) else { return None };
+        let PortKind::Bridge { vlan_id, .. } = port.kind else { return None };
+        let peer = port.peer_id?;
+        let far = match self.snapshot.port(peer) {
+            Lookup::Loaded(far) => match &far.kind {
+                PortKind::Router(far) => FarEnd::Router { router: far.router_id, mac: far.mac },
+                PortKind::Bridge { .. } => FarEnd::Bridge,
+            },
+            Lookup::Absent | Lookup::NotLoaded => FarEnd::Unknown,
+        };
+        Some(Link { port: id, peer, far, vlan: vlan_id })
+    }
+
+    fn rebuild_router(&mut self, id: RouterId, changed: &BTreeSet<PortId>) {
+        let is_here = |port: &PortId| match self.snapshot.port(*port) {
+            Lookup::Loaded(port) => port.device() == DeviceId::Router(id),
+            Lookup::Absent | Lookup::NotLoaded => false,
+        };
+        let old = self.snapshot.routers.get(id.uuid()).map(|entry| Arc::clone(&entry.ports));
+        let ports = merge(&old.unwrap_or_default(), changed, is_here);
+        let entry = self.snapshot.routers.entry(id.uuid());
+        if let Some(ports) = ports {
+            entry.ports = ports;
+        }
+        entry.compile();
+        if entry.is_empty() {
+            self.snapshot.routers.remove(id.uuid());
+        }
+    }
+}
+
+/// What flows read of a port. Where it is bound is read elsewhere (`Tag::Location`); here only
+/// whether it is bound at all.
+fn read_of_port(
+    port: &Port,
+) -> (&PortKind, bool, [Option<mn_ids::ChainId>; 2], Option<PortId>, bool) {
+    (
+        &port.kind,
+        port.admin_state_up,
+        [port.inbound_filter_id, port.outbound_filter_id],
+        port.peer_id,
+        port.binding().is_some(),
+    )
+}
+
+/// The routes that a router's port brings: one to each of its addresses.
+fn own(port: Option<&Port>) -> Vec<(RouterId, Candidate)> {
+    let Some(Port { id, kind: PortKind::Router(router), .. }) = port else { return Vec::new() };
+    let route = |addr: &crate::IfAddr| (router.router_id, Candidate::own(addr.addr, *id));
+    let mut routes: Vec<_> = router.addresses.iter().map(route).collect();
+    routes.dedup();
+    routes
+}
+
+/// The sorted list with the changed members that are there and without those that are not; `None`
+/// where that is the same list.
+fn merge(
+    old: &[PortId],
+    changed: &BTreeSet<PortId>,
+    is_here: impl Fn(&PortId) -> bool,
+) -> Option<Arc<[PortId]>> {
+    let differs = changed.iter().any(|port| is_here(port) != old.binary_search(port).is_ok());
+    if !differs {
+        return None;
+    }
+    let mut new: Vec<PortId> = old.iter().filter(|port| !changed.contains(port)).copied().collect();
+    new.extend(changed.iter().filter(|port| is_here(port)));
+    new.sort_unstable();
+    Some(new.into())
+}
+
+/// Replaces a value; says whether it is another.
+fn replace<T: PartialEq>(shelf: &mut Shelf<Single<T>>, id: Uuid, new: Option<T>) -> bool {
+    let entry = shelf.entry(id);
+    let changed = entry.value.as_deref() != new.as_ref();
+    let gone = new.is_none() && !entry.watched;
+    if changed {
+        entry.value = new.map(Arc::new);
+    }
+    if gone {
+        shelf.remove(id);
+    }
+    changed
+}
+
+fn watch<T>(shelf: &mut Shelf<Single<T>>, id: Uuid, watched: bool) {
+    let entry = shelf.entry(id);
+    entry.watched = watched;
+    if !watched && entry.value.is_none() {
+        shelf.remove(id);
+    }
+}

@@ -1,0 +1,242 @@
+use std::net::IpAddr;
+
+use mn_flow::Tag;
+use mn_ids::{BridgeId, Kind, Object, PortId, RouteId, RouterId};
+use mn_packet::{EtherType, IpPrefix, Mac, to_v6};
+use uuid::Uuid;
+
+use super::*;
+use crate::{
+    AnyObject, Bridge, Chain, IfAddr, Port, PortKind, RaMode, Route, RouteTarget, Router,
+    RouterPort,
+};
+
+fn id<K: Kind>(number: u128) -> Id<K> {
+    Id::from_uuid(Uuid::from_u128(number))
+}
+
+fn bridge(number: u128) -> Bridge {
+    Bridge {
+        id: id(number),
+        tenant_id: None,
+        name: None,
+        admin_state_up: true,
+        inbound_filter_id: None,
+        outbound_filter_id: None,
+    }
+}
+
+fn router(number: u128) -> Router {
+    Router {
+        id: id(number),
+        tenant_id: None,
+        name: None,
+        admin_state_up: true,
+        inbound_filter_id: None,
+        outbound_filter_id: None,
+        as_number: 0,
+    }
+}
+
+fn port(number: u128, kind: PortKind, peer: Option<u128>) -> Port {
+    Port {
+        id: id(number),
+        tenant_id: None,
+        kind,
+        admin_state_up: true,
+        inbound_filter_id: None,
+        outbound_filter_id: None,
+        peer_id: peer.map(id),
+        host_id: None,
+        interface_name: None,
+        previous_host_id: None,
+        vif_id: None,
+        tunnel_key: 0,
+    }
+}
+
+fn bridge_port(number: u128, bridge: u128, peer: Option<u128>) -> Port {
+    port(number, PortKind::Bridge { bridge_id: id(bridge), vlan_id: 0 }, peer)
+}
+
+const ROUTER_MAC: Mac = Mac([2, 0, 0, 0, 0, 0xa1]);
+
+fn router_port(number: u128, router: u128, addr: [u8; 4], peer: Option<u128>) -> Port {
+    let kind = PortKind::Router(RouterPort {
+        router_id: id(router),
+        mac: ROUTER_MAC,
+        addresses: vec![IfAddr { addr: IpAddr::from(addr), len: 24 }],
+        ra_mode: RaMode::Off,
+        ra_prefixes: Vec::new(),
+    });
+    port(number, kind, peer)
+}
+
+fn route(number: u128, router: u128, dst: &str) -> Route {
+    Route {
+        id: id(number),
+        router_id: id(router),
+        src: IpPrefix::ANY_V4,
+        dst: dst.parse().unwrap(),
+        target: RouteTarget::Blackhole,
+        weight: 0,
+        attributes: None,
+        learned: false,
+    }
+}
+
+fn change(object: impl Into<AnyObject>) -> (ObjectKey, Option<AnyObject>) {
+    let object = object.into();
+    (object.key(), Some(object))
+}
+
+fn deletion(object: &impl Object) -> (ObjectKey, Option<AnyObject>) {
+    (object.key(), None)
+}
+
+/// Bridge 1 with the ports 11 (exterior) and 12, linked with port 21 of router 2.
+fn loaded() -> Snapshot {
+    let selectors =
+        [Loaded::of(id::<mn_ids::Bridge>(1).into()), Loaded::of(id::<mn_ids::Router>(2).into())];
+    let objects = [
+        change(bridge(1)),
+        change(bridge_port(11, 1, None)),
+        change(bridge_port(12, 1, Some(21))),
+        change(router(2)),
+        change(router_port(21, 2, [10, 0, 0, 1], Some(12))),
+        change(route(31, 2, "10.1.0.0/16")),
+    ];
+    Snapshot::default().apply(objects, &selectors.concat()).0
+}
+
+fn tags(
+    snapshot: &Snapshot,
+    changes: impl IntoIterator<Item = (ObjectKey, Option<AnyObject>)>,
+) -> Vec<Tag> {
+    snapshot.apply(changes, &[]).1
+}
+
+#[test]
+fn a_device_is_loaded_when_all_that_belongs_to_it_is() {
+    let one: BridgeId = id(1);
+    let selectors = Loaded::of(one.into());
+    let mut snapshot = Snapshot::default().apply([change(bridge(1))], &[]).0;
+    for selector in selectors {
+        assert!(matches!(snapshot.bridge(one), Lookup::NotLoaded), "before {selector:?}");
+        snapshot = snapshot.apply([], &[selector]).0;
+    }
+    assert!(matches!(snapshot.bridge(one), Lookup::Loaded(_)));
+}
+
+#[test]
+fn absence_is_known_only_of_what_is_watched() {
+    let snapshot = Snapshot::default().apply([], &[Loaded::Object(id::<mn_ids::Port>(7).into())]).0;
+    assert!(matches!(snapshot.port(id(7)), Lookup::Absent));
+    assert!(matches!(snapshot.port(id(8)), Lookup::NotLoaded));
+
+    // Port 11 came with its bridge; deleted, nobody would hear of it coming back.
+    let snapshot = loaded().apply([deletion(&bridge_port(11, 1, None))], &[]).0;
+    assert!(matches!(snapshot.port(id(11)), Lookup::NotLoaded));
+}
+
+#[test]
+fn a_bridge_knows_the_routers_it_is_linked_to_whichever_came_first() {
+    let far = |snapshot: &Snapshot| match snapshot.bridge(id(1)) {
+        Lookup::Loaded(bridge) => bridge.links()[0].far,
+        other => panic!("{other:?}"),
+    };
+    let linked = FarEnd::Router { router: id(2), mac: ROUTER_MAC };
+    let snapshot = loaded();
+    assert_eq!(far(&snapshot), linked);
+    let near_first =
+        snapshot.apply([deletion(&router_port(21, 2, [10, 0, 0, 1], Some(12)))], &[]).0;
+    assert_eq!(far(&near_first), FarEnd::Unknown);
+    let again = near_first.apply([change(router_port(21, 2, [10, 0, 0, 1], Some(12)))], &[]).0;
+    assert_eq!(far(&again), linked);
+}
+
+#[test]
+fn a_change_that_no_flow_reads_invalidates_nothing() {
+    let snapshot = loaded();
+    let renamed = Bridge { name: Some("blue".into()), ..bridge(1) };
+    let shown = Port { vif_id: Some("vif".into()), tunnel_key: 9, ..bridge_port(11, 1, None) };
+    let noted = Route { attributes: Some("note".into()), ..route(31, 2, "10.1.0.0/16") };
+    assert_eq!(tags(&snapshot, [change(renamed), change(shown), change(noted)]), []);
+}
+
+#[test]
+fn each_change_touches_what_read_it() {
+    let snapshot = loaded();
+    let down = Bridge { admin_state_up: false, ..bridge(1) };
+    assert_eq!(tags(&snapshot, [change(down)]), [Tag::Bridge(id(1))]);
+
+    let flood = Tag::Flood { bridge: id(1), vlan: None };
+    assert_eq!(tags(&snapshot, [change(bridge_port(13, 1, None))]), [flood, Tag::Port(id(13))]);
+    assert_eq!(tags(&snapshot, [deletion(&bridge_port(11, 1, None))]), [flood, Tag::Port(id(11))]);
+
+    let to = |addr: [u8; 4], len| Tag::Route { router: id(2), addr: to_v6(addr.into()), len };
+    assert_eq!(tags(&snapshot, [deletion(&route(31, 2, "10.1.0.0/16"))]), [to([10, 1, 0, 0], 112)]);
+    let heavier = Route { weight: 9, ..route(31, 2, "10.1.0.0/16") };
+    assert_eq!(tags(&snapshot, [change(heavier)]), [to([10, 1, 0, 0], 112)]);
+    let readdressed = router_port(21, 2, [10, 0, 0, 2], Some(12));
+    assert_eq!(
+        tags(&snapshot, [change(readdressed)]),
+        [Tag::Port(id(21)), to([10, 0, 0, 1], 128), to([10, 0, 0, 2], 128)]
+    );
+    assert_eq!(
+        tags(&snapshot, [change(bridge_port(12, 1, None))]),
+        [Tag::Mac { bridge: id(1), vlan: None, mac: ROUTER_MAC }, Tag::Port(id(12))]
+    );
+}
+
+#[test]
+fn a_chain_is_touched_by_its_rules_and_not_by_its_name() {
+    let chain = Chain { id: id(5), tenant_id: None, name: None, rules: Vec::new() };
+    let snapshot = Snapshot::default().apply([change(chain.clone())], &[]).0;
+    let named = Chain { name: Some("in".into()), ..chain.clone() };
+    assert_eq!(tags(&snapshot, [change(named)]), []);
+    let rule = crate::Rule {
+        id: id(6),
+        condition: crate::Condition::default(),
+        action: crate::RuleAction::Drop,
+        meter_name: None,
+    };
+    let longer = Chain { rules: vec![rule], ..chain };
+    assert_eq!(tags(&snapshot, [change(longer)]), [Tag::Chain(id(5))]);
+}
+
+#[test]
+fn a_route_touches_the_lookups_it_overlaps_and_no_others() {
+    let tag = |addr: &str, len: u8| {
+        let prefix = IpPrefix::new(addr.parse().unwrap(), len).unwrap();
+        Tag::Route { router: id(2), addr: to_v6(addr.parse().unwrap()), len: prefix.len_in_key() }
+    };
+    let change = tag("10.1.0.0", 16);
+    assert!(change.touches(&tag("10.1.2.3", 32)));
+    assert!(change.touches(&tag("10.0.0.0", 8)));
+    assert!(!change.touches(&tag("10.2.0.0", 16)));
+    assert!(!change.touches(&tag("10.0.2.3", 32)));
+    assert!(change.touches(&tag("10.1.0.0", 16)));
+}
+
+#[test]
+fn what_is_forgotten_is_not_loaded_any_more_and_its_readers_are_told() {
+    let router: RouterId = id(2);
+    let (snapshot, tags) = loaded().forget(&Loaded::of(router.into()));
+    assert!(matches!(snapshot.router(router), Lookup::NotLoaded));
+    assert!(matches!(snapshot.port(id(21)), Lookup::NotLoaded));
+    assert!(matches!(snapshot.bridge(id(1)), Lookup::Loaded(_)));
+    assert!(tags.contains(&Tag::Router(router)) && tags.contains(&Tag::Port(id(21))));
+    let again = snapshot.apply([], &[Loaded::Object(router.into())]).0;
+    assert!(matches!(again.router(router), Lookup::Absent));
+}
+
+#[test]
+fn a_router_has_routes_to_its_own_addresses() {
+    let snapshot = loaded();
+    let Lookup::Loaded(router) = snapshot.router(id(2)) else { panic!("loaded above") };
+    let own = router.routes().search(EtherType::IPV4, to_v6([10, 0, 0, 1].into()));
+    let first = own.groups().next().map(|group| (group[0].id, group[0].target));
+    let port: PortId = id(21);
+    assert_eq!(first, Some((None::<RouteId>, RouteTarget::Local { next_hop_port: port })));
+}
