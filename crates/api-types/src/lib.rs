@@ -1,1 +1,46 @@
-//! TBD
+//! What travels over the REST API: one structure a resource, and the names it has there.
+//!
+//! Field names, media types and words are spelled here and nowhere else. Each structure describes
+//! itself ([`Described`]), so that the server's OpenAPI document, the reading of input and the
+//! client's own checks follow from the same lines. On output every field is there, `null` where it
+//! is unset, except the few that are marked as additions (they appear only when set).
+
+#[macro_use]
+mod describe;
+
+mod bridge;
+mod chain;
+mod condition;
+mod dhcp;
+mod fault;
+mod group;
+mod host;
+pub mod input;
+mod mac_mask;
+mod media;
+mod port;
+mod route;
+mod router;
+mod rule;
+mod session;
+mod table;
+mod tunnel_zone;
+pub mod walk;
+
+pub use bridge::Bridge;
+pub use chain::Chain;
+pub use condition::{Condition, FragmentPolicy, Range};
+pub use describe::{Described, Description, Field, Shape};
+pub use dhcp::{DhcpHost, DhcpOption, DhcpRoute, DhcpSubnet};
+pub use fault::{Fault, Violation};
+pub use group::{IpAddrGroup, IpAddrGroupAddr, IpAddrPorts, PortGroup, PortGroupPort};
+pub use host::{Host, HostInterfacePort, Interface};
+pub use mac_mask::MacMask;
+pub use media::{Media, MediaError, MediaForm, MediaType};
+pub use port::{Port, PortLink, PortType, RaMode};
+pub use route::{Route, RouteType};
+pub use router::Router;
+pub use rule::{FlowAction, NatTarget, Rule, RuleType};
+pub use session::{SystemState, Tenant, Token};
+pub use table::{ArpEntry, MacPort};
+pub use tunnel_zone::{TunnelZone, TunnelZoneHost, TunnelZoneType};

@@ -1,0 +1,29 @@
+//! Routers.
+
+use mn_ids::{ChainId, RouterId};
+
+dto! {
+    /// A layer 3 virtual router.
+    Router {
+        /// Chosen by the client or, where it is left out, by the server.
+        "id" id: Option<RouterId>,
+        /// Whose it is; free text.
+        "tenantId" tenant_id: Option<String>,
+        /// At most 255 characters.
+        "name" name: Option<String>,
+        /// Whether it forwards.
+        "adminStateUp" admin_state_up: bool = true,
+        /// The chain that packets pass which enter it.
+        "inboundFilterId" inbound_filter_id: Option<ChainId>,
+        /// The chain that packets pass which leave it.
+        "outboundFilterId" outbound_filter_id: Option<ChainId>,
+        /// Its autonomous system number; 0 for none.
+        "asNumber" as_number: u32,
+        ro "uri" uri: Option<String>,
+        ro "inboundFilter" inbound_filter: Option<String>,
+        ro "outboundFilter" outbound_filter: Option<String>,
+        ro "ports" ports: Option<String>,
+        ro "peerPorts" peer_ports: Option<String>,
+        ro "routes" routes: Option<String>,
+    }
+}

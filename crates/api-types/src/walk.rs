@@ -1,0 +1,353 @@
+//! Packet walks: what to walk, and what came of it step by step.
+
+use core::net::IpAddr;
+
+use mn_ids::{HostId, PortId};
+use mn_packet::Mac;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Described, Description, Shape};
+
+dto! {
+    /// A packet to walk, described by what matters of it. What is left out is made up: a frame from the
+    /// port's interface to the next hop, of the version of the addresses.
+    WalkRequest {
+        /// The port it enters by. This, or `hostId` with `interfaceName`.
+        "fromPort" from_port: Option<PortId>,
+        "hostId" host_id: Option<HostId>,
+        "interfaceName" interface_name: Option<String>,
+        /// The port it is meant for: its address is taken where `dstAddr` is left out.
+        "toPort" to_port: Option<PortId>,
+        "srcAddr" src_addr: Option<IpAddr>,
+        "dstAddr" dst_addr: Option<IpAddr>,
+        "srcMac" src_mac: Option<Mac>,
+        "dstMac" dst_mac: Option<Mac>,
+        /// 0x600 to 0xffff.
+        "etherType" ether_type: Option<u16>,
+        /// The VLAN of the outer tag; left out: none.
+        "vlan" vlan: Option<u16>,
+        /// The IP protocol's number; left out: ICMP of the addresses' version.
+        "protocol" protocol: Option<u8>,
+        "srcPort" src_port: Option<u16>,
+        "dstPort" dst_port: Option<u16>,
+        /// Left out: echo request.
+        "icmpType" icmp_type: Option<u8>,
+        "icmpCode" icmp_code: Option<u8>,
+        "icmpId" icmp_id: Option<u16>,
+        /// The whole octet.
+        "tos" tos: u8,
+        /// Time to live or hop limit.
+        "ttl" ttl: u8 = 64,
+        /// Of TCP: `syn`, `ack`, `fin`, `rst`; left out: `syn`.
+        "tcpFlags" tcp_flags: Option<Vec<String>>,
+        /// Octets after the last header.
+        "payloadLength" payload_length: u16,
+    }
+}
+
+dto! {
+    /// What came of a walk. Nothing was changed by it.
+    Walk {
+        /// The host whose own agent simulated it; null: the cluster did, without any host's state.
+        ro "simulatedBy" simulated_by: Option<Named>,
+        /// What the reader should know, for example "without this host's state".
+        ro "notes" notes: Vec<String>,
+        /// The revision of the topology that was simulated.
+        ro "revision" revision: u64,
+        /// The packet as it entered.
+        ro "packet" packet: Headers,
+        ro "steps" steps: Vec<Step>,
+        ro "verdict" verdict: Verdict,
+        /// The headers the verdict read: what a flow for it matches, one word a header.
+        ro "mask" mask: Vec<String>,
+        /// What the datapath does with such packets, one line an action.
+        ro "actions" actions: Vec<String>,
+        /// The flow installed for such packets in the datapath of the host, if there is one.
+        ro "flow" flow: Option<InstalledFlow>,
+    }
+}
+
+words! {
+    /// How a walk ends.
+    VerdictKind {
+        /// It goes nowhere.
+        Dropped = "dropped",
+        /// It reaches one port.
+        Delivered = "delivered",
+        /// It reaches several.
+        Flooded = "flooded",
+        /// A virtual device answers it.
+        Answered = "answered",
+        /// A next hop must be asked for first.
+        Waiting = "waiting",
+    }
+}
+
+dto! {
+    /// How a walk ends, and why.
+    Verdict {
+        ro "kind" kind: VerdictKind,
+        /// A sentence for people.
+        ro "reason" reason: Option<String>,
+        /// The drop cause's name, as in metrics: `no-route`.
+        ro "dropCause" drop_cause: Option<String>,
+        /// The rule that dropped it.
+        ro "rule" rule: Option<RuleAt>,
+        /// Where it comes out.
+        ro "deliveries" deliveries: Vec<Delivery>,
+    }
+}
+
+dto! {
+    /// A port that gets the packet.
+    Delivery {
+        ro "port" port: Named,
+        ro "host" host: Option<Named>,
+        ro "interfaceName" interface_name: Option<String>,
+        /// How it gets to that host; null: it is on the same.
+        ro "tunnel" tunnel: Option<TunnelHeader>,
+        /// The packet as it comes out.
+        ro "packet" packet: Headers,
+    }
+}
+
+dto! {
+    /// What is put around a packet between hosts.
+    TunnelHeader {
+        /// The VNI.
+        ro "key" key: u32,
+        ro "outerSrc" outer_src: Option<IpAddr>,
+        ro "outerDst" outer_dst: Option<IpAddr>,
+    }
+}
+
+dto! {
+    /// An object by its id and its name, where it has one.
+    Named {
+        /// `bridge`, `router`, `port`, `chain`, `host`.
+        ro "kind" kind: String,
+        ro "id" id: Uuid,
+        ro "name" name: Option<String>,
+    }
+}
+
+dto! {
+    /// A rule and its place.
+    RuleAt {
+        ro "id" id: Uuid,
+        ro "chain" chain: Option<Named>,
+        /// 1 for the first.
+        ro "position" position: Option<u32>,
+        /// Its type: `drop`.
+        ro "type" kind: Option<String>,
+    }
+}
+
+dto! {
+    /// A route in words.
+    RouteAt {
+        ro "id" id: Uuid,
+        /// `10.0.0.0/24`.
+        ro "src" src: String,
+        ro "dst" dst: String,
+        /// `Normal`, `BlackHole`, `Reject`, `Local`.
+        ro "type" kind: String,
+        ro "port" port: Option<Named>,
+        ro "gateway" gateway: Option<IpAddr>,
+        ro "weight" weight: u32,
+    }
+}
+
+dto! {
+    /// A route that matched and was not taken.
+    LostRoute {
+        ro "route" route: RouteAt,
+        /// `shorter prefix`, `higher weight`, `port down`, `other path`, `source`.
+        ro "reason" reason: String,
+    }
+}
+
+dto! {
+    /// The headers of a packet; null where it does not have one.
+    Headers {
+        ro "srcMac" src_mac: Option<Mac>,
+        ro "dstMac" dst_mac: Option<Mac>,
+        ro "etherType" ether_type: u16,
+        ro "vlan" vlan: Option<u16>,
+        ro "innerVlan" inner_vlan: Option<u16>,
+        ro "srcAddr" src_addr: Option<IpAddr>,
+        ro "dstAddr" dst_addr: Option<IpAddr>,
+        ro "protocol" protocol: Option<u8>,
+        ro "tos" tos: Option<u8>,
+        ro "ttl" ttl: Option<u8>,
+        ro "srcPort" src_port: Option<u16>,
+        ro "dstPort" dst_port: Option<u16>,
+        ro "icmpType" icmp_type: Option<u8>,
+        ro "icmpCode" icmp_code: Option<u8>,
+        ro "icmpId" icmp_id: Option<u16>,
+    }
+}
+
+dto! {
+    /// A flow in a host's datapath.
+    InstalledFlow {
+        ro "cookie" cookie: u64,
+        /// Its actions, one line each.
+        ro "actions" actions: Vec<String>,
+        /// Packets and octets it has carried.
+        ro "packets" packets: u64,
+        ro "bytes" bytes: u64,
+        /// Since a packet last used it.
+        ro "idleMs" idle_ms: Option<u64>,
+        /// Whether it does what the walk says.
+        ro "agrees" agrees: bool,
+        /// Where it does not, in what.
+        ro "difference" difference: Option<String>,
+    }
+}
+
+dto! {
+    /// It entered a device.
+    Enter {
+        ro "port" port: Named,
+        ro "device" device: Named,
+    }
+}
+
+dto! {
+    /// It left a device.
+    Leave {
+        ro "port" port: Named,
+        ro "device" device: Named,
+    }
+}
+
+dto! {
+    /// A chain was asked.
+    ChainAsked {
+        ro "chain" chain: Named,
+        /// The rule that decided; null: none did, and the packet passed.
+        ro "rule" rule: Option<RuleAt>,
+        /// `accept`, `drop` or `reject`.
+        ro "result" result: String,
+    }
+}
+
+dto! {
+    /// A bridge looked for a MAC.
+    BridgeLookup {
+        ro "bridge" bridge: Named,
+        ro "mac" mac: Option<Mac>,
+        /// Whether it goes to every port because the MAC is of a group or not known.
+        ro "flooded" flooded: bool,
+        ro "ports" ports: Vec<Named>,
+    }
+}
+
+dto! {
+    /// A router looked for a route.
+    RouteLookup {
+        ro "router" router: Named,
+        ro "chosen" chosen: Option<RouteAt>,
+        ro "lost" lost: Vec<LostRoute>,
+    }
+}
+
+dto! {
+    /// A router looked for the MAC of the next hop.
+    NextHop {
+        ro "router" router: Named,
+        ro "addr" addr: Option<IpAddr>,
+        /// Null: nobody knows it yet.
+        ro "mac" mac: Option<Mac>,
+    }
+}
+
+dto! {
+    /// Headers changed.
+    Rewritten {
+        ro "before" before: Headers,
+        ro "after" after: Headers,
+    }
+}
+
+dto! {
+    /// It crosses the underlay to another host.
+    Tunneled {
+        ro "host" host: Option<Named>,
+        ro "tunnel" tunnel: TunnelHeader,
+    }
+}
+
+dto! {
+    /// A port's interface gets it.
+    Deliver {
+        ro "port" port: Named,
+        ro "host" host: Option<Named>,
+        ro "interfaceName" interface_name: Option<String>,
+    }
+}
+
+dto! {
+    /// A virtual device answers it.
+    Answered {
+        ro "device" device: Named,
+        /// With what, for people.
+        ro "with" with: String,
+    }
+}
+
+dto! {
+    /// It goes nowhere.
+    Dropped {
+        /// The drop cause's name: `no-route`.
+        ro "cause" cause: String,
+        /// A sentence for people.
+        ro "reason" reason: String,
+        ro "rule" rule: Option<RuleAt>,
+    }
+}
+
+macro_rules! steps {
+    ($($step:ident = $word:literal,)*) => {
+        /// One thing that happened to a packet; the member `step` says which.
+        #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+        #[serde(tag = "step")]
+        pub enum Step { $(#[doc = $word] #[serde(rename = $word)] $step($step),)* }
+
+        impl Described for Step {
+            const SHAPE: Shape = Shape::Tagged {
+                tag: "step",
+                variants: &[$(($word, &$step::DESCRIPTION as &'static Description)),*],
+            };
+        }
+    };
+}
+
+steps! {
+    Enter = "enter",
+    ChainAsked = "chain",
+    BridgeLookup = "bridgeLookup",
+    RouteLookup = "route",
+    NextHop = "nextHop",
+    Rewritten = "rewritten",
+    Leave = "leave",
+    Tunneled = "tunnel",
+    Deliver = "deliver",
+    Answered = "answered",
+    Dropped = "drop",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_says_what_it_is() {
+        let dropped = Dropped { cause: "no-route".to_owned(), ..Dropped::default() };
+        let json = serde_json::to_value(Step::Dropped(dropped.clone())).unwrap();
+        assert_eq!(json["step"], "drop");
+        assert_eq!(serde_json::from_value::<Step>(json).unwrap(), Step::Dropped(dropped));
+    }
+}
