@@ -33,6 +33,16 @@ impl IpProtocol {
     pub const TCP: Self = Self(6);
     pub const UDP: Self = Self(17);
     pub const ICMPV6: Self = Self(58);
+    /// Hop-by-hop options of IPv6.
+    pub const HOP_BY_HOP: Self = Self(0);
+    /// A routing header of IPv6.
+    pub const ROUTING: Self = Self(43);
+    /// A fragment header of IPv6.
+    pub const FRAGMENT: Self = Self(44);
+    /// Authentication header, of IPv6 here.
+    pub const AH: Self = Self(51);
+    /// Destination options of IPv6.
+    pub const DESTINATION_OPTIONS: Self = Self(60);
 
     /// Whether its first four octets are source and destination port.
     #[must_use]
