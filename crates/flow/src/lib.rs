@@ -4,6 +4,7 @@
 
 mod action;
 mod drop;
+mod extract;
 mod key;
 mod mask;
 mod number;
@@ -12,6 +13,7 @@ mod tag;
 
 pub use action::{Action, Expiry, Rewrite, VirtualAction, diff};
 pub use drop::DropCause;
+pub use extract::{TunnelOrigin, extract};
 pub use key::{Class, Conn, FlowKey, Fragment, TcpClass};
 pub use mask::{Field, FlowMask};
 pub use number::{Cookie, GroupIndex, KeyKind, PeerIndex, PortNo, TunnelKey, Zone};

@@ -86,6 +86,8 @@ impl<'de> Deserialize<'de> for Mac {
 pub struct EtherType(pub u16);
 
 impl EtherType {
+    /// The lowest type; what is below is the length of an IEEE 802.3 frame (§3.2.6).
+    pub const MIN: Self = Self(0x0600);
     pub const IPV4: Self = Self(0x0800);
     pub const ARP: Self = Self(0x0806);
     /// An 802.1Q tag (customer VLAN).

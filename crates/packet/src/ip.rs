@@ -50,6 +50,19 @@ impl IpProtocol {
         matches!(self, Self::TCP | Self::UDP)
     }
 
+    /// Whether it is an IPv6 extension header that may stand before another header.
+    #[must_use]
+    pub const fn is_extension(self) -> bool {
+        matches!(
+            self,
+            Self::HOP_BY_HOP
+                | Self::ROUTING
+                | Self::FRAGMENT
+                | Self::AH
+                | Self::DESTINATION_OPTIONS
+        )
+    }
+
     /// Whether it is ICMP of either version.
     #[must_use]
     pub const fn is_icmp(self) -> bool {

@@ -106,6 +106,10 @@ pub struct Upper<'a> {
 /// The most extension headers a packet may have. RFC 8200 §4.1 knows no more than seven places.
 pub const EXTENSIONS_MAX: usize = 8;
 
+/// The most octets all extension headers of a packet may have together: what lies behind them must
+/// be within reach of a datapath (RFC 8504 §5.3 lets a host set such limits).
+pub const EXTENSIONS_LEN_MAX: usize = 1024;
+
 /// Walks the extension headers of a packet: hop-by-hop options, routing, destination options,
 /// fragment and authentication (RFC 4302). Every other protocol ends the walk.
 ///
@@ -116,40 +120,59 @@ pub const EXTENSIONS_MAX: usize = 8;
 ///
 /// # Errors
 ///
-/// [`WireError::Truncated`] where the payload ends inside one of them (RFC 7112 forbids this for
-/// first fragments too); [`WireError::Malformed`] for more than [`EXTENSIONS_MAX`] and for a second
-/// fragment header.
+/// For each header in turn: [`WireError::Malformed`] where it is one more than [`EXTENSIONS_MAX`] or
+/// a second fragment header; [`WireError::Truncated`] where the payload ends inside it (RFC 7112
+/// forbids this for first fragments too); [`WireError::Malformed`] where it ends after
+/// [`EXTENSIONS_LEN_MAX`].
 pub fn walk_extensions(first: IpProtocol, payload: &[u8]) -> Result<Upper<'_>, WireError> {
-    const HEADER: &str = "IPv6 extension header";
     let mut upper = Upper { protocol: first, fragment: None, payload };
-    for _ in 0..=EXTENSIONS_MAX {
-        let units = match upper.protocol {
-            IpProtocol::HOP_BY_HOP | IpProtocol::ROUTING | IpProtocol::DESTINATION_OPTIONS => 8,
-            IpProtocol::AH => 4,
-            IpProtocol::FRAGMENT => {
-                if upper.fragment.is_some() {
-                    return Err(WireError::malformed(HEADER, "two fragment headers"));
-                }
-                let (fragment, rest) = take::<8>(upper.payload, HEADER)?;
-                let [next, _, o0, o1, i0, i1, i2, i3] = *fragment;
-                let offset = u16::from_be_bytes([o0, o1]);
-                let id = u32::from_be_bytes([i0, i1, i2, i3]);
-                let header = FragmentHeader { offset: offset >> 3, more: offset & 1 != 0, id };
-                upper = Upper { protocol: IpProtocol(next), fragment: Some(header), payload: rest };
-                if header.offset != 0 {
-                    return Ok(upper);
-                }
-                continue;
-            }
-            _ => return Ok(upper),
-        };
-        let (&[next, len, ..], _) = take::<8>(upper.payload, HEADER)?;
-        // RFC 8200 §4.3: units of 8 beyond the first 8; RFC 4302 §2.2: units of 4 beyond 8.
-        let len = 8 + usize::from(len) * units;
-        let (_, rest) = take_len(upper.payload, len, HEADER)?;
-        upper = Upper { protocol: IpProtocol(next), payload: rest, ..upper };
+    for count in 0..=EXTENSIONS_MAX {
+        if !upper.protocol.is_extension() {
+            return Ok(upper);
+        }
+        if count == EXTENSIONS_MAX {
+            break;
+        }
+        upper = upper.next()?;
+        if payload.len() - upper.payload.len() > EXTENSIONS_LEN_MAX {
+            return Err(WireError::malformed(EXTENSION, "too long"));
+        }
+        if upper.fragment.is_some_and(|fragment| fragment.offset != 0) {
+            return Ok(upper);
+        }
     }
-    Err(WireError::malformed(HEADER, "too many"))
+    Err(WireError::malformed(EXTENSION, "too many"))
+}
+
+const EXTENSION: &str = "IPv6 extension header";
+
+impl Upper<'_> {
+    /// Passes over the extension header that `payload` begins with.
+    fn next(self) -> Result<Self, WireError> {
+        if self.protocol == IpProtocol::FRAGMENT {
+            return self.fragment();
+        }
+        let (&[next, len, ..], _) = take::<8>(self.payload, EXTENSION)?;
+        // RFC 8200 §4.3: units of 8 beyond the first 8; RFC 4302 §2.2: units of 4 beyond 8.
+        let unit = if self.protocol == IpProtocol::AH { 4 } else { 8 };
+        let (_, rest) = take_len(self.payload, 8 + usize::from(len) * unit, EXTENSION)?;
+        Ok(Self { protocol: IpProtocol(next), payload: rest, ..self })
+    }
+
+    /// Passes over a fragment header.
+    fn fragment(self) -> Result<Self, WireError> {
+        if self.fragment.is_some() {
+            return Err(WireError::malformed(EXTENSION, "two fragment headers"));
+        }
+        let (&[next, _, o0, o1, i0, i1, i2, i3], rest) = take::<8>(self.payload, EXTENSION)?;
+        let offset = u16::from_be_bytes([o0, o1]);
+        let header = FragmentHeader {
+            offset: offset >> 3,
+            more: offset & 1 != 0,
+            id: u32::from_be_bytes([i0, i1, i2, i3]),
+        };
+        Ok(Self { protocol: IpProtocol(next), fragment: Some(header), payload: rest })
+    }
 }
 
 #[cfg(test)]
@@ -227,5 +250,16 @@ mod tests {
         };
         assert_eq!(chain(EXTENSIONS_MAX), Some(IpProtocol(59)));
         assert_eq!(chain(EXTENSIONS_MAX + 1), None);
+    }
+
+    #[test]
+    fn extension_headers_that_end_out_of_reach_are_malformed() {
+        let options = |len: u8| {
+            let mut chain = vec![0; 8 + usize::from(len) * 8];
+            [chain[0], chain[1]] = [59, len];
+            walk_extensions(IpProtocol::DESTINATION_OPTIONS, &chain).is_ok()
+        };
+        assert!(options(127), "1024 octets");
+        assert!(!options(128));
     }
 }
