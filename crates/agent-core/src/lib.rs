@@ -1,1 +1,34 @@
-//! TBD
+//! What an agent decides, apart from doing it: pure code that reads no clock and opens no socket.
+//! Time comes as an argument; what is to be done goes out as a value.
+//!
+//! `bin/agent` is the shell around it: threads, sockets, the state database and the datapath.
+
+mod announce;
+mod binding;
+mod flood;
+mod flow_table;
+mod group_table;
+mod icmp_limit;
+pub mod limits;
+mod local;
+mod mac_age;
+mod neighbor;
+mod pending;
+mod state_tables;
+mod tag_index;
+mod translate;
+mod tunnel_keys;
+
+pub use announce::{announcements, solicitation};
+pub use binding::{Attached, PortOp, plan};
+pub use flood::{FloodOp, FloodSets, flood_plan};
+pub use flow_table::{FlowTable, Leaving, NewFlow};
+pub use group_table::GroupTable;
+pub use icmp_limit::ErrorLimit;
+pub use local::LocalView;
+pub use mac_age::{Learned, MacAges, MacPlace};
+pub use neighbor::{Neighbor, NeighborEffect, NeighborEvent, Neighbors};
+pub use pending::{Pending, Refused, Wait};
+pub use state_tables::{Owner, Place, Row, RowChange, StateTables, TableName, View, vlan_number};
+pub use translate::{Translation, translate};
+pub use tunnel_keys::TunnelKeys;

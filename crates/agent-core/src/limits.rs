@@ -1,0 +1,49 @@
+//! Limits of the agent. Every queue and table has one; how they relate is checked here.
+
+use mn_time::Duration;
+
+/// Flows one host's datapath holds.
+pub const FLOWS_MAX: usize = 1 << 20;
+/// Flows evicted in one go when the table is full: one in 64.
+pub const fn evict_batch(flows_max: usize) -> usize {
+    if flows_max / 64 > 0 { flows_max / 64 } else { 1 }
+}
+/// A flow that nobody used for this long leaves.
+pub const IDLE_FOR: Duration = Duration::from_secs(60);
+/// A flow that drops because of something that may mend itself stays this long.
+pub const BRIEF_FOR: Duration = Duration::from_secs(2);
+/// Upcalls taken from the ring in one go.
+pub const UPCALL_BATCH: usize = 64;
+/// Packets that wait for an answer, per worker.
+pub const PENDING_MAX: usize = 4096;
+/// Packets of one flow that wait for an answer.
+pub const PENDING_PER_FLOW: usize = 64;
+/// Octets of waiting packets, per worker.
+pub const PENDING_OCTETS: usize = 16 << 20;
+/// How long a packet waits for topology or a place.
+pub const LOAD_FOR: Duration = Duration::from_secs(3);
+/// How long a packet waits for a neighbour: longer than [`ASK_EVERY`] × [`ASKS_MAX`], so that the
+/// neighbour's silence is answered by its own verdict.
+pub const NEIGHBOR_FOR: Duration = Duration::from_secs(4);
+/// How often an unanswered request for a neighbour is repeated (contracts §3).
+pub const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How many requests are sent (contracts §3).
+pub const ASKS_MAX: u8 = 3;
+/// How long nothing is asked after nobody answered (contracts §3).
+pub const QUIET_FOR: Duration = Duration::from_secs(20);
+/// A learned MAC that no flow used for this long is forgotten.
+pub const MAC_IDLE_FOR: Duration = Duration::from_secs(300);
+/// Moves of one MAC within a second beyond which it is held where it is (contracts §4).
+pub const MAC_MOVES_MAX: u8 = 5;
+/// How long a MAC that moved too often stays where it is.
+pub const MAC_HOLD_FOR: Duration = Duration::from_secs(10);
+/// ICMP errors and resets of our own per port and second, and at once (RFC 1812 §4.3.2.8).
+pub const ERRORS_PER_SECOND: u32 = 100;
+/// How long an old flood key still delivers after a new one was published.
+pub const RETIRE_AFTER: Duration = Duration::from_secs(5);
+
+const _: () = assert!(PENDING_PER_FLOW <= PENDING_MAX, "one flow fits the queue");
+const _: () = assert!(
+    NEIGHBOR_FOR.as_millis() > ASK_EVERY.as_millis() * ASKS_MAX as u128,
+    "the last request has time to be answered"
+);

@@ -1,0 +1,41 @@
+//! What is on this host.
+
+use std::collections::HashMap;
+
+use mn_flow::{PeerIndex, PortNo};
+use mn_ids::{HostId, PortId};
+
+/// The datapath's numbers for this host's ports and for the hosts it tunnels to.
+#[derive(Clone, Debug)]
+pub struct LocalView {
+    pub host: HostId,
+    /// Active ports.
+    pub ports: HashMap<PortId, PortNo>,
+    /// The same the other way round.
+    pub by_number: HashMap<PortNo, PortId>,
+    /// Hosts with a tunnel address.
+    pub peers: HashMap<HostId, PeerIndex>,
+    /// The largest IP packet the underlay carries inside a tunnel.
+    pub mtu: u32,
+}
+
+impl LocalView {
+    /// A host without ports and peers.
+    #[must_use]
+    pub fn new(host: HostId, mtu: u32) -> Self {
+        Self { host, ports: HashMap::new(), by_number: HashMap::new(), peers: HashMap::new(), mtu }
+    }
+
+    /// Adds an active port.
+    pub fn add_port(&mut self, port: PortId, number: PortNo) {
+        self.ports.insert(port, number);
+        self.by_number.insert(number, port);
+    }
+
+    /// Takes a port out.
+    pub fn remove_port(&mut self, port: PortId) {
+        if let Some(number) = self.ports.remove(&port) {
+            self.by_number.remove(&number);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Packets that wait: for topology, for a port's place, or for a neighbour.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use mn_flow::{DropCause, FlowKey};
+use mn_ids::RouterId;
+use mn_time::Instant;
+
+use crate::limits;
+
+/// What packets wait for.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Wait {
+    /// Objects or places that were asked for; any news may be it.
+    Load,
+    Neighbor(RouterId, IpAddr),
+}
+
+/// The packet has no room or waited too long; here it is back.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Refused<P> {
+    pub packet: P,
+    pub cause: DropCause,
+}
+
+/// Waiting packets of one worker, by the flow they belong to: those with the same unmasked key
+/// stay together, in the order they came.
+#[derive(Debug)]
+pub struct Pending<P> {
+    flows: HashMap<FlowKey, Queue<P>>,
+    packets: usize,
+    octets: usize,
+    packets_max: usize,
+}
+
+#[derive(Debug)]
+struct Queue<P> {
+    wait: Wait,
+    until: Instant,
+    packets: VecDeque<(usize, P)>,
+}
+
+impl<P> Pending<P> {
+    /// Nothing waits; at most `packets_max` ever will.
+    #[must_use]
+    pub fn new(packets_max: usize) -> Self {
+        Self { flows: HashMap::new(), packets: 0, octets: 0, packets_max }
+    }
+
+    /// Whether a packet with this key must queue behind others of its flow.
+    #[must_use]
+    pub fn holds(&self, key: &FlowKey) -> bool {
+        self.flows.contains_key(key)
+    }
+
+    /// How many packets wait.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.packets
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.packets == 0
+    }
+
+    /// Queues a packet of `octets` behind those of its flow that wait already.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] gives it back where its flow or all flows together have their share.
+    pub fn queue(&mut self, key: &FlowKey, octets: usize, packet: P) -> Result<(), Refused<P>> {
+        let full =
+            self.packets >= self.packets_max || self.octets + octets > limits::PENDING_OCTETS;
+        match self.flows.get_mut(key) {
+            Some(queue) if !full && queue.packets.len() < limits::PENDING_PER_FLOW => {
+                queue.packets.push_back((octets, packet));
+                self.packets += 1;
+                self.octets += octets;
+                Ok(())
+            }
+            _ => Err(Refused { packet, cause: DropCause::QueueFull }),
+        }
+    }
+
+    /// Begins to wait with the first packet of a flow, at most until `until`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::queue`].
+    pub fn park(
+        &mut self,
+        key: FlowKey,
+        wait: Wait,
+        until: Instant,
+        octets: usize,
+        packet: P,
+    ) -> Result<(), Refused<P>> {
+        if self.packets >= self.packets_max {
+            return Err(Refused { packet, cause: DropCause::QueueFull });
+        }
+        self.flows.entry(key).or_insert(Queue { wait, until, packets: VecDeque::new() });
+        self.queue(&key, octets, packet)
+    }
+
+    /// Puts packets that were taken back into waiting, perhaps for something else.
+    pub fn put_back(
+        &mut self,
+        key: FlowKey,
+        wait: Wait,
+        until: Instant,
+        packets: VecDeque<(usize, P)>,
+    ) {
+        self.packets += packets.len();
+        self.octets += packets.iter().map(|(octets, _)| octets).sum::<usize>();
+        self.flows.insert(key, Queue { wait, until, packets });
+    }
+
+    /// The flows that wait for what `matches` says.
+    #[must_use]
+    pub fn waiting_for(&self, matches: impl Fn(Wait) -> bool) -> Vec<FlowKey> {
+        let waiting = self.flows.iter().filter(|(_, queue)| matches(queue.wait));
+        waiting.map(|(key, _)| *key).collect()
+    }
+
+    /// Takes the packets of a flow, oldest first, with when they give up.
+    pub fn take(&mut self, key: &FlowKey) -> Option<(Instant, VecDeque<(usize, P)>)> {
+        let queue = self.flows.remove(key)?;
+        self.packets -= queue.packets.len();
+        self.octets -= queue.packets.iter().map(|(octets, _)| octets).sum::<usize>();
+        Some((queue.until, queue.packets))
+    }
+
+    /// Gives up on packets that waited too long.
+    pub fn expire(&mut self, now: Instant) -> Vec<Refused<P>> {
+        let over = self.flows.iter().filter(|(_, queue)| queue.until <= now);
+        let keys: Vec<FlowKey> = over.map(|(key, _)| *key).collect();
+        let queues = keys.iter().filter_map(|key| self.take(key)).collect::<Vec<_>>();
+        let packets = queues.into_iter().flat_map(|(_, packets)| packets);
+        packets.map(|(_, packet)| Refused { packet, cause: DropCause::WaitTimeout }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mn_time::Duration;
+
+    use super::*;
+
+    fn key(number: u16) -> FlowKey {
+        FlowKey { tp_src: number, ..FlowKey::default() }
+    }
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn packets_of_a_flow_come_back_in_the_order_they_came() {
+        let mut pending = Pending::new(10);
+        pending.park(key(1), Wait::Load, at(3), 100, 'a').unwrap();
+        pending.queue(&key(1), 100, 'b').unwrap();
+        pending.park(key(2), Wait::Load, at(3), 100, 'x').unwrap();
+        pending.queue(&key(1), 100, 'c').unwrap();
+        let (until, packets) = pending.take(&key(1)).unwrap();
+        assert_eq!(until, at(3));
+        assert_eq!(packets.into_iter().map(|(_, packet)| packet).collect::<String>(), "abc");
+        assert_eq!(pending.len(), 1);
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_packet_back_and_says_why() {
+        let mut pending = Pending::new(2);
+        pending.park(key(1), Wait::Load, at(3), 1, 'a').unwrap();
+        pending.queue(&key(1), 1, 'b').unwrap();
+        let refused = Refused { packet: 'c', cause: DropCause::QueueFull };
+        assert_eq!(pending.queue(&key(1), 1, 'c'), Err(refused));
+        assert!(pending.park(key(2), Wait::Load, at(3), 1, 'd').is_err());
+        assert!(!pending.holds(&key(2)), "a flow none of whose packets waits is not known");
+    }
+
+    #[test]
+    fn one_flow_has_no_more_than_its_share() {
+        let mut pending = Pending::new(10 * limits::PENDING_PER_FLOW);
+        pending.park(key(1), Wait::Load, at(3), 1, ()).unwrap();
+        let taken = (0..1000).filter(|_| pending.queue(&key(1), 1, ()).is_ok()).count();
+        assert_eq!(taken + 1, limits::PENDING_PER_FLOW);
+        assert!(pending.park(key(2), Wait::Load, at(3), 1, ()).is_ok());
+    }
+
+    #[test]
+    fn what_waits_too_long_is_given_up_and_the_rest_waits_on() {
+        let mut pending = Pending::new(10);
+        let neighbor = Wait::Neighbor(mn_ids::Id::random(), IpAddr::from([10, 0, 0, 1]));
+        pending.park(key(1), Wait::Load, at(3), 7, 'a').unwrap();
+        pending.park(key(2), neighbor, at(5), 7, 'b').unwrap();
+        assert_eq!(pending.expire(at(3)), [Refused { packet: 'a', cause: DropCause::WaitTimeout }]);
+        assert_eq!(pending.waiting_for(|wait| wait == neighbor), [key(2)]);
+        assert_eq!((pending.len(), pending.octets), (1, 7));
+    }
+}

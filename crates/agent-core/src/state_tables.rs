@@ -1,0 +1,266 @@
+//! This host's copy of the state tables, and how entries of several owners become one answer.
+
+mod cell;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use mn_flow::{Tag, TunnelKey};
+use mn_ids::{BridgeId, HostId, PortId, RouterId};
+use mn_packet::{Mac, VlanId};
+
+use crate::MacPlace;
+use cell::Cell;
+pub use view::View;
+
+/// Who wrote an entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Owner {
+    /// An operator.
+    Persistent,
+    /// A host's agent, in any of its lives.
+    Host(HostId),
+}
+
+/// A table of which a copy can be loaded whole.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum TableName {
+    Mac(BridgeId),
+    BridgeNeighbor(BridgeId),
+    Neighbor(RouterId),
+    /// The place of one port.
+    Location(PortId),
+    FloodGroup(BridgeId),
+}
+
+/// An entry's key and value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Row {
+    Mac(MacPlace, Option<PortId>),
+    BridgeNeighbor {
+        bridge: BridgeId,
+        addr: IpAddr,
+        mac: Option<Mac>,
+    },
+    Neighbor {
+        router: RouterId,
+        addr: IpAddr,
+        value: Option<(Mac, PortId)>,
+    },
+    Location(PortId, Option<Place>),
+    /// What a host delivers a flood copy to.
+    FloodGroup {
+        bridge: BridgeId,
+        host: HostId,
+        value: Option<(TunnelKey, Box<[PortId]>)>,
+    },
+}
+
+/// One owner's entry as it is now; its value is `None` where it was removed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RowChange {
+    pub row: Row,
+    pub owner: Owner,
+    pub revision: u64,
+}
+
+/// Where a port is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Place {
+    pub host: HostId,
+    pub key: TunnelKey,
+}
+
+/// The copy that one thread reads.
+///
+/// Per key the learned entry with the highest revision wins, then the persistent one (contracts
+/// §4). What this host has just learned wins over both until the table shows it: it acts at once.
+#[derive(Clone, Debug, Default)]
+pub struct StateTables {
+    loaded: HashSet<TableName>,
+    macs: HashMap<MacPlace, Cell<PortId>>,
+    bridge_neighbors: HashMap<(BridgeId, IpAddr), Cell<Mac>>,
+    neighbors: HashMap<(RouterId, IpAddr), Cell<(Mac, PortId)>>,
+    locations: HashMap<PortId, Cell<Place>>,
+    floods: HashMap<BridgeId, HashMap<HostId, Published>>,
+}
+
+/// A flood group of another host.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Published {
+    pub(crate) key: TunnelKey,
+    pub(crate) ports: Box<[PortId]>,
+}
+
+impl StateTables {
+    /// The whole table has been shown: what it does not have is not there.
+    pub fn complete(&mut self, table: TableName) {
+        self.loaded.insert(table);
+    }
+
+    /// The table is not watched any more: nothing is known of it.
+    pub fn forget(&mut self, table: TableName) {
+        self.loaded.remove(&table);
+        match table {
+            TableName::Mac(bridge) => self.macs.retain(|place, _| place.bridge != bridge),
+            TableName::BridgeNeighbor(bridge) => {
+                self.bridge_neighbors.retain(|(other, _), _| *other != bridge);
+            }
+            TableName::Neighbor(router) => self.neighbors.retain(|(other, _), _| *other != router),
+            TableName::Location(port) => drop(self.locations.remove(&port)),
+            TableName::FloodGroup(bridge) => drop(self.floods.remove(&bridge)),
+        }
+    }
+
+    /// Whether the table has been shown whole.
+    #[must_use]
+    pub fn is_loaded(&self, table: TableName) -> bool {
+        self.loaded.contains(&table)
+    }
+
+    /// Enters a change that the state database told; adds what it touches to `tags`.
+    pub fn apply(&mut self, change: &RowChange, tags: &mut Vec<Tag>) {
+        let (owner, revision) = (change.owner, change.revision);
+        match &change.row {
+            Row::Mac(place, port) => {
+                if cell::set(&mut self.macs, *place, owner, revision, *port) {
+                    tags.push(place.tag());
+                }
+            }
+            Row::BridgeNeighbor { bridge, addr, mac } => {
+                let key = (*bridge, *addr);
+                // ARP answers are packets of our own: no flow depends on them.
+                cell::set(&mut self.bridge_neighbors, key, owner, revision, *mac);
+            }
+            Row::Neighbor { router, addr, value } => {
+                if cell::set(&mut self.neighbors, (*router, *addr), owner, revision, *value) {
+                    tags.push(Tag::Neighbor { router: *router, addr: *addr });
+                }
+            }
+            Row::Location(port, place) => {
+                if cell::set(&mut self.locations, *port, owner, revision, *place) {
+                    tags.push(Tag::Location(*port));
+                }
+            }
+            Row::FloodGroup { bridge, host, value } => {
+                let groups = self.floods.entry(*bridge).or_default();
+                let before = match value {
+                    Some((key, ports)) => {
+                        groups.insert(*host, Published { key: *key, ports: ports.clone() })
+                    }
+                    None => groups.remove(host),
+                };
+                if before.as_ref() != groups.get(host) {
+                    tags.push(Tag::Flood { bridge: *bridge, vlan: None });
+                }
+            }
+        }
+    }
+
+    /// Learns where a MAC is, ahead of the table. Whether that is news here.
+    pub fn learn_mac(&mut self, place: MacPlace, port: PortId, tags: &mut Vec<Tag>) -> bool {
+        let news = cell::learn(&mut self.macs, place, port);
+        if news {
+            tags.push(place.tag());
+        }
+        news
+    }
+
+    /// Learns a neighbour of a bridge's network, ahead of the table. Whether that is news here.
+    pub fn learn_bridge_neighbor(&mut self, bridge: BridgeId, addr: IpAddr, mac: Mac) -> bool {
+        cell::learn(&mut self.bridge_neighbors, (bridge, addr), mac)
+    }
+
+    /// Learns a neighbour of a router, ahead of the table. Whether that is news here.
+    pub fn learn_neighbor(
+        &mut self,
+        router: RouterId,
+        addr: IpAddr,
+        value: (Mac, PortId),
+        tags: &mut Vec<Tag>,
+    ) -> bool {
+        let news = cell::learn(&mut self.neighbors, (router, addr), value);
+        if news {
+            tags.push(Tag::Neighbor { router, addr });
+        }
+        news
+    }
+
+    /// Gives up what was learned ahead of the table: it aged before the table showed it.
+    pub fn unlearn_mac(&mut self, place: MacPlace, tags: &mut Vec<Tag>) {
+        if cell::unlearn(&mut self.macs, place) {
+            tags.push(place.tag());
+        }
+    }
+
+    /// Where a port is. `None`: nowhere, as far as is known; see [`Self::is_loaded`].
+    #[must_use]
+    pub fn place(&self, port: PortId) -> Option<Place> {
+        self.locations.get(&port)?.get()
+    }
+
+    /// The learned entry another host wrote after `host` wrote its own, if that is so: `host` is
+    /// to withdraw its own (contracts §4).
+    #[must_use]
+    pub fn lost_mac(&self, place: MacPlace, host: HostId) -> bool {
+        self.macs.get(&place).is_some_and(|cell| cell.lost_by(host))
+    }
+
+    /// The MACs on a port, with the addresses its bridge's network knows of them.
+    pub fn stations(&self, bridge: BridgeId, port: PortId) -> Vec<(Mac, IpAddr)> {
+        let on_port = |mac| {
+            let place = MacPlace { bridge, vlan: None, mac };
+            self.macs.get(&place).and_then(Cell::get) == Some(port)
+        };
+        self.bridge_neighbors
+            .iter()
+            .filter(|((other, _), _)| *other == bridge)
+            .filter_map(|((_, addr), cell)| Some((cell.get()?, *addr)))
+            .filter(|(mac, _)| on_port(*mac))
+            .collect()
+    }
+
+    /// Where a MAC is in a bridge's network, whatever the thread's view.
+    #[must_use]
+    pub fn mac_port(&self, place: MacPlace) -> Option<PortId> {
+        self.macs.get(&place)?.get()
+    }
+
+    /// The untagged MACs that are on a port.
+    pub fn macs_on(&self, port: PortId) -> impl Iterator<Item = Mac> + '_ {
+        let here = self.macs.iter().filter(move |(_, cell)| cell.get() == Some(port));
+        here.filter(|(place, _)| place.vlan.is_none()).map(|(place, _)| place.mac)
+    }
+
+    /// The MAC a bridge's network has for an address.
+    #[must_use]
+    pub fn bridge_neighbor(&self, bridge: BridgeId, addr: IpAddr) -> Option<Mac> {
+        self.bridge_neighbors.get(&(bridge, addr))?.get()
+    }
+
+    /// The MAC of a router's neighbour and the port it is behind.
+    #[must_use]
+    pub fn neighbor(&self, router: RouterId, addr: IpAddr) -> Option<(Mac, PortId)> {
+        self.neighbors.get(&(router, addr))?.get()
+    }
+
+    /// The flood groups of `host` on every loaded bridge.
+    pub(crate) fn flood_groups(&self, host: HostId) -> impl Iterator<Item = &Published> {
+        self.floods.values().filter_map(move |groups| groups.get(&host))
+    }
+}
+
+impl MacPlace {
+    fn tag(&self) -> Tag {
+        Tag::Mac { bridge: self.bridge, vlan: self.vlan, mac: self.mac }
+    }
+}
+
+/// The number a VLAN has in the keys of tables: 0 for none.
+#[must_use]
+pub fn vlan_number(vlan: Option<VlanId>) -> u16 {
+    vlan.map_or(0, VlanId::get)
+}

@@ -1,0 +1,53 @@
+//! What a simulation sees of the tables.
+
+use std::net::IpAddr;
+
+use mn_ids::{BridgeId, PortId, RouterId};
+use mn_packet::{Mac, VlanId};
+use mn_simulation::{Known, NeighborState, StateView};
+use mn_time::Instant;
+
+use super::{StateTables, TableName};
+use crate::{MacPlace, Neighbors};
+
+/// The tables, and who does not answer.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    pub tables: &'a StateTables,
+    pub neighbors: &'a Neighbors,
+}
+
+impl View<'_> {
+    fn known<T>(&self, found: Option<T>, table: TableName) -> Known<T> {
+        match found {
+            Some(value) => Known::Is(value),
+            None if self.tables.is_loaded(table) => Known::Absent,
+            None => Known::Unknown,
+        }
+    }
+}
+
+impl StateView for View<'_> {
+    fn mac(&self, bridge: BridgeId, vlan: Option<VlanId>, mac: Mac) -> Known<PortId> {
+        let found = self.tables.mac_port(MacPlace { bridge, vlan, mac });
+        self.known(found, TableName::Mac(bridge))
+    }
+
+    fn bridge_neighbor(&self, bridge: BridgeId, addr: IpAddr) -> Known<Mac> {
+        let found = self.tables.bridge_neighbor(bridge, addr);
+        self.known(found, TableName::BridgeNeighbor(bridge))
+    }
+
+    fn neighbor(&self, router: RouterId, addr: IpAddr, now: Instant) -> NeighborState {
+        if let Some((mac, _)) = self.tables.neighbor(router, addr) {
+            return NeighborState::Known(mac);
+        }
+        if !self.tables.is_loaded(TableName::Neighbor(router)) {
+            return NeighborState::NotLoaded;
+        }
+        if self.neighbors.is_silent(router, addr, now) {
+            return NeighborState::Unreachable;
+        }
+        NeighborState::Unresolved
+    }
+}
