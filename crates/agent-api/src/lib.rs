@@ -6,7 +6,5 @@ mod request;
 mod response;
 
 pub use host_report::{Endpoint, HostReport, Interface, InterfaceKind};
-pub use request::{PacketQuery, Request};
-pub use response::{
-    DropCount, FlowRow, FlowUse, Link, PortRow, Response, Status, WalkFlow, WalkReport,
-};
+pub use request::Request;
+pub use response::{DropCount, FlowRow, FlowUse, Link, PortRow, Response, Status};

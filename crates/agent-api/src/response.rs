@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use mn_api_types::walk::Walk;
 use mn_ids::{HostId, PortId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// One line from the agent's socket.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -19,7 +19,7 @@ pub enum Response {
         ports: Vec<PortRow>,
         drops: Vec<DropCount>,
     },
-    Walk(WalkReport),
+    Walk(Box<Walk>),
     /// The request could not be answered; why.
     Error {
         reason: String,
@@ -98,24 +98,4 @@ pub struct DropCount {
     /// The cause's name.
     pub cause: String,
     pub packets: u64,
-}
-
-/// A walk and what the datapath would do.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct WalkReport {
-    /// The walk's document, as `api-types` has it.
-    pub walk: Value,
-    /// The flow that is installed for the packet, if any.
-    pub flow: Option<WalkFlow>,
-}
-
-/// The installed flow a walked packet would meet.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct WalkFlow {
-    pub cookie: u64,
-    pub matches: String,
-    pub actions: Vec<String>,
-    pub packets: u64,
-    /// Whether it does what the walk came to.
-    pub agrees: bool,
 }
