@@ -1,0 +1,61 @@
+//! Where packets leave: ports of this host, tunnels to others, groups of both.
+
+use mn_flow::{DropCause, PortNo};
+
+use super::engine::State;
+use super::packet::Packet;
+use crate::{Offload, Output};
+
+/// A frame that went out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sent {
+    pub to: Output,
+    /// Tags in line.
+    pub frame: Vec<u8>,
+    pub offload: Offload,
+}
+
+impl State {
+    /// Sends a copy of a packet, or counts why not.
+    pub fn send(&mut self, packet: &Packet, to: Output) {
+        if let Err(cause) = self.try_send(packet, to) {
+            self.drop(packet.key.in_port, cause, packet.load().packets);
+        }
+    }
+
+    fn try_send(&mut self, packet: &Packet, to: Output) -> Result<(), DropCause> {
+        let through = match to {
+            Output::Port(number) => {
+                let port = self.ports.get(&number).ok_or(DropCause::PortGone)?;
+                if packet.wire_ip_len() > port.interface.mtu as usize {
+                    return Err(DropCause::TooBig);
+                }
+                number
+            }
+            Output::Tunnel { peer, .. } => {
+                let peer = self.peers.get(&peer).ok_or(DropCause::PeerGone)?;
+                // The underlay carries the tags too.
+                if packet.ip.is_some()
+                    && packet.wire_ip_len() + packet.tags_len() > peer.mtu as usize
+                {
+                    return Err(DropCause::TooBig);
+                }
+                PortNo::TUNNEL
+            }
+        };
+        let counters = self.counters.entry(through).or_default();
+        counters.tx.add(packet.load());
+        self.log(Sent { to, frame: packet.frame.clone(), offload: packet.offload });
+        Ok(())
+    }
+
+    /// Whether a routed packet exceeds an output. Tags do not count: they are not known before the
+    /// actions are carried out, and an output that they make too small drops the packet.
+    pub fn exceeds(&self, packet: &Packet, to: Output) -> bool {
+        let mtu = match to {
+            Output::Port(number) => self.ports.get(&number).map(|port| port.interface.mtu),
+            Output::Tunnel { peer, .. } => self.peers.get(&peer).map(|peer| peer.mtu),
+        };
+        mtu.is_some_and(|mtu| packet.wire_ip_len() > mtu as usize)
+    }
+}
