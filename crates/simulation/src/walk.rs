@@ -1,9 +1,10 @@
 //! A walk told step by step.
 
 use mn_flow::{DropCause, FlowKey};
-use mn_ids::{BridgeId, ChainId, PortId, RouteId, RouterId, RuleId};
+use mn_ids::{BridgeId, ChainId, PortId, RouterId, RuleId};
 use mn_packet::Mac;
 use mn_topology::DeviceId;
+use mn_topology::snapshot::Candidate;
 
 /// The steps of one walk, in order.
 #[derive(Clone, Debug, Default)]
@@ -16,15 +17,17 @@ pub struct Walk {
 pub enum Step {
     /// It entered a device by a port.
     Enter { port: PortId, device: DeviceId },
-    /// A chain was asked; this rule decided, or none did.
+    /// A chain was asked; this rule (its place counted from 0) decided, or none did and the packet
+    /// passes. A chain that was jumped to comes before the one that did.
     Chain { chain: ChainId, rule: Option<RuleId>, position: Option<usize>, result: RuleResult },
     /// A bridge looked for the destination MAC.
     BridgeLookup { bridge: BridgeId, mac: Mac, found: BridgeLookup },
     /// A router chose a route; these others matched too and lost.
-    Route { router: RouterId, chosen: Option<RouteId>, lost: Vec<(RouteId, RouteLost)> },
+    Route { router: RouterId, chosen: Option<Candidate>, lost: Vec<(Candidate, RouteLost)> },
     /// A router found the MAC of the next hop.
     NextHop { router: RouterId, addr: std::net::IpAddr, mac: Option<Mac> },
-    /// Headers changed.
+    /// Headers changed on the way here: those it came with, those it leaves with, and how many
+    /// routers took a hop off.
     Rewritten { before: FlowKey, after: FlowKey, hops: u8 },
     /// It left a device by a port.
     Leave { port: PortId, device: DeviceId },
@@ -32,8 +35,10 @@ pub enum Step {
     Deliver { port: PortId },
     /// The device answered it itself.
     Answered { device: DeviceId, with: String },
+    /// The copy of a flood for this port goes nowhere. Its own steps come before.
+    CopyDropped { port: PortId, cause: DropCause, rule: Option<RuleId> },
     /// It goes nowhere.
-    Drop { cause: DropCause, rule: Option<RuleId>, detail: String },
+    Drop { cause: DropCause, rule: Option<RuleId> },
 }
 
 /// What a chain came to.
@@ -58,6 +63,8 @@ pub enum BridgeLookup {
 pub enum RouteLost {
     /// Another has a longer destination prefix.
     ShorterPrefix,
+    /// Another to the same destination has a longer source prefix.
+    ShorterSource,
     /// Another has a lower weight.
     HigherWeight,
     /// Its port is down.

@@ -246,8 +246,11 @@ impl Next {
     }
 
     fn chain(&mut self, id: Uuid, new: Option<ChainView>) {
-        let changed = replace(&mut self.snapshot.chains, id, new);
-        self.tags.extend(changed.then_some(Tag::Chain(Id::from_uuid(id))));
+        let old = self.snapshot.chains.get(id).and_then(|entry| entry.value.clone());
+        let same =
+            old.as_deref().map(|chain| &chain.rules) == new.as_ref().map(|chain| &chain.rules);
+        replace(&mut self.snapshot.chains, id, new);
+        self.tags.extend((!same).then_some(Tag::Chain(Id::from_uuid(id))));
     }
 
     fn port_group(&mut self, id: Uuid, new: Option<PortSet>) {

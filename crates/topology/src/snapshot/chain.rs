@@ -12,6 +12,8 @@ use crate::object::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChainView {
     pub id: ChainId,
+    /// For people. No flow reads it.
+    pub name: Option<String>,
     pub rules: Box<[RuleView]>,
 }
 
@@ -71,7 +73,11 @@ impl<A> Test<A> {
 
 impl ChainView {
     pub(super) fn of(chain: &Chain) -> Self {
-        Self { id: chain.id, rules: chain.rules.iter().map(RuleView::of).collect() }
+        Self {
+            id: chain.id,
+            name: chain.name.clone(),
+            rules: chain.rules.iter().map(RuleView::of).collect(),
+        }
     }
 }
 

@@ -1,0 +1,64 @@
+//! One copy of the packet on its way.
+
+use mn_flow::{FlowKey, TracedPacket};
+use mn_ids::{BridgeId, PortId};
+use mn_packet::EthernetHeader;
+use smallvec::SmallVec;
+use uuid::Uuid;
+
+/// One copy of the packet and the way it has come. A flood forks it.
+#[derive(Clone, Debug)]
+pub(crate) struct Branch {
+    pub packet: TracedPacket,
+    /// The port it entered the present device by; `None` for a packet of our own that has entered
+    /// none yet.
+    pub in_port: Option<PortId>,
+    /// Whether that port is bound to an interface.
+    pub in_exterior: bool,
+    /// The port it is to leave the present device by, once that is decided.
+    pub out_port: Option<PortId>,
+    /// The Ethernet header it entered the present device with.
+    pub entered: EthernetHeader,
+    /// Routers it crossed: what is to be taken off its time to live.
+    pub hops: u8,
+    /// Devices it crossed.
+    pub devices: u8,
+    /// Bridges, routers and ports it crossed.
+    pub crossed: SmallVec<[Uuid; 16]>,
+    /// Bridges that flooded it one after the other.
+    pub flooded: SmallVec<[BridgeId; 4]>,
+    /// A rule asked for the connection's direction, and this is the forward one.
+    pub track: bool,
+}
+
+impl Branch {
+    pub(crate) fn arriving(key: FlowKey) -> Self {
+        Self {
+            packet: TracedPacket::arriving(key),
+            in_port: None,
+            in_exterior: false,
+            out_port: None,
+            entered: ethernet(&key),
+            hops: 0,
+            devices: 0,
+            crossed: SmallVec::new(),
+            flooded: SmallVec::new(),
+            track: false,
+        }
+    }
+
+    /// The Ethernet header it has now: for packets of our own, not for decisions.
+    pub(crate) fn ethernet(&self) -> EthernetHeader {
+        ethernet(self.packet.headers())
+    }
+}
+
+fn ethernet(key: &FlowKey) -> EthernetHeader {
+    EthernetHeader {
+        dst: key.eth_dst,
+        src: key.eth_src,
+        vlan: key.vlan,
+        inner_vlan: key.inner_vlan,
+        eth_type: key.eth_type,
+    }
+}

@@ -1,0 +1,69 @@
+//! Floods: one copy to every member port but the one the frame came by.
+
+use mn_flow::{DropCause, Tag};
+use mn_topology::snapshot::{BridgeView, Lookup};
+use mn_topology::{Port, PortKind};
+
+use crate::StateView;
+use crate::branch::Branch;
+use crate::bridge::router_mac;
+use crate::simulate::{Sim, Stop};
+use crate::walk::{BridgeLookup, Step};
+
+impl<S: StateView + ?Sized> Sim<'_, S> {
+    /// Sends a copy out of every member port; each goes its own way from here. A copy that goes
+    /// nowhere takes nothing from the others.
+    pub(crate) fn flood(&mut self, branch: &mut Branch, bridge: &BridgeView) -> Result<(), Stop> {
+        self.tag(Tag::Flood { bridge: bridge.id, vlan: None });
+        if branch.flooded.contains(&bridge.id) {
+            return Err(DropCause::Looped.into());
+        }
+        branch.flooded.push(bridge.id);
+        let mac = branch.packet.eth_dst();
+        self.note(|| {
+            let found = BridgeLookup::Flood(bridge.ports().to_vec());
+            Step::BridgeLookup { bridge: bridge.id, mac, found }
+        });
+        let known_not_router = !mac.is_multicast();
+        let mut load = false;
+        for member in bridge.ports() {
+            let skip = known_not_router
+                && bridge
+                    .links()
+                    .iter()
+                    .any(|link| link.port == *member && router_mac(link).is_some());
+            if skip || branch.in_port == Some(*member) || !self.is_member(branch, *member) {
+                continue;
+            }
+            let mut copy = branch.clone();
+            let end = self.egress(&mut copy, *member);
+            self.absorb(&copy);
+            match end {
+                Ok(()) => {}
+                Err(Stop::Drop(cause, rule)) => {
+                    self.note(|| Step::CopyDropped { port: *member, cause, rule });
+                    self.dropped.get_or_insert((cause, rule));
+                }
+                // All that the copies lack is asked for at once.
+                Err(Stop::Load) => load = true,
+                Err(wait @ Stop::AwaitNeighbor { .. }) => return Err(wait),
+            }
+        }
+        if load { Err(Stop::Load) } else { Ok(()) }
+    }
+
+    /// Whether a flood reaches the port: those that lead nowhere are not asked, nor those that
+    /// carry another VLAN.
+    fn is_member(&mut self, branch: &mut Branch, id: mn_ids::PortId) -> bool {
+        self.tag(Tag::Port(id));
+        let Lookup::Loaded(port) = self.snapshot.port(id) else { return true };
+        let leads_somewhere = |port: &Port| port.binding().is_some() || port.peer_id.is_some();
+        match port.kind {
+            PortKind::Bridge { vlan_id, .. } if vlan_id != 0 => {
+                let vlan = branch.packet.vlan().vlan();
+                leads_somewhere(port) && vlan.is_some_and(|vlan| vlan.get() == vlan_id)
+            }
+            _ => leads_somewhere(port),
+        }
+    }
+}

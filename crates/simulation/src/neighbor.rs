@@ -1,0 +1,262 @@
+//! ARP and neighbour discovery, at bridges and routers (agent-facts §9, §12; RFC 826, RFC 4861).
+//!
+//! Each such packet may teach something, so none makes a flow.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use mn_flow::DropCause;
+use mn_ids::{BridgeId, RouterId};
+use mn_packet::ndp::{self, NdMessage};
+use mn_packet::{Arp, ArpOp, EtherType, IpProtocol, Layers, Mac, Network, from_v6};
+use mn_topology::snapshot::BridgeView;
+use mn_topology::{DeviceId, PortKind};
+
+use crate::branch::Branch;
+use crate::bridge::{Forward, router_mac};
+use crate::router::{Inside, is_unicast};
+use crate::simulate::{Sim, Stop};
+use crate::walk::Step;
+use crate::{Effect, Known, Limit, StateView, dhcp};
+
+impl<'a, S: StateView + ?Sized> Sim<'a, S> {
+    /// Notes the address that a frame on a bridge says is at its source.
+    pub(crate) fn learn_bridge_neighbor(
+        &mut self,
+        branch: &mut Branch,
+        bridge: BridgeId,
+        from: Mac,
+    ) {
+        let said = match branch.packet.eth_type() {
+            EtherType::ARP => {
+                self.once = true;
+                let arp = self.arp();
+                arp.filter(|arp| !arp.sender.is_unspecified())
+                    .map(|arp| (IpAddr::V4(arp.sender), arp.sender_mac))
+            }
+            EtherType::IPV6 if is_discovery(branch) => {
+                self.once = true;
+                self.said_by_nd()
+            }
+            _ => None,
+        };
+        // Who speaks for another MAC is not believed.
+        if let Some((addr, mac)) = said.filter(|(_, mac)| *mac == from) {
+            self.effect(Effect::LearnBridgeNeighbor { bridge, addr, mac });
+        }
+    }
+
+    /// Answers a question for an address that is known, or sends it only to who has it.
+    pub(crate) fn suppress(
+        &mut self,
+        branch: &mut Branch,
+        bridge: &BridgeView,
+    ) -> Result<Option<Forward>, Stop> {
+        let (asker, target) = match branch.packet.eth_type() {
+            EtherType::ARP => {
+                self.once = true;
+                if branch.packet.nw_proto().0 != ArpOp::REQUEST.0 as u8 {
+                    return Ok(None);
+                }
+                (branch.packet.nw_src(), branch.packet.nw_dst())
+            }
+            EtherType::IPV6 if is_solicitation(branch) => {
+                self.once = true;
+                (branch.packet.nw_src(), branch.packet.nw_dst())
+            }
+            _ => return Ok(None),
+        };
+        // Announcements and checks for duplicates are for all to hear.
+        if asker == target || asker.is_unspecified() || branch.packet.vlan().is_present() {
+            return Ok(None);
+        }
+        let target = from_v6(target);
+        for link in bridge.links() {
+            if router_mac(link).is_some() && self.has_address(link.peer, target)? {
+                return Ok(Some(Forward::Port(link.port)));
+            }
+        }
+        let mac = match dhcp::server_mac(bridge, target) {
+            Some(mac) => mac,
+            None => match self.state.bridge_neighbor(bridge.id, target) {
+                Known::Is(mac) if mac != branch.packet.eth_src() => mac,
+                Known::Is(_) | Known::Absent => return Ok(None),
+                Known::Unknown => return Err(self.load(bridge.id)),
+            },
+        };
+        let Some(port) = branch.in_port else { return Ok(None) };
+        let Some(reply) = self.answer_for(branch, mac, false) else { return Ok(None) };
+        let device = DeviceId::Bridge(bridge.id);
+        self.note(|| Step::Answered { device, with: format!("{target} is at {mac}") });
+        self.emit(port, reply, Limit::Answer);
+        Ok(Some(Forward::Answered))
+    }
+
+    /// Whether a router's port has the address.
+    fn has_address(&mut self, port: mn_ids::PortId, addr: IpAddr) -> Result<bool, Stop> {
+        Ok(match &self.port(port)?.kind {
+            PortKind::Router(kind) => {
+                kind.addresses.iter().any(|own| own.addr == addr)
+                    || addr == IpAddr::V6(ndp::link_local(kind.mac))
+            }
+            PortKind::Bridge { .. } => false,
+        })
+    }
+
+    /// The frame that answers an ARP request or a neighbour solicitation: the target is at `mac`.
+    fn answer_for(&self, branch: &Branch, mac: Mac, router: bool) -> Option<Vec<u8>> {
+        let layers = Layers::of(self.packet.frame).ok()?;
+        match layers.network {
+            Network::Arp(request) => {
+                Some(request.reply(mac).frame_in(&branch.entered.reply_from(mac)))
+            }
+            Network::Ip(ip) => {
+                let Ok(Some(NdMessage::NeighborSolicitation { target, .. })) =
+                    NdMessage::parse(ip.payload)
+                else {
+                    return None;
+                };
+                let IpAddr::V6(asker) = ip.src else { return None };
+                Some(ndp::advertise(&branch.entered, asker, target, mac, router))
+            }
+            Network::Other => None,
+        }
+    }
+
+    /// ARP that reaches a router ends there: it answers for the port's own addresses and learns
+    /// about those of the port's subnets.
+    pub(crate) fn router_arp(
+        &mut self,
+        branch: &mut Branch,
+        router: RouterId,
+        inside: Inside<'a>,
+    ) -> Result<(), Stop> {
+        self.once = true;
+        let Some(arp) = self.arp() else { return Err(DropCause::Malformed.into()) };
+        // The key tells the same, and tells it to the mask.
+        branch.packet.nw_src();
+        let target = from_v6(branch.packet.nw_dst());
+        let is_own = |addr: IpAddr| inside.port.addresses.iter().any(|own| own.addr == addr);
+        let for_us = is_own(target);
+        let told = arp.op == ArpOp::REPLY || arp.is_gratuitous() || for_us;
+        let sender = IpAddr::V4(arp.sender);
+        if told && !is_own(sender) {
+            self.learn_neighbor(router, inside, sender, arp.sender_mac);
+        }
+        if arp.op == ArpOp::REQUEST && for_us && !is_own(sender) {
+            self.answer_as_router(branch, inside);
+        }
+        Err(DropCause::Consumed.into())
+    }
+
+    /// Neighbour discovery that reaches a router ends there; everything else goes on.
+    pub(crate) fn router_nd(
+        &mut self,
+        branch: &mut Branch,
+        router: RouterId,
+        inside: Inside<'a>,
+    ) -> Result<(), Stop> {
+        if !is_discovery(branch) {
+            return Ok(());
+        }
+        self.once = true;
+        let Some((message, src, hops)) = self.nd() else {
+            return Err(DropCause::Malformed.into());
+        };
+        // Whoever has crossed a router is no neighbour (RFC 4861 §6.1, §7.1).
+        if hops != ndp::HOP_LIMIT {
+            return Err(DropCause::Malformed.into());
+        }
+        match message {
+            NdMessage::NeighborSolicitation { target, source_mac } => {
+                if let Some(mac) = source_mac.filter(|_| !src.is_unspecified()) {
+                    self.learn_neighbor(router, inside, src.into(), mac);
+                }
+                if is_own_v6(inside, target) {
+                    self.answer_as_router(branch, inside);
+                }
+            }
+            NdMessage::NeighborAdvertisement(told) => {
+                if let Some(mac) = told.target_mac.filter(|_| !is_own_v6(inside, told.target)) {
+                    self.learn_neighbor(router, inside, told.target.into(), mac);
+                }
+            }
+            NdMessage::RouterSolicitation { .. } => self.advertise(branch, inside, src),
+            NdMessage::RouterAdvertisement(_) => {}
+        }
+        Err(DropCause::Consumed.into())
+    }
+
+    fn answer_as_router(&mut self, branch: &Branch, inside: Inside<'a>) {
+        if let Some(reply) = self.answer_for(branch, inside.port.mac, true) {
+            let device = DeviceId::Router(inside.port.router_id);
+            let with = format!("the address is at {}", inside.port.mac);
+            self.note(|| Step::Answered { device, with });
+            self.emit(inside.id, reply, Limit::Answer);
+        }
+    }
+
+    /// Learns a neighbour, if its address is one of the port's link.
+    fn learn_neighbor(&mut self, router: RouterId, inside: Inside<'a>, addr: IpAddr, mac: Mac) {
+        let on_link = match addr {
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => true,
+            addr => inside
+                .port
+                .addresses
+                .iter()
+                .any(|own| own.subnet().is_some_and(|subnet| subnet.contains(addr))),
+        };
+        if on_link && is_unicast(mac) {
+            self.effect(Effect::LearnNeighbor { router, port: inside.id, addr, mac });
+        }
+    }
+
+    /// The ARP packet in the frame.
+    fn arp(&self) -> Option<Arp> {
+        match Layers::of(self.packet.frame).ok()?.network {
+            Network::Arp(arp) => Some(arp),
+            _ => None,
+        }
+    }
+
+    /// The message of neighbour discovery in the frame, its source and its hop limit.
+    fn nd(&self) -> Option<(NdMessage, Ipv6Addr, u8)> {
+        let layers = Layers::of(self.packet.frame).ok()?;
+        let ip = layers.ip()?;
+        let IpAddr::V6(src) = ip.src else { return None };
+        Some((NdMessage::parse(ip.payload).ok()??, src, ip.ttl))
+    }
+
+    /// The address and MAC that a message of neighbour discovery tells.
+    fn said_by_nd(&self) -> Option<(IpAddr, Mac)> {
+        let (message, src, hops) = self.nd()?;
+        let said = match message {
+            NdMessage::NeighborSolicitation { source_mac, .. } => (src, source_mac?),
+            NdMessage::NeighborAdvertisement(told) => (told.target, told.target_mac?),
+            NdMessage::RouterSolicitation { .. } | NdMessage::RouterAdvertisement(_) => {
+                return None;
+            }
+        };
+        (hops == ndp::HOP_LIMIT && !said.0.is_unspecified()).then_some((said.0.into(), said.1))
+    }
+}
+
+/// Whether an IPv6 packet is one of the messages of neighbour discovery.
+fn is_discovery(branch: &mut Branch) -> bool {
+    branch.packet.nw_proto() == IpProtocol::ICMPV6
+        && branch.packet.fragment() == mn_flow::Fragment::None
+        && matches!(
+            (branch.packet.tp_src() >> 8) as u8,
+            ndp::ROUTER_SOLICITATION..=ndp::NEIGHBOR_ADVERTISEMENT
+        )
+}
+
+fn is_solicitation(branch: &mut Branch) -> bool {
+    is_discovery(branch)
+        && branch.packet.neighbor_discovery()
+        && (branch.packet.tp_src() >> 8) as u8 == ndp::NEIGHBOR_SOLICITATION
+}
+
+fn is_own_v6(inside: Inside<'_>, addr: Ipv6Addr) -> bool {
+    addr == ndp::link_local(inside.port.mac)
+        || inside.port.addresses.iter().any(|own| own.addr == IpAddr::V6(addr))
+}

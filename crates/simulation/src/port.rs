@@ -1,0 +1,145 @@
+//! What happens at a port, in and out. The order of both is here and nowhere else
+//! (agent-facts §8).
+
+use mn_flow::DropCause;
+use mn_ids::PortId;
+use mn_packet::{IcmpError, VlanTag};
+use mn_topology::{DeviceId, Port, PortKind};
+
+use crate::StateView;
+use crate::branch::Branch;
+use crate::delivery::Delivery;
+use crate::simulate::{Sim, Stop};
+use crate::walk::Step;
+
+/// The most devices one packet crosses. A longer walk is a loop in the topology.
+pub const DEVICES_MAX: u8 = 12;
+
+/// The most ports that all copies of one packet enter together. More is a loop that multiplies.
+pub const CROSSINGS_MAX: u32 = 512;
+
+impl<S: StateView + ?Sized> Sim<'_, S> {
+    /// Takes the packet in by a port.
+    pub(crate) fn ingress(&mut self, branch: &mut Branch, id: PortId) -> Result<(), Stop> {
+        self.guard_loop(branch)?;
+        let port = self.port(id)?;
+        branch.enter(port);
+        self.note(|| Step::Enter { port: id, device: port.device() });
+        // DSCP marking comes here (QoS).
+        self.serve_dhcp(branch, port)?;
+        // Mirrors before the inbound filter come here.
+        self.require_up(branch, port)?;
+        // Service insertion comes here.
+        self.filter(branch, port.inbound_filter_id)?;
+        // Mirrors after the inbound filter come here.
+        match port.device() {
+            DeviceId::Bridge(bridge) => self.bridge(branch, bridge, port),
+            DeviceId::Router(router) => self.router(branch, router, port),
+        }
+    }
+
+    /// Takes the packet out by a port.
+    pub(crate) fn egress(&mut self, branch: &mut Branch, id: PortId) -> Result<(), Stop> {
+        let port = self.port(id)?;
+        leave_vlan(branch, port)?;
+        branch.leave(port);
+        // Mirrors before the outbound filter come here.
+        self.require_up(branch, port)?;
+        self.filter(branch, port.outbound_filter_id)?;
+        // Service insertion comes here.
+        // Mirrors after the outbound filter come here.
+        self.note(|| Step::Leave { port: id, device: port.device() });
+        if port.binding().is_some() {
+            self.deliver(branch, id);
+            return Ok(());
+        }
+        match port.peer_id {
+            Some(peer) => self.ingress(branch, peer),
+            None => Err(DropCause::Unbound.into()),
+        }
+    }
+
+    fn guard_loop(&mut self, branch: &mut Branch) -> Result<(), Stop> {
+        branch.devices += 1;
+        self.crossings += 1;
+        if branch.devices > DEVICES_MAX || self.crossings > CROSSINGS_MAX {
+            return Err(DropCause::Looped.into());
+        }
+        Ok(())
+    }
+
+    /// A port that is down lets nothing through. A router says so to the sender; where the port is
+    /// the one the sender is behind, it cannot.
+    fn require_up(&mut self, branch: &mut Branch, port: &Port) -> Result<(), Stop> {
+        if port.admin_state_up {
+            return Ok(());
+        }
+        if branch.in_port.is_some_and(|in_port| in_port != port.id) {
+            self.icmp_error(branch, IcmpError::Prohibited);
+        }
+        Err(DropCause::AdminDown.into())
+    }
+
+    fn deliver(&mut self, branch: &mut Branch, port: PortId) {
+        let track = branch.track && is_tracked(branch);
+        let trace = branch.packet.leave();
+        let delivery = Delivery {
+            port,
+            headers: trace.headers,
+            written: trace.written,
+            hops: branch.hops,
+            track,
+        };
+        self.buffers.deliveries.push(delivery);
+        let (before, hops) = (self.packet.key, branch.hops);
+        if trace.written != mn_flow::FlowMask::NONE || hops > 0 {
+            self.note(|| Step::Rewritten { before, after: trace.headers, hops });
+        }
+        self.note(|| Step::Deliver { port });
+    }
+}
+
+impl Branch {
+    fn enter(&mut self, port: &Port) {
+        self.in_port = Some(port.id);
+        self.in_exterior = port.binding().is_some();
+        self.out_port = None;
+        self.entered = self.ethernet();
+        let device: mn_ids::ObjectKey = port.device().into();
+        self.crossed.push(port.id.uuid());
+        self.crossed.push(device.id);
+    }
+
+    fn leave(&mut self, port: &Port) {
+        self.out_port = Some(port.id);
+        self.crossed.push(port.id.uuid());
+    }
+}
+
+/// A bridge's port that carries one VLAN lets only that out, without its tag (agent-facts §9).
+fn leave_vlan(branch: &mut Branch, port: &Port) -> Result<(), Stop> {
+    let PortKind::Bridge { vlan_id, .. } = port.kind else { return Ok(()) };
+    if branch.in_port == Some(port.id) {
+        return Err(DropCause::SamePort.into());
+    }
+    if vlan_id == 0 {
+        return Ok(());
+    }
+    let tag = branch.packet.vlan();
+    if tag.vlan().is_none_or(|vlan| vlan.get() != vlan_id) {
+        return Err(DropCause::VlanMismatch.into());
+    }
+    let inner = branch.packet.inner_vlan();
+    branch.packet.set_vlan(inner);
+    branch.packet.set_inner_vlan(VlanTag::NONE);
+    Ok(())
+}
+
+/// Whether the datapath follows connections of this packet's protocol.
+fn is_tracked(branch: &mut Branch) -> bool {
+    let protocol = match branch.packet.eth_type() {
+        mn_packet::EtherType::IPV4 | mn_packet::EtherType::IPV6 => branch.packet.nw_proto(),
+        _ => return false,
+    };
+    protocol.has_ports() || protocol.is_icmp()
+}

@@ -1,0 +1,183 @@
+//! What a router does with a packet. The order is in [`Sim::router`] and [`Sim::send_on`]
+//! (agent-facts §10).
+
+use mn_flow::{DropCause, Tag};
+use mn_ids::{PortId, RouterId};
+use mn_packet::{EtherType, IcmpError, Mac, VlanTag};
+use mn_topology::snapshot::{Candidate, RouterView};
+use mn_topology::{Port, PortKind, RouteTarget, RouterPort};
+
+use crate::StateView;
+use crate::branch::Branch;
+use crate::simulate::{Sim, Stop};
+
+/// The port a packet entered a router by.
+#[derive(Clone, Copy)]
+pub(crate) struct Inside<'a> {
+    pub id: PortId,
+    pub port: &'a RouterPort,
+}
+
+impl<'a, S: StateView + ?Sized> Sim<'a, S> {
+    /// Takes a packet through a router.
+    pub(crate) fn router(
+        &mut self,
+        branch: &mut Branch,
+        id: RouterId,
+        port: &'a Port,
+    ) -> Result<(), Stop> {
+        let router = self.router_view(id)?;
+        let PortKind::Router(kind) = &port.kind else {
+            return Err(DropCause::NoTopology.into());
+        };
+        let inside = Inside { id: port.id, port: kind };
+        untag(branch)?;
+        self.require_router_up(branch, router)?;
+        // Mirrors of what comes in come here.
+        self.receive(branch, id, inside)?;
+        // Load balancing inbound comes here.
+        self.filter(branch, router.inbound_filter_id)?;
+        let route = self.route(branch, router)?;
+        match route.map(|route| (route, route.target)) {
+            None => {
+                self.icmp_error(branch, IcmpError::NetUnreachable);
+                Err(DropCause::NoRoute.into())
+            }
+            Some((_, RouteTarget::Blackhole)) => Err(DropCause::Blackhole.into()),
+            Some((_, RouteTarget::Reject)) => {
+                self.icmp_error(branch, IcmpError::Prohibited);
+                Err(DropCause::RejectRoute.into())
+            }
+            Some((_, RouteTarget::Local { .. })) => self.local(branch, inside),
+            Some((route, RouteTarget::Normal { next_hop_port, .. })) => {
+                self.send_on(branch, router, &route, next_hop_port)
+            }
+        }
+    }
+
+    /// Sends a routed packet out of its port to the next hop.
+    fn send_on(
+        &mut self,
+        branch: &mut Branch,
+        router: &RouterView,
+        route: &Candidate,
+        out: PortId,
+    ) -> Result<(), Stop> {
+        let port = self.port(out)?;
+        let PortKind::Router(kind) = &port.kind else {
+            return Err(DropCause::NoTopology.into());
+        };
+        self.require_hop(branch)?;
+        self.require_fits(branch)?;
+        branch.out_port = Some(out);
+        // Load balancing outbound comes here.
+        self.filter(branch, router.outbound_filter_id)?;
+        // Mirrors of what goes out come here.
+        let mac = self.next_hop(branch, router.id, port, kind, route)?;
+        branch.packet.set_eth_src(kind.mac);
+        branch.packet.set_eth_dst(mac);
+        branch.hops += 1;
+        branch.flooded.clear();
+        self.egress(branch, out)
+    }
+
+    pub(crate) fn router_view(&mut self, id: RouterId) -> Result<&'a RouterView, Stop> {
+        self.tag(Tag::Router(id));
+        self.found(self.snapshot.router(id), id)
+    }
+
+    fn require_router_up(&mut self, branch: &mut Branch, router: &RouterView) -> Result<(), Stop> {
+        if router.admin_state_up {
+            return Ok(());
+        }
+        self.icmp_error(branch, IcmpError::Prohibited);
+        Err(DropCause::AdminDown.into())
+    }
+
+    /// Takes what is for the router at layer 2: its port's MAC, and of groups what asks for
+    /// neighbours.
+    fn receive(
+        &mut self,
+        branch: &mut Branch,
+        router: RouterId,
+        inside: Inside<'a>,
+    ) -> Result<(), Stop> {
+        let dst = branch.packet.eth_dst();
+        if !dst.is_multicast() && dst != inside.port.mac {
+            return Err(DropCause::NotForRouter.into());
+        }
+        match branch.packet.eth_type() {
+            EtherType::ARP => return self.router_arp(branch, router, inside),
+            EtherType::IPV4 => {}
+            EtherType::IPV6 => self.router_nd(branch, router, inside)?,
+            _ => return Err(DropCause::Unsupported.into()),
+        }
+        if dst.is_multicast() {
+            return Err(DropCause::NotForRouter.into());
+        }
+        Ok(())
+    }
+
+    /// A packet whose hops are used up goes no further (RFC 1812 §5.3.1, RFC 8200 §3).
+    ///
+    /// The first router reads from the key whether any are left. For the others the packet's own
+    /// count decides, which is in no key: the datapath sends a packet up that has too few for all
+    /// the hops of its flow, and its verdict is for it alone.
+    fn require_hop(&mut self, branch: &mut Branch) -> Result<(), Stop> {
+        let spent = if branch.hops == 0 {
+            branch.packet.ttl_spent()
+        } else {
+            self.ttl().is_none_or(|ttl| ttl <= branch.hops + 1)
+        };
+        if !spent {
+            return Ok(());
+        }
+        self.once |= branch.hops > 0;
+        self.icmp_error(branch, IcmpError::TtlExceeded);
+        Err(DropCause::TtlExpired.into())
+    }
+
+    /// The time to live that the packet came with.
+    fn ttl(&self) -> Option<u8> {
+        let key = &self.packet.key;
+        let tags = usize::from(key.vlan.is_present()) + usize::from(key.inner_vlan.is_present());
+        let at = if key.eth_type == EtherType::IPV4 { 8 } else { 7 };
+        self.packet.frame.get(14 + 4 * tags + at).copied()
+    }
+
+    /// A packet too big for a tunnel is told to be smaller, wherever it goes: so the path's limit
+    /// does not depend on where VMs are (contracts §2).
+    fn require_fits(&mut self, branch: &mut Branch) -> Result<(), Stop> {
+        let mtu = self.inputs.mtu;
+        // Most are smaller than any limit, their headers counted in.
+        if mtu == 0 || self.packet.frame.len() <= mtu as usize {
+            return Ok(());
+        }
+        let Some(len) = self.largest_packet() else { return Ok(()) };
+        if len <= mtu as usize {
+            return Ok(());
+        }
+        // The length is in no key.
+        self.once = true;
+        self.icmp_error(branch, IcmpError::TooBig { mtu });
+        Err(DropCause::TooBig.into())
+    }
+}
+
+/// Routers know no VLANs; a tag that gives only a priority is taken off.
+fn untag(branch: &mut Branch) -> Result<(), Stop> {
+    let tag = branch.packet.vlan();
+    if !tag.is_present() {
+        return Ok(());
+    }
+    if tag.wire() & 0xfff != 0 || branch.packet.inner_vlan().is_present() {
+        return Err(DropCause::VlanMismatch.into());
+    }
+    branch.packet.set_vlan(VlanTag::NONE);
+    Ok(())
+}
+
+/// Whether a MAC can be a neighbour's.
+pub(crate) fn is_unicast(mac: Mac) -> bool {
+    !mac.is_multicast() && mac != Mac::ZERO
+}
