@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mn_ids::ObjectKey;
+use mn_ids::{HostId, ObjectKey};
 
 use crate::{Revision, SessionId};
 
@@ -30,6 +30,12 @@ pub enum TxError {
     /// More than [`crate::Transaction::OPS_MAX`] operations or [`crate::Transaction::BYTES_MAX`] octets.
     #[error("a transaction of {ops} operations and {bytes} octets is too large")]
     TooLarge { ops: usize, bytes: usize },
+    /// The object's document is not what its references say, or no JSON object.
+    #[error("{object} cannot be stored: {reason}")]
+    Invalid { object: ObjectKey, reason: String },
+    /// An entry of a host's life that is not the host's present session.
+    #[error("host {host} has no session of epoch {epoch}")]
+    Stale { host: HostId, epoch: u64 },
     /// The session has ended.
     #[error("the session {} has ended", .0.0)]
     NoSession(SessionId),
@@ -74,8 +80,9 @@ impl TxError {
             | Self::Missing { .. }
             | Self::Dangling { .. }
             | Self::InUse { .. }
+            | Self::Invalid { .. }
             | Self::TooLarge { .. } => Remedy::ChangeRequest,
-            Self::NoSession(_) => Remedy::Reconnect,
+            Self::Stale { .. } | Self::NoSession(_) => Remedy::Reconnect,
             Self::Unavailable(_) => Remedy::RetryLater,
             Self::Undecided { .. } => Remedy::ReadBack,
             Self::Corrupt { .. } | Self::Storage(_) => Remedy::Repair,

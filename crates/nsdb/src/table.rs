@@ -1,6 +1,6 @@
 //! State tables: what agents learn and tell one another.
 
-use mn_ids::{HostId, ObjectKey};
+use mn_ids::{Class, HostId, ObjectKey};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -29,11 +29,62 @@ pub enum TableKind {
 }
 
 impl TableKind {
+    /// Every kind.
+    pub const ALL: &[Self] = &[
+        Self::Mac,
+        Self::BridgeNeighbor,
+        Self::Neighbor,
+        Self::Location,
+        Self::FloodGroup,
+        Self::HostReport,
+    ];
+
+    /// How long entries stay when their owner's session has ended.
+    #[must_use]
+    pub const fn lifetime(self) -> Lifetime {
+        match self {
+            Self::Mac | Self::BridgeNeighbor | Self::Neighbor => Lifetime::Grace,
+            Self::Location | Self::FloodGroup => Lifetime::Durable,
+            Self::HostReport => Lifetime::Session,
+        }
+    }
+
     /// Whether entries stay when their owner's session has ended.
     #[must_use]
     pub const fn is_durable(self) -> bool {
-        matches!(self, Self::Location | Self::FloodGroup)
+        matches!(self.lifetime(), Lifetime::Durable)
     }
+
+    /// What an entry is about: it needs that object, and goes with it.
+    #[must_use]
+    pub const fn subject(self) -> Subject {
+        match self {
+            Self::Mac | Self::BridgeNeighbor | Self::FloodGroup => Subject::Device(Class::Bridge),
+            Self::Neighbor => Subject::Device(Class::Router),
+            Self::Location => Subject::Key(Class::Port),
+            Self::HostReport => Subject::Key(Class::Host),
+        }
+    }
+}
+
+/// How long a host's entries stay when its session has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lifetime {
+    /// They go with the session.
+    Session,
+    /// They stay for the grace time, and longer if the host opens its next session within it.
+    Grace,
+    /// They stay until somebody removes them, or the host or what they are about is deleted.
+    Durable,
+}
+
+/// The object an entry is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Subject {
+    /// The device of its table, of this class.
+    Device(Class),
+    /// The object of this class whose id is the entry's key.
+    Key(Class),
 }
 
 /// Names one table.
@@ -79,4 +130,26 @@ pub struct Entry {
     /// When it was written. The engine sets it; what a writer gives is ignored.
     #[serde(default)]
     pub revision: Revision,
+}
+
+/// The entry of one key that counts: the learned one with the highest revision, else the
+/// persistent one.
+///
+/// ```
+/// # use mn_nsdb::{Entry, Owner, Revision, winner};
+/// # use mn_ids::HostId;
+/// let entry = |owner, revision| Entry {
+///     key: "0/02:00:00:00:00:01".to_owned(),
+///     value: "{}".to_owned(),
+///     owner,
+///     revision: Revision(revision),
+/// };
+/// let host = Owner::Host { id: HostId::random(), epoch: 1 };
+/// let entries = [entry(host, 4), entry(Owner::Persistent, 9)];
+/// assert_eq!(winner(&entries), Some(&entries[0]));
+/// ```
+#[must_use]
+pub fn winner<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Option<&'a Entry> {
+    let rank = |entry: &Entry| (entry.owner != Owner::Persistent, entry.revision, entry.owner);
+    entries.into_iter().max_by_key(|entry| rank(entry))
 }

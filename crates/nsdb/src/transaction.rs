@@ -29,7 +29,12 @@ impl fmt::Display for Revision {
 /// did.
 ///
 /// The engine checks that every object referred to exists when the transaction ends, and does to
-/// referring objects what their [`mn_ids::OnDelete`] says when one is deleted.
+/// referring objects what their [`mn_ids::OnDelete`] says when one is deleted: clearing and
+/// cascading happen at once, a refusal is decided at the end, so that a later operation may still
+/// undo the reference.
+///
+/// An expected version is that before the transaction; [`Revision::ZERO`] where there was no such
+/// object.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Transaction {
     pub ops: Vec<Op>,
@@ -50,11 +55,14 @@ pub enum Op {
     Create { key: ObjectKey, json: String, references: Vec<Reference> },
     /// Replaces an object that is at this version.
     Update { key: ObjectKey, json: String, references: Vec<Reference>, expected: Revision },
-    /// Removes an object: at this version, or whatever its version.
+    /// Removes an object: at this version, or whatever its version. One that an earlier operation's
+    /// cascade removed counts as there.
     Delete { key: ObjectKey, expected: Option<Revision> },
-    /// Fails the transaction unless the object is at this version; for what a decision read.
+    /// Fails the transaction unless the object is at this version ([`Revision::ZERO`]: unless there is none); for
+    /// what a decision read.
     Check { key: ObjectKey, expected: Revision },
-    /// Writes an entry of a state table, replacing the same owner's.
+    /// Writes an entry of a state table, replacing the same owner's. Its subject
+    /// ([`crate::TableKind::subject`]) must be there, and its owner's session of that epoch.
     PutEntry { table: TableId, entry: Entry },
     /// Removes an owner's entry from a state table, if it is there.
     RemoveEntry { table: TableId, key: String, owner: crate::Owner },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mn_ids::ObjectKey;
+use mn_ids::{HostId, ObjectKey};
 use mn_nsdb::{Revision, SessionId, TxError};
 
 use crate::message::{Malformed, need};
@@ -34,6 +34,12 @@ pub fn refusal(error: &TxError) -> v1::Refusal {
         TxError::TooLarge { ops, bytes } => {
             v1::Refusal { expected: *ops as u64, now: *bytes as u64, ..of("too_large") }
         }
+        TxError::Invalid { object, reason } => {
+            v1::Refusal { object: key(object), reason: reason.clone(), ..of("invalid") }
+        }
+        TxError::Stale { host, epoch } => {
+            v1::Refusal { object: key(&(*host).into()), expected: *epoch, ..of("stale") }
+        }
         TxError::NoSession(session) => {
             v1::Refusal { reason: session.0.to_string(), ..of("no_session") }
         }
@@ -58,7 +64,8 @@ pub fn refusal(error: &TxError) -> v1::Refusal {
 /// [`Malformed`] where the server speaks of something this version does not know.
 pub fn tx_error(refusal: v1::Refusal) -> Result<TxError, Malformed> {
     let v1::Refusal { kind, object, other, field, expected, now, reason } = refusal;
-    let object = || need(object.clone(), "an object")?.try_into();
+    let object =
+        || -> Result<ObjectKey, Malformed> { need(object.clone(), "an object")?.try_into() };
     let other = || need(other.clone(), "an object")?.try_into();
     let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     Ok(match kind.as_str() {
@@ -72,6 +79,8 @@ pub fn tx_error(refusal: v1::Refusal) -> Result<TxError, Malformed> {
         "dangling" => TxError::Dangling { from: object()?, field, to: other()? },
         "in_use" => TxError::InUse { object: object()?, user: other()?, field },
         "too_large" => TxError::TooLarge { ops: size(expected), bytes: size(now) },
+        "invalid" => TxError::Invalid { object: object()?, reason },
+        "stale" => TxError::Stale { host: HostId::from_uuid(object()?.id), epoch: expected },
         "no_session" => TxError::NoSession(SessionId(
             reason.parse().map_err(|_| Malformed::Missing("a session"))?,
         )),
