@@ -1,0 +1,295 @@
+//! Two networks and a router between them; packets are described, walked and told.
+
+use std::net::IpAddr;
+
+use mn_api_types::walk::{Step, VerdictKind, Walk as Document, WalkRequest};
+use mn_flow::{PortNo, extract};
+use mn_ids::{BridgeId, Class, Id, Kind, ObjectKey, PortId, RouterId};
+use mn_packet::Mac;
+use mn_simulation::{Buffers, Entry, Inputs, Known, NeighborState, Outcome, Packet, StateView};
+use mn_time::Instant;
+use mn_topology::AnyObject;
+use mn_topology::snapshot::{Loaded, Snapshot};
+use uuid::Uuid;
+
+use crate::{DescribeError, Described, Hints, Names, Place, Story, Tunnel, describe, document};
+
+fn id<K: Kind>(n: u128) -> Id<K> {
+    Id::from_uuid(Uuid::from_u128(n))
+}
+
+const VM1: &str = "02:00:00:00:00:11";
+const VM2: &str = "02:00:00:00:00:22";
+
+fn objects() -> Vec<AnyObject> {
+    let uuid = |n: u128| Uuid::from_u128(n);
+    let host = uuid(90);
+    let documents = [
+        (Class::Bridge, format!(r#"{{"id":"{}","name":"red"}}"#, uuid(1))),
+        (Class::Bridge, format!(r#"{{"id":"{}","name":"blue"}}"#, uuid(2))),
+        (Class::Router, format!(r#"{{"id":"{}","name":"edge"}}"#, uuid(3))),
+        (
+            Class::Port,
+            format!(
+                r#"{{"id":"{}","type":"bridge","bridge_id":"{}","host_id":"{host}","interface_name":"vm1"}}"#,
+                uuid(11),
+                uuid(1)
+            ),
+        ),
+        (
+            Class::Port,
+            format!(
+                r#"{{"id":"{}","type":"bridge","bridge_id":"{}","host_id":"{}","interface_name":"vm2"}}"#,
+                uuid(22),
+                uuid(2),
+                uuid(91)
+            ),
+        ),
+        (
+            Class::Port,
+            format!(
+                r#"{{"id":"{}","type":"bridge","bridge_id":"{}","peer_id":"{}"}}"#,
+                uuid(12),
+                uuid(1),
+                uuid(31)
+            ),
+        ),
+        (
+            Class::Port,
+            format!(
+                r#"{{"id":"{}","type":"bridge","bridge_id":"{}","peer_id":"{}"}}"#,
+                uuid(21),
+                uuid(2),
+                uuid(32)
+            ),
+        ),
+        (
+            Class::Port,
+            format!(
+                r#"{{"id":"{}","type":"router","router_id":"{}","peer_id":"{}","mac":"02:00:00:00:00:31","addresses":[{{"addr":"10.0.1.1","len":24}}]}}"#,
+                uuid(31),
+                uuid(3),
+                uuid(12)
+            ),
+        ),
+        (
+            Class::Port,
+            format!(
+                r#"{{"id":"{}","type":"router","router_id":"{}","peer_id":"{}","mac":"02:00:00:00:00:32","addresses":[{{"addr":"10.0.2.1","len":24}}]}}"#,
+                uuid(32),
+                uuid(3),
+                uuid(21)
+            ),
+        ),
+        (
+            Class::Route,
+            format!(
+                r#"{{"id":"{}","router_id":"{}","src":"0.0.0.0/0","dst":"10.0.2.0/24","type":"normal","next_hop_port":"{}"}}"#,
+                uuid(41),
+                uuid(3),
+                uuid(32)
+            ),
+        ),
+        (
+            Class::Route,
+            format!(
+                r#"{{"id":"{}","router_id":"{}","src":"0.0.0.0/0","dst":"10.0.0.0/8","type":"blackhole"}}"#,
+                uuid(42),
+                uuid(3)
+            ),
+        ),
+    ];
+    documents.iter().map(|(class, json)| AnyObject::decode(*class, json).unwrap()).collect()
+}
+
+/// Loads what a walk asks for, as an agent does.
+fn load(snapshot: &mut Snapshot, keys: &[ObjectKey]) {
+    for key in keys {
+        for part in Loaded::of(*key) {
+            let wanted = |object: &AnyObject| match part {
+                Loaded::Object(key) => object.key() == key,
+                Loaded::Referrers { to, class } => {
+                    object.key().class == class
+                        && object.references().iter().any(|reference| reference.to == to)
+                }
+            };
+            let found = objects().into_iter().filter(wanted);
+            let changes: Vec<_> = found.map(|object| (object.key(), Some(object))).collect();
+            *snapshot = snapshot.apply(changes, &[part]).0;
+        }
+    }
+}
+
+/// Everyone has spoken: both VMs are known.
+struct Learned;
+
+impl StateView for Learned {
+    fn mac(&self, _: BridgeId, _: Option<mn_packet::VlanId>, mac: Mac) -> Known<PortId> {
+        match mac.to_string().as_str() {
+            VM1 => Known::Is(id(11)),
+            VM2 => Known::Is(id(22)),
+            _ => Known::Absent,
+        }
+    }
+
+    fn bridge_neighbor(&self, bridge: BridgeId, addr: IpAddr) -> Known<Mac> {
+        self.mac_of(bridge, addr).map_or(Known::Absent, Known::Is)
+    }
+
+    fn neighbor(&self, _: RouterId, addr: IpAddr, _: Instant) -> NeighborState {
+        if addr.to_string() == "10.0.2.7" {
+            NeighborState::Known(VM2.parse().unwrap())
+        } else {
+            NeighborState::Unresolved
+        }
+    }
+}
+
+impl Hints for Learned {
+    fn macs_behind(&self, _: BridgeId, port: PortId) -> Vec<Mac> {
+        vec![if port == id(11) { VM1 } else { VM2 }.parse().unwrap()]
+    }
+
+    fn addresses_of(&self, _: BridgeId, mac: Mac) -> Vec<IpAddr> {
+        let addr = if mac.to_string() == VM1 { "10.0.1.5" } else { "10.0.2.7" };
+        vec!["fe80::1".parse().unwrap(), addr.parse().unwrap()]
+    }
+
+    fn mac_of(&self, _: BridgeId, addr: IpAddr) -> Option<Mac> {
+        (addr.to_string() == "10.0.1.5").then(|| VM1.parse().unwrap())
+    }
+}
+
+fn described(snapshot: &mut Snapshot, request: &WalkRequest) -> Result<Described, DescribeError> {
+    loop {
+        match describe(request, snapshot, &Learned) {
+            Err(DescribeError::Load(keys)) => load(snapshot, &keys),
+            other => return other,
+        }
+    }
+}
+
+fn walk(request: &WalkRequest) -> Document {
+    let mut snapshot = Snapshot::default();
+    let described = described(&mut snapshot, request).unwrap();
+    let key = extract(&described.frame, PortNo::FIRST_BOUND, None).unwrap();
+    let inputs =
+        Inputs { now: Instant::ZERO, seed: 0, entry: Entry::Ingress(described.port), mtu: 1450 };
+    let packet = Packet { key, frame: &described.frame, gso_size: 0 };
+    loop {
+        let mut walk = mn_simulation::walk::Walk::default();
+        let mut buffers = Buffers::default();
+        let outcome = mn_simulation::simulate(
+            &snapshot,
+            &Learned,
+            &inputs,
+            &packet,
+            &mut buffers,
+            Some(&mut walk),
+        );
+        if let Outcome::Load(keys) = &outcome {
+            load(&mut snapshot, keys);
+            continue;
+        }
+        let place = |port: PortId| Place {
+            host: Some(if port == id(11) { id(90) } else { id(91) }),
+            tunnel: (port == id(22)).then_some(Tunnel { key: 7, outer_src: None, outer_dst: None }),
+        };
+        return document(&Story {
+            names: Names::of(&snapshot),
+            host: Some(id(90)),
+            notes: Vec::new(),
+            revision: 1,
+            packet: key,
+            ttl: described.ttl(),
+            walk: &walk,
+            outcome: &outcome,
+            actions: &[],
+            flow: None,
+            place: &place,
+        });
+    }
+}
+
+fn from_vm1(request: WalkRequest) -> WalkRequest {
+    WalkRequest { from_port: Some(id(11)), ..request }
+}
+
+#[test]
+fn a_walk_between_two_ports_needs_no_addresses_and_tells_the_whole_way() {
+    let told = walk(&from_vm1(WalkRequest { to_port: Some(id(22)), ..WalkRequest::default() }));
+    assert_eq!(told.verdict.kind, VerdictKind::Delivered, "{told:#?}");
+    assert_eq!(told.packet.src_addr.unwrap().to_string(), "10.0.1.5");
+    assert_eq!(told.packet.dst_mac.unwrap().to_string(), "02:00:00:00:00:31");
+    let delivery = &told.verdict.deliveries[0];
+    assert_eq!(delivery.interface_name.as_deref(), Some("vm2"));
+    assert_eq!(delivery.tunnel.as_ref().map(|tunnel| tunnel.key), Some(7));
+    assert_eq!(delivery.packet.ttl, Some(63));
+    assert_eq!(delivery.packet.dst_mac.unwrap().to_string(), VM2);
+    let names: Vec<_> = told
+        .steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Enter(enter) => enter.device.name.clone(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(names, ["red", "edge", "blue"]);
+}
+
+#[test]
+fn the_routes_that_lost_are_told_with_the_reason() {
+    let request = WalkRequest { dst_addr: "10.0.2.7".parse().ok(), ..WalkRequest::default() };
+    let told = walk(&from_vm1(request));
+    let lookup = told.steps.iter().find_map(|step| match step {
+        Step::RouteLookup(lookup) => Some(lookup),
+        _ => None,
+    });
+    let lookup = lookup.unwrap();
+    assert_eq!(lookup.chosen.as_ref().unwrap().dst, "10.0.2.0/24");
+    let lost: Vec<_> =
+        lookup.lost.iter().map(|lost| (lost.route.kind.as_str(), lost.reason.as_str())).collect();
+    assert_eq!(lost, [("BlackHole", "shorter prefix")]);
+}
+
+#[test]
+fn a_dropped_packet_says_why() {
+    let request = WalkRequest { dst_addr: "10.9.9.9".parse().ok(), ..WalkRequest::default() };
+    let told = walk(&from_vm1(request));
+    assert_eq!(told.verdict.kind, VerdictKind::Dropped);
+    assert_eq!(told.verdict.drop_cause.as_deref(), Some("blackhole"));
+}
+
+#[test]
+fn a_neighbour_nobody_knows_is_waited_for() {
+    let request = WalkRequest { dst_addr: "10.0.2.99".parse().ok(), ..WalkRequest::default() };
+    assert_eq!(walk(&from_vm1(request)).verdict.kind, VerdictKind::Waiting);
+}
+
+#[test]
+fn what_describes_no_packet_is_refused() {
+    let refused = |request| described(&mut Snapshot::default(), &request).unwrap_err();
+    let any = WalkRequest::default;
+    assert_eq!(refused(any()), DescribeError::NoEntry);
+    assert_eq!(refused(from_vm1(any())), DescribeError::NoDestination);
+    let gone = PortId::from_uuid(Uuid::from_u128(77));
+    assert_eq!(
+        refused(WalkRequest { from_port: Some(gone), ..any() }),
+        DescribeError::NoPort { field: "fromPort", port: gone }
+    );
+    let mixed = WalkRequest {
+        src_addr: "10.0.1.5".parse().ok(),
+        dst_addr: "2001:db8::1".parse().ok(),
+        ..any()
+    };
+    assert!(matches!(refused(from_vm1(mixed)), DescribeError::Versions { .. }));
+    let flags = WalkRequest {
+        dst_addr: "10.0.2.7".parse().ok(),
+        protocol: Some(6),
+        tcp_flags: Some(vec!["urgent".into()]),
+        ..any()
+    };
+    assert_eq!(refused(from_vm1(flags)), DescribeError::TcpFlag("urgent".into()));
+    let vlan = WalkRequest { dst_addr: "10.0.2.7".parse().ok(), vlan: Some(4095), ..any() };
+    assert_eq!(refused(from_vm1(vlan)), DescribeError::Vlan(4095));
+}
