@@ -3,6 +3,7 @@
 //! [`Datapath`] is the door; `ebpf` opens it on the kernel (`bpf/*.c`), `software` is the same as
 //! values and the definition the kernel's programs are compared with.
 
+pub mod conformance;
 pub mod software;
 
 use std::net::IpAddr;
