@@ -39,6 +39,19 @@ impl TableKind {
         Self::HostReport,
     ];
 
+    /// As in stored data: `flood_group`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mac => "mac",
+            Self::BridgeNeighbor => "bridge_neighbor",
+            Self::Neighbor => "neighbor",
+            Self::Location => "location",
+            Self::FloodGroup => "flood_group",
+            Self::HostReport => "host_report",
+        }
+    }
+
     /// How long entries stay when their owner's session has ended.
     #[must_use]
     pub const fn lifetime(self) -> Lifetime {
