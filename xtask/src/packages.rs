@@ -1,0 +1,64 @@
+//! Debian packages that builds and labs need, installed when they are missing.
+
+use std::process::Command;
+
+use crate::command::{Outcome, exists, run};
+
+/// A package and the file that shows that it is there.
+const NEEDED: &[(&str, &[&str])] = &[
+    ("clang-19", &["/usr/bin/clang-19", "/usr/bin/clang-16", "/usr/bin/clang"]),
+    ("libbpf-dev", &["/usr/include/bpf/bpf_helpers.h"]),
+    ("linux-libc-dev", &["/usr/include/linux/bpf.h"]),
+    ("build-essential", &["/usr/bin/cc"]),
+    ("protobuf-compiler", &["/usr/bin/protoc"]),
+    ("iproute2", &["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip"]),
+    ("iputils-ping", &["/usr/bin/ping", "/bin/ping"]),
+    ("iperf3", &["/usr/bin/iperf3"]),
+    ("traceroute", &["/usr/bin/traceroute", "/usr/bin/traceroute.db", "/usr/sbin/traceroute"]),
+    ("tcpdump", &["/usr/bin/tcpdump", "/usr/sbin/tcpdump"]),
+    ("isc-dhcp-client", &["/usr/sbin/dhclient", "/sbin/dhclient"]),
+    ("ethtool", &["/usr/sbin/ethtool", "/sbin/ethtool"]),
+];
+
+/// Packages in which clang-19 is called otherwise on releases that have no such package.
+const CLANG: &[&str] = &["clang-19", "clang-16", "clang"];
+
+/// Installs what is missing, saying so; does nothing on a machine that has everything.
+pub fn install_missing() -> Outcome {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let words = missing.join(" ");
+    if !nix::unistd::Uid::effective().is_root() {
+        return Err(format!(
+            "these Debian packages are missing: {words}. Install them (apt-get install {words}) or run this as root"
+        ));
+    }
+    if !exists("apt-get", &["--version"]) {
+        return Err(format!("install these by hand, there is no apt-get here: {words}"));
+    }
+    println!("Installing with apt-get: {words}");
+    run(apt().args(["update", "-q"]))?;
+    let chosen = missing.iter().map(|&package| if package == CLANG[0] { clang() } else { package });
+    run(apt().args(["install", "-y", "-q", "--no-install-recommends"]).args(chosen))
+}
+
+fn missing() -> Vec<&'static str> {
+    let there = |files: &[&str]| files.iter().any(|f| std::path::Path::new(f).exists());
+    NEEDED.iter().filter(|(_, files)| !there(files)).map(|(package, _)| *package).collect()
+}
+
+fn clang() -> &'static str {
+    let offered = |package: &&&str| {
+        let shown = crate::command::output(Command::new("apt-cache").args(["policy", package]));
+        shown.is_ok_and(|text| text.contains("Candidate:") && !text.contains("Candidate: (none)"))
+    };
+    CLANG.iter().find(offered).copied().unwrap_or(CLANG[0])
+}
+
+fn apt() -> Command {
+    let mut apt = Command::new("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive").args(["-o", "DPkg::Lock::Timeout=900"]);
+    apt
+}
