@@ -1,1 +1,3 @@
-//! TBD
+//! The cluster: the REST API over the state database.
+
+pub mod rest;

@@ -36,14 +36,11 @@ pub fn read<T: Described + DeserializeOwned>(
     if !violations.is_empty() {
         return Err(violations);
     }
-    if let Shape::Object(description) = T::SHAPE {
-        if !value.is_object() {
-            return Err(vec![violation(
-                "",
-                format!("expected a {} object", description.name),
-                value,
-            )]);
-        }
+    if let Shape::Object(description) = T::SHAPE
+        && !value.is_object()
+    {
+        let message = format!("expected a {} object", description.name);
+        return Err(vec![violation("", message, value)]);
     }
     serde_path_to_error::deserialize(&value).map_err(|error| {
         let path = error.path().to_string();

@@ -36,7 +36,7 @@ pub use fault::{Fault, Violation};
 pub use group::{IpAddrGroup, IpAddrGroupAddr, IpAddrPorts, PortGroup, PortGroupPort};
 pub use host::{Host, HostInterfacePort, Interface};
 pub use mac_mask::MacMask;
-pub use media::{Media, MediaError, MediaForm, MediaType};
+pub use media::{JSON, Media, MediaError, MediaForm, MediaType};
 pub use port::{Port, PortLink, PortType, RaMode};
 pub use route::{Route, RouteType};
 pub use router::Router;

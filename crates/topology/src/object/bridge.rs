@@ -3,7 +3,7 @@
 use mn_ids::{BridgeId, ChainId, Id, Object, OnDelete, Reference};
 use serde::{Deserialize, Serialize};
 
-use super::{References, yes};
+use super::{Invalid, References, yes};
 
 /// A layer 2 virtual switch (`DV-*`).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -19,6 +19,17 @@ pub struct Bridge {
     pub inbound_filter_id: Option<ChainId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbound_filter_id: Option<ChainId>,
+}
+
+impl Bridge {
+    /// Refuses what cannot be stored.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::in_name(self.name.as_deref())
+    }
 }
 
 impl Object for Bridge {

@@ -3,7 +3,7 @@
 use mn_ids::{ChainId, Id, Object, OnDelete, Reference};
 use serde::{Deserialize, Serialize};
 
-use super::{References, Rule};
+use super::{Invalid, References, Rule};
 
 /// An ordered list of rules (`RC-*`), stored with them.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -16,6 +16,18 @@ pub struct Chain {
     /// Position 1 of the API is index 0.
     #[serde(default)]
     pub rules: Vec<Rule>,
+}
+
+impl Chain {
+    /// Refuses what cannot be stored.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::in_name(self.name.as_deref())?;
+        self.rules.iter().try_for_each(Rule::validate)
+    }
 }
 
 impl Object for Chain {

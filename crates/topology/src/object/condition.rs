@@ -3,11 +3,11 @@
 use core::ops::RangeInclusive;
 
 use mn_ids::{IpAddrGroupId, OnDelete, PortGroupId, PortId};
-use mn_packet::{EtherType, IpPrefix, IpProtocol, Mac};
+use mn_packet::{EtherType, IpPrefix, IpProtocol, Mac, VlanId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::References;
+use super::{Invalid, References};
 
 /// A test of one header.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -144,6 +144,58 @@ impl From<PortRange> for RangeInclusive<u16> {
         range.start..=range.end
     }
 }
+
+impl Condition {
+    /// Whether it reads what only the first fragment of a datagram has.
+    #[must_use]
+    pub const fn reads_ports(&self) -> bool {
+        self.tp_src.is_some() || self.tp_dst.is_some()
+    }
+
+    /// Refuses what cannot be stored.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        if let Some(vlan) = self.vlan {
+            let real = (1..=VlanId::MAX).contains(&vlan);
+            Invalid::unless(real, "vlan", vlan, "must be from 1 to 4094")?;
+            Invalid::unless(!self.no_vlan, "vlan", vlan, "excludes no_vlan")?;
+        }
+        if let Some(test) = &self.dl_type {
+            let real = test.set().0 >= ETHER_TYPE_MIN;
+            Invalid::unless(real, "dl_type", test.set(), "is below 0x600: a length, no type")?;
+        }
+        for (field, test) in [("tp_src", &self.tp_src), ("tp_dst", &self.tp_dst)] {
+            let Some(PortRange { start, end }) = test.as_ref().map(Test::set) else { continue };
+            let text = format!("{start}-{end}");
+            Invalid::unless(start <= end, field, text, "ends before it starts")?;
+        }
+        self.validate_versions()?;
+        let policy = self.fragment_policy;
+        let whole = matches!(policy, FragmentPolicy::Header | FragmentPolicy::Unfragmented);
+        let fits = whole || !self.reads_ports();
+        let reason = "later fragments have no ports: it must be header or unfragmented";
+        Invalid::unless(fits, "fragment_policy", format!("{policy:?}").to_lowercase(), reason)
+    }
+
+    /// Addresses of two IP versions: no packet has both.
+    fn validate_versions(&self) -> Result<(), Invalid> {
+        for (field, src, dst) in [
+            ("nw_dst", &self.nw_src, &self.nw_dst),
+            ("icmp_data_dst", &self.icmp_data_src, &self.icmp_data_dst),
+        ] {
+            let (Some(Test::Is(src)), Some(Test::Is(dst))) = (src, dst) else { continue };
+            let same = src.network().is_ipv4() == dst.network().is_ipv4();
+            Invalid::unless(same, field, dst, "is of another IP version than the source")?;
+        }
+        Ok(())
+    }
+}
+
+/// The lowest Ethernet type; lower numbers are lengths (IEEE 802.3).
+const ETHER_TYPE_MIN: u16 = 0x600;
 
 impl Condition {
     /// A group, port or device that a rule names cannot be deleted while it does.

@@ -6,7 +6,7 @@ use mn_ids::{BridgeId, DhcpSubnetId, Id, Object, OnDelete, Reference};
 use mn_packet::{IpPrefix, Mac};
 use serde::{Deserialize, Serialize};
 
-use super::{References, yes};
+use super::{Invalid, References, yes};
 
 /// A subnet whose hosts the agent answers DHCPv4 for (agent-facts §19).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -55,6 +55,29 @@ pub struct DhcpHost {
 pub struct DhcpOption {
     pub name: String,
     pub value: String,
+}
+
+impl DhcpSubnet {
+    /// Refuses what cannot be stored.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let is_v4 = self.subnet.network().is_ipv4();
+        Invalid::unless(is_v4, "subnet", self.subnet, "is no IPv4 subnet")?;
+        for route in &self.routes {
+            let is_v4 = route.destination.network().is_ipv4();
+            Invalid::unless(is_v4, "routes.destination", route.destination, "is no IPv4 subnet")?;
+        }
+        for (index, host) in self.hosts.iter().enumerate() {
+            let single = !host.mac.is_multicast() && host.mac != Mac::ZERO;
+            Invalid::unless(single, "hosts.mac", host.mac, "is the address of no interface")?;
+            let taken = self.hosts[..index].iter().any(|other| other.mac == host.mac);
+            Invalid::unless(!taken, "hosts.mac", host.mac, "has an address already")?;
+        }
+        Ok(())
+    }
 }
 
 impl Object for DhcpSubnet {

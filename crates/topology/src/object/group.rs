@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use mn_ids::{Id, IpAddrGroupId, Object, OnDelete, PortGroupId, PortId, Reference};
 use serde::{Deserialize, Serialize};
 
-use super::References;
+use super::{Invalid, References};
 
 /// A set of single addresses, both versions.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -15,6 +15,17 @@ pub struct IpAddrGroup {
     /// Sorted, each once.
     #[serde(default)]
     pub addrs: Vec<IpAddr>,
+}
+
+impl IpAddrGroup {
+    /// Refuses what cannot be stored.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::in_required_name(&self.name)
+    }
 }
 
 impl Object for IpAddrGroup {
@@ -43,6 +54,17 @@ pub struct PortGroup {
     /// Sorted, each once.
     #[serde(default)]
     pub port_ids: Vec<PortId>,
+}
+
+impl PortGroup {
+    /// Refuses what cannot be stored.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::in_name(self.name.as_deref())
+    }
 }
 
 impl Object for PortGroup {

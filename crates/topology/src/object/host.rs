@@ -3,6 +3,8 @@
 use mn_ids::{HostId, Id, Object, Reference};
 use serde::{Deserialize, Serialize};
 
+use super::Invalid;
+
 /// A machine that runs an agent (`HO-*`). Whether it is alive and which interfaces it has is state
 /// that its agent reports, not part of this.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -44,6 +46,19 @@ impl Host {
             container_limit: -1,
             enforce_container_limit: false,
         }
+    }
+}
+
+impl Host {
+    /// Refuses what cannot be stored.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::in_required_name(&self.name)?;
+        let limit = self.container_limit;
+        Invalid::unless(limit >= -1, "container_limit", limit, "must be at least -1")
     }
 }
 

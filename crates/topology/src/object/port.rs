@@ -5,10 +5,10 @@ use core::net::IpAddr;
 use mn_ids::{
     BridgeId, ChainId, HostId, Id, Object, ObjectKey, OnDelete, PortId, Reference, RouterId,
 };
-use mn_packet::{IpPrefix, Mac};
+use mn_packet::{IpPrefix, Mac, VlanId};
 use serde::{Deserialize, Serialize};
 
-use super::{References, yes};
+use super::{Invalid, References, yes};
 
 /// The attachment of a device to a peer device (*interior*) or to a host interface (*exterior*).
 ///
@@ -150,6 +150,103 @@ impl Port {
     pub fn binding(&self) -> Option<Binding<'_>> {
         Some(Binding { host_id: self.host_id?, interface_name: self.interface_name.as_deref()? })
     }
+}
+
+/// Why two ports cannot be linked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotLinkable {
+    #[error("a port cannot be linked with itself")]
+    Itself,
+    #[error("both ports are of the same device")]
+    SameDevice,
+    #[error("port {0} has a peer already")]
+    HasPeer(PortId),
+    #[error("port {0} is bound to an interface")]
+    IsBound(PortId),
+}
+
+impl Port {
+    /// The longest name of an interface, in octets (`IFNAMSIZ` without its NUL).
+    pub const INTERFACE_NAME_MAX: usize = 15;
+
+    /// Refuses what cannot be stored.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        match (self.host_id, &self.interface_name) {
+            (Some(_), Some(name)) => interface_name(name)?,
+            (None, None) => {}
+            (Some(host), None) => {
+                return Err(Invalid::new("interface_name", "", format!("host {host} needs one")));
+            }
+            (None, Some(name)) => {
+                return Err(Invalid::new("host_id", "", format!("interface {name} needs one")));
+            }
+        }
+        if let Some(peer) = self.peer_id {
+            let interior = self.host_id.is_none();
+            Invalid::unless(interior, "peer_id", peer, "a port that is bound cannot have a peer")?;
+        }
+        match &self.kind {
+            PortKind::Bridge { vlan_id, .. } => {
+                Invalid::unless(*vlan_id <= VlanId::MAX, "vlan_id", vlan_id, "is no VLAN")
+            }
+            PortKind::Router(router) => router.validate(),
+        }
+    }
+
+    /// Refuses a link that cannot be (`CN-01`): both ports must be free and of two devices.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn check_link(&self, peer: &Self) -> Result<(), NotLinkable> {
+        if self.id == peer.id {
+            return Err(NotLinkable::Itself);
+        }
+        for port in [self, peer] {
+            if port.peer_id.is_some() {
+                return Err(NotLinkable::HasPeer(port.id));
+            }
+            if port.host_id.is_some() {
+                return Err(NotLinkable::IsBound(port.id));
+            }
+        }
+        if self.device() == peer.device() { Err(NotLinkable::SameDevice) } else { Ok(()) }
+    }
+}
+
+impl RouterPort {
+    fn validate(&self) -> Result<(), Invalid> {
+        let single = !self.mac.is_multicast() && self.mac != Mac::ZERO;
+        Invalid::unless(single, "mac", self.mac, "is the address of no interface")?;
+        for (index, own) in self.addresses.iter().enumerate() {
+            let IfAddr { addr, len } = *own;
+            let text = format!("{addr}/{len}");
+            let Some(subnet) = own.subnet() else {
+                return Err(Invalid::new("addresses", text, "has too long a prefix"));
+            };
+            let usable = !(addr.is_unspecified() || addr.is_multicast() || addr.is_loopback());
+            Invalid::unless(usable, "addresses", &text, "is no address of a router")?;
+            let end = subnet.broadcast().is_some_and(|broadcast| IpAddr::V4(broadcast) == addr);
+            Invalid::unless(!end, "addresses", &text, "is its subnet's broadcast address")?;
+            let taken = self.addresses[..index].iter().any(|other| other.addr == addr);
+            Invalid::unless(!taken, "addresses", &text, "is listed twice")?;
+        }
+        let v4 = self.ra_prefixes.iter().find(|prefix| prefix.network().is_ipv4());
+        v4.map_or(Ok(()), |v4| Err(Invalid::new("ra_prefixes", v4, "is no IPv6 prefix")))
+    }
+}
+
+/// Refuses a name that no interface of Linux can have.
+fn interface_name(name: &str) -> Result<(), Invalid> {
+    let fits = (1..=Port::INTERFACE_NAME_MAX).contains(&name.len());
+    Invalid::unless(fits, "interface_name", name, "must have 1 to 15 octets")?;
+    let plain = name.chars().all(|c| c != '/' && c != ':' && !c.is_whitespace() && !c.is_control());
+    let named = plain && !matches!(name, "." | "..");
+    Invalid::unless(named, "interface_name", name, "is no name of an interface")
 }
 
 impl Object for Port {

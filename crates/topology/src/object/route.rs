@@ -6,7 +6,7 @@ use mn_ids::{Id, Object, OnDelete, PortId, Reference, RouteId, RouterId};
 use mn_packet::IpPrefix;
 use serde::{Deserialize, Serialize};
 
-use super::References;
+use super::{Invalid, References};
 
 /// One route of a router (`RT-*`).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -56,6 +56,26 @@ impl Route {
             }
             RouteTarget::Blackhole | RouteTarget::Reject => None,
         }
+    }
+}
+
+impl Route {
+    /// Refuses what cannot be stored.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let is_v4 = self.dst.network().is_ipv4();
+        let same = self.src.network().is_ipv4() == is_v4;
+        Invalid::unless(same, "src", self.src, "is of another IP version than the destination")?;
+        let RouteTarget::Normal { gateway: Some(gateway), .. } = self.target else {
+            return Ok(());
+        };
+        let same = gateway.is_ipv4() == is_v4;
+        Invalid::unless(same, "gateway", gateway, "is of another IP version than the destination")?;
+        let usable = !(gateway.is_unspecified() || gateway.is_multicast());
+        Invalid::unless(usable, "gateway", gateway, "is no address of a router")
     }
 }
 

@@ -3,7 +3,7 @@
 use mn_ids::{ChainId, Id, Object, OnDelete, Reference, RouterId};
 use serde::{Deserialize, Serialize};
 
-use super::{References, yes};
+use super::{Invalid, References, yes};
 
 /// A layer 3 virtual router (`DV-*`). Its routes are objects of their own.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -22,6 +22,17 @@ pub struct Router {
     /// The autonomous system number; 0 for none.
     #[serde(default)]
     pub as_number: u32,
+}
+
+impl Router {
+    /// Refuses what cannot be stored.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::in_name(self.name.as_deref())
+    }
 }
 
 impl Object for Router {

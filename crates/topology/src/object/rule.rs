@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use mn_ids::{ChainId, OnDelete, PortId, RuleId};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, References};
+use super::{Condition, FragmentPolicy, Invalid, References};
 
 /// One rule: what it does with the packets it matches (`RC-*`).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -84,6 +84,87 @@ pub struct NatTarget {
     pub port_from: u16,
     #[serde(default)]
     pub port_to: u16,
+}
+
+impl Rule {
+    /// The fragment policy of a rule that says nothing of it (`RC-22`, `FR-*`).
+    #[must_use]
+    pub fn default_fragment_policy(action: &RuleAction, reads_ports: bool) -> FragmentPolicy {
+        if action.needs_ports() || (action.translates() && reads_ports) {
+            FragmentPolicy::Unfragmented
+        } else if reads_ports {
+            FragmentPolicy::Header
+        } else {
+            FragmentPolicy::Any
+        }
+    }
+
+    /// Refuses what cannot be stored.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        self.condition.validate()?;
+        self.action.validate()?;
+        let ports =
+            self.action.needs_ports() || (self.action.translates() && self.condition.reads_ports());
+        let policy = self.condition.fragment_policy;
+        let fits = !ports || policy == FragmentPolicy::Unfragmented;
+        let reason = "a translation that reads or changes ports needs unfragmented";
+        Invalid::unless(fits, "fragment_policy", format!("{policy:?}").to_lowercase(), reason)
+    }
+}
+
+impl RuleAction {
+    /// Whether it is SNAT or DNAT.
+    const fn translates(&self) -> bool {
+        matches!(self, Self::Snat { .. } | Self::Dnat { .. })
+    }
+
+    /// Whether it is a translation that may change ports: anything but one address for another.
+    fn needs_ports(&self) -> bool {
+        let (Self::Snat { targets, .. } | Self::Dnat { targets, .. }) = self else {
+            return false;
+        };
+        !matches!(targets.as_slice(), [one] if one.addr_from == one.addr_to && one.port_to == 0)
+    }
+
+    fn validate(&self) -> Result<(), Invalid> {
+        let (then, l2) = match self {
+            Self::Snat { targets, then } | Self::Dnat { targets, then } => {
+                Invalid::unless(!targets.is_empty(), "nat_targets", "[]", "there must be one")?;
+                targets.iter().try_for_each(NatTarget::validate)?;
+                (*then, false)
+            }
+            Self::RevSnat { then } | Self::RevDnat { then } => (*then, false),
+            Self::L2Transform { target_port_id, then, .. } => {
+                let aimed = *then != Then::Redirect || target_port_id.is_some();
+                Invalid::unless(aimed, "target_port_id", "", "a redirection needs one")?;
+                (*then, true)
+            }
+            _ => return Ok(()),
+        };
+        let fits = match then {
+            Then::Accept => true,
+            Then::Redirect => l2,
+            Then::Continue | Then::Return => !l2,
+        };
+        let word = format!("{then:?}").to_lowercase();
+        Invalid::unless(fits, "flow_action", word, "cannot follow this type of rule")
+    }
+}
+
+impl NatTarget {
+    fn validate(&self) -> Result<(), Invalid> {
+        let same = self.addr_from.is_ipv4() == self.addr_to.is_ipv4();
+        let ordered = same && self.addr_from <= self.addr_to;
+        let text = format!("{}-{}", self.addr_from, self.addr_to);
+        Invalid::unless(ordered, "nat_targets", text, "ends before it starts")?;
+        let ordered = self.port_from <= self.port_to;
+        let text = format!("{}-{}", self.port_from, self.port_to);
+        Invalid::unless(ordered, "nat_targets", text, "ends before it starts")
+    }
 }
 
 impl Rule {

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use mn_ids::{HostId, Id, Object, OnDelete, Reference, TunnelZoneId};
 use serde::{Deserialize, Serialize};
 
-use super::References;
+use super::{Invalid, References};
 
 /// A set of hosts that tunnel to one another (`TZ-*`).
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -32,6 +32,26 @@ pub enum TunnelZoneKind {
 pub struct TunnelZoneMember {
     pub host_id: HostId,
     pub addr: IpAddr,
+}
+
+impl TunnelZone {
+    /// Refuses what cannot be stored.
+    ///
+    /// # Errors
+    ///
+    /// The first field that cannot be as it is.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        Invalid::in_required_name(&self.name)?;
+        for (index, member) in self.members.iter().enumerate() {
+            let addr = member.addr;
+            let usable = !(addr.is_unspecified() || addr.is_multicast() || addr.is_loopback());
+            Invalid::unless(usable, "members.addr", addr, "is no address of a host")?;
+            let mut earlier = self.members[..index].iter();
+            let taken = earlier.any(|other| other.addr == addr);
+            Invalid::unless(!taken, "members.addr", addr, "is the address of another member")?;
+        }
+        Ok(())
+    }
 }
 
 impl Object for TunnelZone {

@@ -1,0 +1,189 @@
+//! From HTTP to handlers and back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, Query, Request};
+use axum::http::header::{ACCEPT, ALLOW, CONTENT_TYPE, LOCATION};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter};
+use mn_api_types::{Media, MediaForm, MediaType};
+use mn_nsdb::Store;
+use serde_json::Value;
+
+use super::call::{Answer, Call};
+use super::db::Db;
+use super::endpoint::Endpoint;
+use super::links::Links;
+use super::problem::Problem;
+use super::rules::RuleIndex;
+use super::settings::Settings;
+use super::{cors, login, registry};
+
+/// What all requests share.
+pub struct Context {
+    pub db: Db,
+    pub settings: Arc<Settings>,
+    pub rule_index: Arc<RuleIndex>,
+}
+
+/// How often a request is decided again because something it read changed meanwhile (contracts §4).
+const RETRIES_MAX: u32 = 3;
+/// Before the first repetition; twice as long before each further one.
+const RETRY_AFTER: Duration = Duration::from_millis(2);
+
+/// The REST API over a state database.
+///
+/// The caller serves it, and limits the size of headers itself as well: what is read before there
+/// is a request is not seen here.
+pub fn router(store: Arc<dyn Store>, settings: Settings) -> Router {
+    let root = settings.root.trim_end_matches('/').to_owned();
+    let context = Arc::new(Context {
+        db: Db::new(store),
+        settings: Arc::new(settings),
+        rule_index: Arc::new(RuleIndex::default()),
+    });
+    let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
+    for resource in registry::resources() {
+        for endpoint in resource.endpoints {
+            let path = format!("{root}{}", endpoint.path);
+            let path = if path.is_empty() { "/".to_owned() } else { path };
+            let method = MethodFilter::try_from(endpoint.method.clone())
+                .expect("the registry has GET, POST, PUT and DELETE only");
+            let route = Route { context: context.clone(), media: resource.media, endpoint };
+            let serve = move |request: Request| serve(route.clone(), request);
+            let known = paths.remove(&path).unwrap_or_default();
+            paths.insert(path, known.on(method, serve));
+        }
+    }
+    let mut router = Router::new();
+    for (path, methods) in paths {
+        router = router.route(&path, methods.fallback(wrong_method));
+    }
+    login::route(router, &root, &context)
+        .fallback(unknown_path)
+        .layer(middleware::from_fn(cors::answer))
+}
+
+/// An endpoint and what it needs.
+#[derive(Clone)]
+struct Route {
+    context: Arc<Context>,
+    media: Media,
+    endpoint: Endpoint,
+}
+
+async fn serve(route: Route, request: Request) -> Response {
+    match tokio::time::timeout(route.context.settings.request_for, answer(&route, request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) => problem.into_response(),
+        Err(_) => Problem::timed_out().into_response(),
+    }
+}
+
+async fn answer(route: &Route, request: Request) -> Result<Response, Problem> {
+    let Route { context, media, endpoint } = route;
+    let settings = &context.settings;
+    let (mut parts, body) = request.into_parts();
+    limit_headers(&parts.headers, settings.header_bytes_max)?;
+    settings.auth.authorize(text(&parts.headers, "x-auth-token")).await?;
+    let accepted = accepted(route, &parts.headers)?;
+    if endpoint.takes.is_some() {
+        check_content(media, endpoint, &parts.headers)?;
+    }
+    let path = axum::RequestPartsExt::extract::<Path<Vec<(String, String)>>>(&mut parts).await;
+    let path = path.map(|Path(path)| path).unwrap_or_default();
+    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+    let query = query.map_err(|error| Problem::bad_request(error.to_string()))?.0;
+    // Also where none is taken: the Python client sends two octets with every GET and DELETE.
+    let bytes = to_bytes(body, settings.body_bytes_max)
+        .await
+        .map_err(|_| Problem::body_too_large(settings.body_bytes_max))?;
+    let body = if endpoint.takes.is_some() { parse(&bytes)? } else { Value::Null };
+    let links = Links::of_request(&parts.headers, settings.scheme, &settings.root);
+    let call = Call {
+        db: context.db.clone(),
+        links,
+        settings: settings.clone(),
+        rule_index: context.rule_index.clone(),
+        path,
+        query,
+        body,
+    };
+    let answer = decide(endpoint, Arc::new(call)).await?;
+    Ok(respond(endpoint, answer, &accepted))
+}
+
+/// Has a request handled, again while it was overtaken by another.
+async fn decide(endpoint: &Endpoint, call: Arc<Call>) -> Result<Answer, Problem> {
+    let mut retry_after = RETRY_AFTER;
+    for _ in 0..RETRIES_MAX {
+        match (endpoint.handler)(call.clone()).await {
+            Err(problem) if problem.is_retried() => tokio::time::sleep(retry_after).await,
+            decided => return decided,
+        }
+        retry_after *= 2;
+    }
+    (endpoint.handler)(call).await
+}
+
+fn respond(endpoint: &Endpoint, answer: Answer, content_type: &str) -> Response {
+    let status = StatusCode::from_u16(endpoint.success).unwrap_or(StatusCode::OK);
+    match answer {
+        Answer::One(document) => {
+            let body = serde_json::to_vec(&document).unwrap_or_default();
+            (status, [(CONTENT_TYPE, content_type)], body).into_response()
+        }
+        Answer::Created(location) => (status, [(LOCATION, location)]).into_response(),
+        Answer::Done => status.into_response(),
+    }
+}
+
+/// The type to answer with. Requests without a document to answer may accept what they like.
+fn accepted(route: &Route, headers: &HeaderMap) -> Result<String, Problem> {
+    let Some(form) = route.endpoint.answers else { return Ok(String::new()) };
+    let accept = headers.get(ACCEPT).map_or(Ok("*/*"), |accept| accept.to_str()).unwrap_or("*/*");
+    let chosen = route.media.of_accept(form, accept);
+    Ok(match chosen.map_err(|error| Problem::not_acceptable(&error).bare())? {
+        MediaType::Json => mn_api_types::JSON.to_owned(),
+        MediaType::Version(version) => route.media.version(form, version),
+    })
+}
+
+fn check_content(media: &Media, endpoint: &Endpoint, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(given) = text(headers, CONTENT_TYPE.as_str()) else { return Ok(()) };
+    match media.of_content(MediaForm::One, given) {
+        Ok(_) => Ok(()),
+        Err(error) if endpoint.explicit => Err(Problem::unsupported_media(&error).bare()),
+        Err(error) => Err(Problem::not_acceptable(&error).bare()),
+    }
+}
+
+fn limit_headers(headers: &HeaderMap, bytes_max: usize) -> Result<(), Problem> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > bytes_max { Err(Problem::headers_too_large(bytes_max)) } else { Ok(()) }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+    let wrong = |error| Problem::bad_request(format!("the body is no JSON: {error}"));
+    serde_json::from_slice(bytes).map_err(wrong)
+}
+
+async fn unknown_path(request: Request) -> Response {
+    let path = request.uri().path();
+    Problem::missing(format_args!("resource {path:?}")).into_response()
+}
+
+async fn wrong_method(_request: Request) -> Response {
+    (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, "GET, POST, PUT, DELETE, OPTIONS")], Body::empty())
+        .into_response()
+}

@@ -1,0 +1,47 @@
+//! The REST API: the vendor media types, links and statuses that existing clients know.
+//!
+//! `registry` lists every resource; `dispatch` serves the list over axum, `openapi` writes it as a
+//! document. Each resource has one file: its requests, and how its structure becomes the stored
+//! object and back.
+
+mod application;
+mod auth;
+mod bindings;
+mod bridges;
+mod call;
+mod chains;
+mod conditions;
+mod cors;
+mod db;
+mod dhcp;
+mod dispatch;
+mod endpoint;
+mod hosts;
+mod ip_addr_groups;
+mod jumps;
+mod links;
+mod local_routes;
+mod login;
+mod openapi;
+mod peering;
+mod port_conversion;
+mod port_groups;
+mod ports;
+mod problem;
+mod registry;
+mod routers;
+mod routes;
+mod rule_conversion;
+mod rules;
+mod settings;
+mod system_state;
+mod tables;
+mod tenants;
+mod tunnel_zones;
+mod walks;
+
+pub use auth::{AuthError, AuthService, Credentials, IssuedToken, MockAuth};
+pub use dispatch::router;
+pub use openapi::openapi;
+pub use settings::Settings;
+pub use walks::{WalkError, WalkService};

@@ -1,0 +1,37 @@
+//! Every resource there is.
+
+use super::endpoint::Resource;
+use super::{
+    application, bindings, bridges, chains, dhcp, hosts, ip_addr_groups, peering, port_groups,
+    ports, routers, routes, rules, system_state, tables, tenants, tunnel_zones, walks,
+};
+
+/// Every resource there is, once.
+pub fn resources() -> Vec<Resource> {
+    vec![
+        application::resource(),
+        bridges::resource(),
+        tables::mac_resource(),
+        tables::arp_resource(),
+        dhcp::subnet_resource(),
+        dhcp::host_resource(),
+        chains::resource(),
+        rules::resource(),
+        hosts::resource(),
+        hosts::interface_resource(),
+        bindings::resource(),
+        ip_addr_groups::resource(),
+        ip_addr_groups::addr_resource(),
+        port_groups::resource(),
+        port_groups::member_resource(),
+        ports::resource(),
+        peering::resource(),
+        routers::resource(),
+        routes::resource(),
+        system_state::resource(),
+        tenants::resource(),
+        tunnel_zones::resource(),
+        tunnel_zones::host_resource(),
+        walks::resource(),
+    ]
+}
