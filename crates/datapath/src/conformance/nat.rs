@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use mn_flow::{Action, Rewrite};
 use mn_packet::icmp::{IcmpHeader, icmp_of};
-use mn_packet::{IpProtocol, Layers, TcpFlags, UdpHeader, checksum, transport_checksum};
+use mn_packet::{IpProtocol, Layers, TcpFlags, TcpHeader, UdpHeader, checksum, transport_checksum};
 
 use super::bench::{A, B, Bench, Case};
 use super::frames::{ENDS, addr, assert_checksums, frame, ip_of, tcp, udp};
@@ -149,8 +149,11 @@ fn quoted_packet(
     if len >= header + 2 {
         assert_eq!(ip.ports(), Some((2222, 53)), "{len} octets quoted");
     }
-    let checksum_at = header + if ip.protocol == IpProtocol::UDP { 6 } else { 16 };
-    assert!(UdpHeader::CHECKSUM_AT == 6, "the number above");
+    let in_header = match ip.protocol {
+        IpProtocol::UDP => UdpHeader::CHECKSUM_AT,
+        _ => TcpHeader::CHECKSUM_AT,
+    };
+    let checksum_at = header + in_header;
     if len >= checksum_at + 2 {
         assert_checksums(&whole);
     } else if inside.is_ipv4() {

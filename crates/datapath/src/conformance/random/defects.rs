@@ -1,0 +1,210 @@
+//! Planted defects: changes of the right side that the comparison must notice.
+
+use mn_flow::{Action, DropCause, Field, FlowMask, Rewrite, TunnelKey};
+use mn_packet::{EtherType, VlanTag};
+
+use super::compare::Tamper;
+use crate::{FlowSpec, Output, UpcallReason};
+
+/// What is wrong with the right side, and how it is made so.
+pub const DEFECTS: &[(&str, Tamper)] = &[
+    ("hops are not taken", Tamper { flow: |f| without(f, |r| r == Rewrite::DecTtl), ..NONE }),
+    ("a pop does nothing", Tamper { flow: |f| without(f, |r| r == Rewrite::PopVlan), ..NONE }),
+    ("a pushed tag loses its priority", Tamper { flow: |f| each(f, no_priority), ..NONE }),
+    (
+        "the ECN bits are kept when the traffic class is set",
+        Tamper { flow: |f| each(f, dscp), ..NONE },
+    ),
+    ("source and destination port are mixed up", Tamper { flow: |f| each(f, mixed_ports), ..NONE }),
+    (
+        "a source address is not set",
+        Tamper { flow: |f| without(f, |r| matches!(r, Rewrite::NwSrc(_))), ..NONE },
+    ),
+    (
+        "an identifier of an echo is not set",
+        Tamper { flow: |f| without(f, |r| matches!(r, Rewrite::IcmpId(_))), ..NONE },
+    ),
+    ("a quoted port is not set", Tamper { flow: |f| each(f, no_quoted_port), ..NONE }),
+    (
+        "a quoted destination is not set",
+        Tamper { flow: |f| without(f, |r| matches!(r, Rewrite::InnerDst(..))), ..NONE },
+    ),
+    (
+        "actions go on after a drop",
+        Tamper { flow: |f| f.actions.retain(|a| !matches!(a, Action::Drop { .. })), ..NONE },
+    ),
+    ("drops have another cause", Tamper { flow: other_cause, ..NONE }),
+    (
+        "copies do not go up",
+        Tamper { flow: |f| f.actions.retain(|a| !matches!(a, Action::Copy { .. })), ..NONE },
+    ),
+    (
+        "groups are not known",
+        Tamper { flow: |f| f.actions.retain(|a| !matches!(a, Action::Outputs(_))), ..NONE },
+    ),
+    ("the order of actions is not kept", Tamper { flow: |f| f.actions.reverse(), ..NONE }),
+    ("the mask does not have fragments", Tamper { flow: |f| unmask(f, Field::Fragment), ..NONE }),
+    ("the mask does not have hops", Tamper { flow: |f| unmask(f, Field::Ttl), ..NONE }),
+    (
+        "the mask does not have the inner tag",
+        Tamper { flow: |f| unmask(f, Field::InnerVlan), ..NONE },
+    ),
+    ("the mask does not have TCP flags", Tamper { flow: |f| unmask(f, Field::Tcp), ..NONE }),
+    ("destination prefixes are one bit short", Tamper { flow: short_prefix, ..NONE }),
+    ("padding is cut off", Tamper { frame: cut_padding, ..NONE }),
+    (
+        "the IPv4 header checksum is not kept",
+        Tamper { sent: |s| s.iter_mut().for_each(|s| wrong_sum(&mut s.frame)), ..NONE },
+    ),
+    (
+        "a computed UDP checksum of 0 is sent as it is",
+        Tamper { sent: |s| s.iter_mut().for_each(|s| zero_udp(&mut s.frame)), ..NONE },
+    ),
+    (
+        "tags of services go out as tags of customers",
+        Tamper { sent: |s| s.iter_mut().for_each(|s| customer_tag(&mut s.frame)), ..NONE },
+    ),
+    ("the second copy is lost", Tamper { sent: |s| s.truncate(1), ..NONE }),
+    (
+        "tunnel keys go out marked",
+        Tamper { sent: |s| s.iter_mut().for_each(|s| other_key(&mut s.to)), ..NONE },
+    ),
+    (
+        "packets go up without their last octet",
+        Tamper {
+            asked: |a| {
+                a.iter_mut().for_each(|a| {
+                    a.frame.pop();
+                })
+            },
+            ..NONE
+        },
+    ),
+    (
+        "spent hops count as a miss",
+        Tamper {
+            asked: |a| {
+                a.iter_mut().for_each(|a| {
+                    if a.reason == UpcallReason::Ttl {
+                        a.reason = UpcallReason::Miss
+                    }
+                })
+            },
+            ..NONE
+        },
+    ),
+    (
+        "too big packets are dropped instead of asked about",
+        Tamper { asked: |a| a.retain(|a| a.reason != UpcallReason::TooBig), ..NONE },
+    ),
+];
+
+const NONE: Tamper = Tamper::NONE;
+
+fn without(flow: &mut FlowSpec, is: fn(Rewrite) -> bool) {
+    flow.actions.retain(|action| !matches!(action, Action::Rewrite(rewrite) if is(*rewrite)));
+}
+
+fn each(flow: &mut FlowSpec, change: fn(Rewrite) -> Rewrite) {
+    for action in &mut flow.actions {
+        if let Action::Rewrite(rewrite) = action {
+            *rewrite = change(*rewrite);
+        }
+    }
+}
+
+fn no_priority(rewrite: Rewrite) -> Rewrite {
+    match rewrite {
+        Rewrite::PushVlan(tag) => Rewrite::PushVlan(VlanTag::from_wire(tag.wire() & 0x0fff)),
+        other => other,
+    }
+}
+
+fn dscp(rewrite: Rewrite) -> Rewrite {
+    match rewrite {
+        Rewrite::NwTos(tos) => Rewrite::NwTos(tos & 0xfc),
+        other => other,
+    }
+}
+
+fn mixed_ports(rewrite: Rewrite) -> Rewrite {
+    match rewrite {
+        Rewrite::TpSrc(port) => Rewrite::TpDst(port),
+        other => other,
+    }
+}
+
+fn no_quoted_port(rewrite: Rewrite) -> Rewrite {
+    match rewrite {
+        Rewrite::InnerSrc(addr, _) => Rewrite::InnerSrc(addr, None),
+        other => other,
+    }
+}
+
+fn other_cause(flow: &mut FlowSpec) {
+    for action in &mut flow.actions {
+        if let Action::Drop { cause, .. } = action {
+            *cause = DropCause::NoRoute;
+        }
+    }
+}
+
+/// Rebuilds the mask without one field.
+fn unmask(flow: &mut FlowSpec, without: Field) {
+    let (src, dst) = (flow.mask.nw_src_len(), flow.mask.nw_dst_len());
+    let whole = |field: &Field| !matches!(field, Field::NwSrc | Field::NwDst) && *field != without;
+    let kept = flow.mask.fields().filter(whole);
+    let mask = kept.fold(FlowMask::NONE, |mask, field| mask | field.into());
+    flow.mask = mask | FlowMask::nw_src(src) | FlowMask::nw_dst(dst);
+}
+
+fn short_prefix(flow: &mut FlowSpec) {
+    let len = flow.mask.nw_dst_len();
+    unmask(flow, Field::NwDst);
+    let whole = flow.mask.fields().filter(|field| !matches!(field, Field::NwSrc | Field::NwDst));
+    let mask = whole.fold(FlowMask::NONE, |mask, field| mask | field.into());
+    let src = FlowMask::nw_src(flow.mask.nw_src_len());
+    flow.mask = mask | src | FlowMask::nw_dst(len.saturating_sub(1));
+}
+
+/// Whether the frame is untagged IPv4.
+fn is_v4(frame: &[u8]) -> bool {
+    frame.len() >= 34 && frame[12..14] == EtherType::IPV4.0.to_be_bytes()
+}
+
+fn cut_padding(frame: &mut Vec<u8>) {
+    if is_v4(frame) {
+        let len = u16::from_be_bytes([frame[16], frame[17]]);
+        frame.truncate(14 + usize::from(len).max(20));
+    }
+}
+
+fn wrong_sum(frame: &mut [u8]) {
+    if is_v4(frame) {
+        frame[25] ^= 1;
+    }
+}
+
+/// A checksum of all ones as 0, in an untagged IPv4 packet without options.
+fn zero_udp(frame: &mut [u8]) {
+    if is_v4(frame) && frame[14] == 0x45 && frame[23] == 17 && frame.len() >= 42 {
+        let is_first = frame[20] & 0x1f == 0 && frame[21] == 0;
+        if is_first && frame[40..42] == [0xff, 0xff] {
+            frame[40..42].copy_from_slice(&[0, 0]);
+        }
+    }
+}
+
+fn customer_tag(frame: &mut [u8]) {
+    if frame[12..14] == EtherType::QINQ.0.to_be_bytes() {
+        frame[12..14].copy_from_slice(&EtherType::VLAN.0.to_be_bytes());
+    }
+}
+
+fn other_key(to: &mut Output) {
+    if let Output::Tunnel { key, .. } = to
+        && let Some(other) = TunnelKey::new(key.kind(), key.value() ^ 1)
+    {
+        *key = other;
+    }
+}
