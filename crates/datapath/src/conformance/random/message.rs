@@ -49,8 +49,8 @@ fn tcp(rng: &mut Rng, src: IpAddr, dst: IpAddr) -> Vec<u8> {
     let header = TcpHeader {
         src: rng.u16(),
         dst: rng.u16(),
-        seq: rng.next() as u32,
-        ack: rng.next() as u32,
+        seq: rng.draw() as u32,
+        ack: rng.draw() as u32,
         flags: TcpFlags(rng.u8()),
         window: rng.u16(),
     };
@@ -79,7 +79,7 @@ fn udp(rng: &mut Rng, src: IpAddr, dst: IpAddr) -> Vec<u8> {
 fn echo(rng: &mut Rng, src: IpAddr, dst: IpAddr) -> Vec<u8> {
     let ty = if src.is_ipv4() { rng.pick(&[0, 8]) } else { rng.pick(&[128, 129]) };
     let data = payload(rng);
-    IcmpHeader { ty, code: 0, rest: (rng.next() as u32).to_be_bytes() }.message(src, dst, &data)
+    IcmpHeader { ty, code: 0, rest: (rng.draw() as u32).to_be_bytes() }.message(src, dst, &data)
 }
 
 /// An error about a packet that went the other way, quoted whole or in part, now and then not
@@ -102,7 +102,7 @@ fn error(rng: &mut Rng, src: IpAddr, dst: IpAddr) -> Vec<u8> {
         1 => quote.len().min(if src.is_ipv4() { 28 } else { 48 }),
         _ => quote.len().min(600),
     };
-    let header = IcmpHeader { ty, code: rng.u8() % 16, rest: (rng.next() as u32).to_be_bytes() };
+    let header = IcmpHeader { ty, code: rng.u8() % 16, rest: (rng.draw() as u32).to_be_bytes() };
     header.message(src, dst, &quote[..len])
 }
 

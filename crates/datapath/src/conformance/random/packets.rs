@@ -26,7 +26,7 @@ pub fn random_mac(rng: &mut Rng) -> Mac {
 /// An address of few, so that packets share flows; any version.
 pub fn random_v4(rng: &mut Rng) -> Ipv4Addr {
     if rng.one_in(4) {
-        return Ipv4Addr::from_bits(rng.next() as u32);
+        return Ipv4Addr::from_bits(rng.draw() as u32);
     }
     rng.pick(&[
         Ipv4Addr::new(10, 0, 0, 1),
@@ -44,7 +44,7 @@ pub fn random_v6(rng: &mut Rng) -> Ipv6Addr {
         return random_v4(rng).to_ipv6_mapped();
     }
     if rng.one_in(4) {
-        return Ipv6Addr::from_bits(u128::from(rng.next()) << 64 | u128::from(rng.next()));
+        return Ipv6Addr::from_bits(u128::from(rng.draw()) << 64 | u128::from(rng.draw()));
     }
     rng.pick(&[
         Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1),
@@ -135,7 +135,7 @@ fn v6(rng: &mut Rng) -> Vec<u8> {
     let hops = message::hops(rng);
     let header = Ipv6Header {
         traffic_class: rng.u8(),
-        flow_label: rng.next() as u32 & 0xf_ffff,
+        flow_label: rng.draw() as u32 & 0xf_ffff,
         // Most neighbour discovery is to be right.
         hop_limit: if protocol == IpProtocol::ICMPV6 && rng.one_in(2) { 255 } else { hops },
         ..Ipv6Header::new(src, dst, first)

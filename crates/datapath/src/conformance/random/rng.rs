@@ -11,7 +11,7 @@ impl Rng {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,7 +21,7 @@ impl Rng {
 
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
+        (self.draw() % bound as u64) as usize
     }
 
     /// True once in so many times.
@@ -39,7 +39,7 @@ impl Rng {
     }
 
     pub fn u8(&mut self) -> u8 {
-        self.next() as u8
+        self.draw() as u8
     }
 
     /// A 16-bit number, one of the edges now and then.
@@ -47,7 +47,7 @@ impl Rng {
         if self.one_in(4) {
             self.pick(&[0, 1, 0x00ff, 0x0100, 0x7fff, 0x8000, 0xfffe, 0xffff])
         } else {
-            self.next() as u16
+            self.draw() as u16
         }
     }
 
