@@ -1,1 +1,85 @@
-fn main() {}
+//! The one binary. It answers to `midonet COMMAND` and, through links, to the names of the guides.
+
+mod logging;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Virtual networks for a cloud.
+#[derive(Parser)]
+#[command(name = "midonet", version, propagate_version = true)]
+struct Midonet {
+    #[command(flatten)]
+    logging: logging::Settings,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs a cluster node: the REST API and the state database.
+    Cluster(mn_cluster::Settings),
+}
+
+fn main() -> ExitCode {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    if let Some(command) = args.first().and_then(|name| linked_command(name)) {
+        args.insert(1, command.into());
+    }
+    let midonet = Midonet::parse_from(args);
+    midonet.logging.start();
+    match midonet.command {
+        Command::Cluster(settings) => asynchronous(cluster(settings)),
+    }
+}
+
+/// The subcommand that a link to this binary stands for.
+fn linked_command(name: &std::ffi::OsStr) -> Option<&'static str> {
+    match Path::new(name).file_name()?.to_str()? {
+        "midonet-cli" => Some("cli"),
+        "midolman" => Some("agent"),
+        _ => None,
+    }
+}
+
+/// Runs a program of tasks to its end; says why where it fails.
+fn asynchronous(program: impl Future<Output = Result<(), Box<dyn std::error::Error>>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    match runtime.block_on(program) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(error.as_ref()),
+    }
+}
+
+/// Prints an error with everything that caused it.
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprint!("midonet: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprint!(": {cause}");
+        source = cause.source();
+    }
+    eprintln!();
+    ExitCode::FAILURE
+}
+
+async fn cluster(settings: mn_cluster::Settings) -> Result<(), Box<dyn std::error::Error>> {
+    if settings.insecure {
+        tracing::warn!("--insecure: whoever can reach this node's ports controls the network");
+    }
+    if settings.engine == mn_cluster::Engine::Memory {
+        tracing::warn!("--engine memory: everything is gone when this process ends");
+    }
+    let node = mn_cluster::Node::start(&settings).await?;
+    tracing::info!(rest = %node.rest, agents = ?node.nsdb, metrics = %node.metrics, "serving");
+    node.run().await?;
+    tracing::info!("stopped");
+    Ok(())
+}

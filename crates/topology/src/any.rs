@@ -10,7 +10,6 @@ macro_rules! any {
     ($($class:ident),*) => {
         /// One stored object of any class.
         #[derive(Clone, Debug, PartialEq)]
-        #[expect(clippy::large_enum_variant, reason = "short-lived: decoded, then filed under its own type")]
         pub enum AnyObject { $($class($class),)* }
 
         impl AnyObject {

@@ -11,7 +11,7 @@ pub use message::Malformed;
 pub use refusal::{refusal, tx_error};
 
 /// What `proto/nsdb.proto` generates.
-#[expect(clippy::all, unused_qualifications, reason = "generated")]
+#[expect(clippy::allow_attributes_without_reason, unused_qualifications, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("midonet.nsdb.v1");
 }

@@ -1,0 +1,161 @@
+//! A walk simulated here: topology and tables are loaded as the walk asks for them.
+
+use std::collections::HashSet;
+
+use mn_api_types::walk::{Walk, WalkRequest};
+use mn_flow::{FlowKey, PortNo, extract};
+use mn_ids::{HostId, ObjectKey, PortId};
+use mn_nsdb::{Revision, Store};
+use mn_simulation::{Buffers, Entry, Inputs, Outcome, Packet, simulate, walk};
+use mn_time::Instant;
+use mn_topology::snapshot::{Loaded, Snapshot};
+use mn_walk::{DescribeError, Described, Names, Place, Story, Tunnel, describe, document};
+use serde_json::Value;
+
+use super::learned::Learned;
+use super::{decode, unreadable};
+use crate::rest::WalkError;
+
+/// The most rounds of loading; every round loads something new, so more means a defect.
+const ROUNDS_MAX: usize = 64;
+/// What an underlay of Ethernet carries inside a tunnel, where no host says otherwise.
+const TUNNEL_MTU: u32 = 1450;
+
+/// Walks a packet with what the store knows.
+pub(super) async fn walk(
+    store: &dyn Store,
+    request: &WalkRequest,
+    host: Option<HostId>,
+) -> Result<Walk, WalkError> {
+    let mut view = View::default();
+    view.learned.load_locations(store).await.map_err(unreadable)?;
+    for _ in 0..ROUNDS_MAX {
+        let described = match describe(request, &view.snapshot, &view.learned) {
+            Ok(described) => described,
+            Err(DescribeError::Load(keys)) => {
+                view.load(store, &keys).await?;
+                continue;
+            }
+            Err(error) => return Err(invalid(&error)),
+        };
+        let walked = simulated(&view, &described)?;
+        if let Outcome::Load(keys) = &walked.outcome {
+            view.load(store, keys).await?;
+            continue;
+        }
+        return Ok(view.document(&walked, host));
+    }
+    Err(WalkError::Unavailable("the walk needs more of the topology than there is".to_owned()))
+}
+
+/// What is loaded so far.
+#[derive(Default)]
+struct View {
+    snapshot: Snapshot,
+    learned: Learned,
+    loaded: HashSet<Loaded>,
+    revision: Revision,
+}
+
+impl View {
+    /// Loads objects with what belongs to them.
+    async fn load(&mut self, store: &dyn Store, keys: &[ObjectKey]) -> Result<(), WalkError> {
+        for key in keys {
+            self.learned.load(store, *key).await.map_err(unreadable)?;
+            for part in Loaded::of(*key) {
+                if self.loaded.insert(part) {
+                    self.load_part(store, part).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_part(&mut self, store: &dyn Store, part: Loaded) -> Result<(), WalkError> {
+        let stored = match part {
+            Loaded::Object(key) => store.get(key).await.map(|found| found.into_iter().collect()),
+            Loaded::Referrers { to, class } => store.referrers(to, class).await,
+        };
+        let mut changes = Vec::new();
+        for stored in stored.map_err(unreadable)? {
+            self.revision = self.revision.max(stored.version);
+            changes.push((stored.key, Some(decode(stored.key.class, &stored.json)?)));
+        }
+        self.snapshot = self.snapshot.apply(changes, &[part]).0;
+        Ok(())
+    }
+
+    fn document(&self, walked: &Walked, host: Option<HostId>) -> Walk {
+        let note = match host {
+            Some(_) => "without this host's state: its agent is away",
+            None => "without any host's state: the port is bound to none",
+        };
+        let place = |port: PortId| {
+            let at = self.learned.location(port);
+            let key = self.learned.tunnel_key(port).filter(|_| at.is_some() && at != host);
+            let tunnel = key.map(|key| Tunnel { key, outer_src: None, outer_dst: None });
+            Place { host: at, tunnel }
+        };
+        document(&Story {
+            names: Names::of(&self.snapshot),
+            host: None,
+            notes: vec![note.to_owned()],
+            revision: self.revision.0,
+            packet: walked.key,
+            ttl: walked.ttl,
+            walk: &walked.walk,
+            outcome: &walked.outcome,
+            // Ports and peers have numbers on a host alone.
+            actions: &[],
+            flow: None,
+            place: &place,
+        })
+    }
+}
+
+/// A walk that was simulated.
+struct Walked {
+    key: FlowKey,
+    ttl: Option<u8>,
+    walk: walk::Walk,
+    outcome: Outcome,
+}
+
+fn simulated(view: &View, described: &Described) -> Result<Walked, WalkError> {
+    let malformed = |_| WalkError::Unavailable("the described packet is malformed".to_owned());
+    let key = extract(&described.frame, PortNo::NONE, None).map_err(malformed)?;
+    let inputs = Inputs {
+        now: Instant::ZERO,
+        seed: 0,
+        entry: Entry::Ingress(described.port),
+        mtu: TUNNEL_MTU,
+    };
+    let packet = Packet { key, frame: &described.frame, gso_size: 0 };
+    let mut walk = walk::Walk::default();
+    let outcome = simulate(
+        &view.snapshot,
+        &view.learned,
+        &inputs,
+        &packet,
+        &mut Buffers::default(),
+        Some(&mut walk),
+    );
+    Ok(Walked { key, ttl: described.ttl(), walk, outcome })
+}
+
+/// What a client did wrong.
+fn invalid(error: &DescribeError) -> WalkError {
+    let property = match error {
+        DescribeError::NoEntry => "fromPort",
+        DescribeError::NoPort { field, .. } | DescribeError::NoAddress { field, .. } => field,
+        DescribeError::NoDestination | DescribeError::Versions { .. } => "dstAddr",
+        DescribeError::Vlan(_) => "vlan",
+        DescribeError::TcpFlag(_) => "tcpFlags",
+        DescribeError::Load(_) => "",
+    };
+    WalkError::Invalid {
+        property: property.to_owned(),
+        value: Value::Null,
+        reason: error.to_string(),
+    }
+}

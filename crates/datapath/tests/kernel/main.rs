@@ -1,4 +1,0 @@
-//! The datapath on this machine's kernel: namespaces as hosts and VMs, real packets. Needs root.
-
-mod l2;
-mod lab;
