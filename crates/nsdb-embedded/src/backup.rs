@@ -1,6 +1,6 @@
 //! Backups: the whole database as one JSON file.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,7 @@ use mn_time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::error::OpenError;
-use crate::file::{File, keep_name};
-use crate::record::Record;
+use crate::file::{File, is_missing, keep_name};
 
 /// What the file says of itself.
 const NAME: &str = "midonet state database";
@@ -38,8 +37,6 @@ pub enum BackupError {
     NotEmpty { path: PathBuf },
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("the database at {path} cannot be written")]
-    Storage { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
 }
 
 /// Writes everything a database holds to a JSON file, which is there whole or not at all.
@@ -75,17 +72,11 @@ fn write_backup(dump: Dump, path: &Path) -> Result<(), BackupError> {
 /// [`BackupError`]: also where the database file is there already.
 pub fn restore(backup: &Path, database: &Path) -> Result<(), BackupError> {
     let dump = read_backup(backup)?;
-    let io = |source| BackupError::Io { path: database.to_owned(), source };
-    let made = OpenOptions::new().read(true).write(true).create_new(true).open(database);
-    let file = made.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => BackupError::NotEmpty { path: database.to_owned() },
-        _ => io(error),
-    })?;
-    keep_name(database).map_err(io)?;
-    let storage = |source| BackupError::Storage { path: database.to_owned(), source };
-    let backend = redb::backends::FileBackend::new(file).map_err(|error| storage(error.into()))?;
-    let (mut file, _) = File::open_on(backend, database)?;
-    file.write(dump.revision, Record::all(&dump)).map_err(|error| storage(error.into()))
+    if !is_missing(database) {
+        return Err(BackupError::NotEmpty { path: database.to_owned() });
+    }
+    File::create(database, &dump)?;
+    Ok(())
 }
 
 /// A dump that a database can be loaded from.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use mn_nsdb::database::LoadError;
 
-/// A database that cannot be opened. Nothing in its file was changed.
+/// A database that cannot be opened. A file that is no database, or in use, is left alone.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Only one process may have it open.

@@ -1,6 +1,7 @@
 //! The file: opening, loading, appending.
 
 use std::error::Error;
+use std::fs;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use mn_nsdb::database::{Commit, Database, Dump};
 use mn_nsdb::{Engine, Journal, Revision};
 use mn_time::Instant;
+use redb::backends::FileBackend;
 use redb::{
     DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
     TableHandle,
@@ -30,19 +32,20 @@ const CACHE_BYTES: usize = 16 << 20;
 ///
 /// # Errors
 ///
-/// [`OpenError`]; the file is as it was.
+/// [`OpenError`].
 ///
 /// # Panics
 ///
 /// Outside of a tokio runtime.
 pub fn open(path: &Path) -> Result<Engine, OpenError> {
-    let io = |source| OpenError::Io { path: path.to_owned(), source };
-    let mut options = std::fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = options.open(path).map_err(io)?;
-    keep_name(path).map_err(io)?;
-    let backend = redb::backends::FileBackend::new(file).map_err(|error| opening(path, error))?;
-    open_on(backend, path, Database::GRACE_FOR)
+    let (file, dump) = if is_missing(path) {
+        (File::create(path, &Dump::default())?, Dump::default())
+    } else {
+        let io = |source| OpenError::Io { path: path.to_owned(), source };
+        let file = fs::OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
+        File::open_on(backend(file, path)?, path)?
+    };
+    start(file, dump, path, Database::GRACE_FOR)
 }
 
 /// Opens the database on any storage; `path` is what messages call it.
@@ -60,10 +63,24 @@ pub fn open_on(
     grace_for: Duration,
 ) -> Result<Engine, OpenError> {
     let (file, dump) = File::open_on(backend, path)?;
+    start(file, dump, path, grace_for)
+}
+
+fn start(file: File, dump: Dump, path: &Path, grace_for: Duration) -> Result<Engine, OpenError> {
     let database = Database::load(dump, grace_for, Instant::ZERO);
     let database = database.map_err(|error| OpenError::damaged(path.to_owned(), error))?;
     let started = Engine::with_journal(database, Box::new(file));
     started.map_err(|source| OpenError::Io { path: path.to_owned(), source })
+}
+
+/// An empty file is as good as none.
+pub(crate) fn is_missing(path: &Path) -> bool {
+    fs::metadata(path)
+        .map_or_else(|error| error.kind() == ErrorKind::NotFound, |file| file.len() == 0)
+}
+
+fn backend(file: fs::File, path: &Path) -> Result<FileBackend, OpenError> {
+    FileBackend::new(file).map_err(|error| opening(path, error))
 }
 
 /// A database's file: a journal that keeps only the latest state.
@@ -74,6 +91,31 @@ pub struct File {
 }
 
 impl File {
+    /// Makes a file that holds this, and opens it.
+    ///
+    /// It is made under another name and renamed when it is whole, so that a crash meanwhile leaves
+    /// nothing behind that is no database. Who comes at the same time finds the other name locked,
+    /// or the file there.
+    pub(crate) fn create(path: &Path, dump: &Dump) -> Result<Self, OpenError> {
+        let io = |source| OpenError::Io { path: path.to_owned(), source };
+        let in_use = || OpenError::InUse { path: path.to_owned() };
+        let mut new = path.as_os_str().to_owned();
+        new.push(".new");
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let made = options.open(&new).map_err(io)?;
+        made.try_lock().map_err(|_| in_use())?;
+        if !is_missing(path) {
+            return Err(in_use());
+        }
+        made.set_len(0).map_err(io)?;
+        let (mut file, _) = Self::open_on(backend(made, path)?, path)?;
+        let written = file.write(dump.revision, Record::all(dump));
+        written.map_err(|error| io(std::io::Error::other(error)))?;
+        fs::rename(&new, path).and_then(|()| keep_name(path)).map_err(io)?;
+        Ok(file)
+    }
+
     /// Opens it and reads everything. A file that is empty becomes an empty database.
     ///
     /// # Errors
@@ -198,7 +240,7 @@ impl Journal for File {
 /// Makes the file's name last: a synchronized file in a directory that is not can be lost.
 pub(crate) fn keep_name(path: &Path) -> std::io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    std::fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn opening(path: &Path, error: DatabaseError) -> OpenError {
