@@ -1,1 +1,24 @@
-//! TBD
+//! The agent of a host: it brings interfaces under the datapath, decides about packets that the
+//! datapath asks about, and keeps what it decided true while the topology changes.
+//!
+//! Decisions stand in `agent-core` and `simulation`; here are the threads, sockets and files
+//! around them. [`Agent`] is one agent as a value, of which tests run several in one process.
+
+mod agent;
+mod clock;
+mod control;
+mod handle;
+mod interfaces;
+mod metrics;
+mod numbers;
+mod rows;
+mod session;
+mod socket;
+mod subscriptions;
+mod sweep;
+mod worker;
+mod writer;
+
+pub use agent::{Agent, Parts, StartError};
+pub use handle::Handle;
+pub use interfaces::{Link, Links, interfaces};

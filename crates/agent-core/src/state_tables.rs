@@ -235,6 +235,15 @@ impl StateTables {
         here.filter(|(place, _)| place.vlan.is_none()).map(|(place, _)| place.mac)
     }
 
+    /// The addresses a MAC of a bridge's network has.
+    #[must_use]
+    pub fn addresses_of(&self, bridge: BridgeId, mac: Mac) -> Vec<IpAddr> {
+        let known = self.bridge_neighbors.iter();
+        let matching =
+            known.filter(|((other, _), cell)| *other == bridge && cell.get() == Some(mac));
+        matching.map(|((_, addr), _)| *addr).collect()
+    }
+
     /// The MAC a bridge's network has for an address.
     #[must_use]
     pub fn bridge_neighbor(&self, bridge: BridgeId, addr: IpAddr) -> Option<Mac> {

@@ -1,5 +1,41 @@
 //! The registry of metric names, in alphabetical order.
 
+/// Packets sent nowhere, by port and cause.
+pub const AGENT_DROPS: &str = "midonet_agent_drops_total";
+/// Datapath operations that failed.
+pub const AGENT_FAILURES: &str = "midonet_agent_failures_total";
+/// Flows that are installed.
+pub const AGENT_FLOWS: &str = "midonet_agent_flows";
+/// Adopted flows that this agent would have installed too.
+pub const AGENT_FLOWS_ADOPTED: &str = "midonet_agent_flows_adopted_total";
+/// Flows removed for want of room.
+pub const AGENT_FLOWS_EVICTED: &str = "midonet_agent_flows_evicted_total";
+/// Flows removed because they were idle or brief.
+pub const AGENT_FLOWS_EXPIRED: &str = "midonet_agent_flows_expired_total";
+/// Flows installed.
+pub const AGENT_FLOWS_INSTALLED: &str = "midonet_agent_flows_installed_total";
+/// Flows removed because what they depended on changed.
+pub const AGENT_FLOWS_INVALIDATED: &str = "midonet_agent_flows_invalidated_total";
+/// Adopted flows that were changed or removed.
+pub const AGENT_FLOWS_REPLACED: &str = "midonet_agent_flows_replaced_total";
+/// Adopted flows that were not yet decided anew.
+pub const AGENT_FLOWS_UNVERIFIED: &str = "midonet_agent_flows_unverified";
+/// Octets that flows had carried when they left.
+pub const AGENT_LEFT_OCTETS: &str = "midonet_agent_left_octets_total";
+/// Packets that flows had carried when they left.
+pub const AGENT_LEFT_PACKETS: &str = "midonet_agent_left_packets_total";
+/// Octets of a port, by direction seen from the virtual network.
+pub const AGENT_PORT_OCTETS: &str = "midonet_agent_port_octets_total";
+/// Packets of a port, by direction seen from the virtual network.
+pub const AGENT_PORT_PACKETS: &str = "midonet_agent_port_packets_total";
+/// Walks through the topology.
+pub const AGENT_SIMULATIONS: &str = "midonet_agent_simulations_total";
+/// Messages of packet workers that found the control thread's queue full.
+pub const AGENT_UNHEARD: &str = "midonet_agent_unheard_total";
+/// Packets the datapath asked about.
+pub const AGENT_UPCALLS: &str = "midonet_agent_upcalls_total";
+/// Packets that wait for topology or a neighbour.
+pub const AGENT_WAITING: &str = "midonet_agent_waiting";
 /// Agents that a cluster node can pass requests to.
 pub const CLUSTER_AGENTS: &str = "midonet_cluster_agents";
 /// Calls to the state database by method.

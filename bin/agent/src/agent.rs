@@ -1,0 +1,256 @@
+//! An agent: its threads and tasks, wired.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use mn_agent_core::{LocalView, TunnelKeys};
+use mn_datapath::{Datapath, DatapathError, UpcallLimit};
+use mn_ids::HostId;
+use mn_nsdb::Store;
+use mn_topology::Host;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+use crate::clock;
+use crate::control::{Control, Events, State, WorkerHandle};
+use crate::handle::Handle;
+use crate::interfaces::Links;
+use crate::numbers::Numbers;
+use crate::session;
+use crate::subscriptions::Subscriptions;
+use crate::sweep::Sweeper;
+use crate::worker::report::Report;
+use crate::worker::{Setup, Worker};
+use crate::writer;
+
+/// Messages from workers that may wait.
+const MESSAGES_MAX: usize = 1 << 15;
+/// Writes that may wait for the state database.
+const WRITES_MAX: usize = 1 << 16;
+/// Questions that may wait.
+const ASKS_MAX: usize = 64;
+
+/// What an agent is made of.
+pub struct Parts {
+    /// The directory of its id and state.
+    pub root: PathBuf,
+    /// The host's name.
+    pub name: String,
+    pub store: Arc<dyn Store>,
+    /// Opened for as many workers as `workers`.
+    pub datapath: Arc<dyn Datapath>,
+    pub links: watch::Receiver<Links>,
+    pub workers: usize,
+    pub flows_max: usize,
+    pub upcall_limit: UpcallLimit,
+}
+
+/// An agent that runs until it is stopped or dropped.
+pub struct Agent {
+    handle: Handle,
+    host: HostId,
+    stop_control: watch::Sender<bool>,
+    stop_workers: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    control: Option<tokio::task::JoinHandle<()>>,
+    tasks: Vec<AbortHandle>,
+}
+
+/// An agent that could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the agent's directory cannot be used")]
+    Root(#[source] io::Error),
+    #[error("the datapath cannot be used")]
+    Datapath(#[from] DatapathError),
+    #[error("a packet worker's thread cannot be started")]
+    Thread(#[source] io::Error),
+}
+
+impl Agent {
+    /// Starts an agent on the current tokio runtime. It registers its host, adopts what an earlier
+    /// agent left, and works with what it knows until the state database can be reached.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub fn start(parts: Parts) -> Result<Self, StartError> {
+        let host = session::host_id(&parts.root).map_err(StartError::Root)?;
+        let numbers = Numbers::open(&parts.root).map_err(StartError::Root)?;
+        let (worker_sender, from_workers) = mpsc::channel(MESSAGES_MAX);
+        let stop_workers = Arc::new(AtomicBool::new(false));
+        let mut threads = Vec::new();
+        let mut workers = Vec::new();
+        for number in 0..parts.workers {
+            let (worker, thread) =
+                start_worker(&parts, number, numbers.life(), host, &worker_sender, &stop_workers)?;
+            workers.push(worker);
+            threads.push(thread);
+        }
+        let reports: Arc<[Arc<Report>]> =
+            workers.iter().map(|worker| Arc::clone(&worker.report)).collect();
+        let (uses_sender, uses) = mpsc::channel(4);
+        let sweeper = Sweeper {
+            datapath: Arc::clone(&parts.datapath),
+            workers: workers.iter().map(|worker| worker.sender.clone()).collect(),
+            uses: uses_sender,
+        };
+        threads.push(sweeper.start(Arc::clone(&stop_workers)).map_err(StartError::Thread)?);
+        adopt_flows(&*parts.datapath, &workers)?;
+
+        let (session_sender, sessions) = mpsc::channel(1);
+        let (ops, writes) = mpsc::channel(WRITES_MAX);
+        let (asks_sender, asks) = mpsc::channel(ASKS_MAX);
+        let (stop_control, stop) = watch::channel(false);
+        let (active, ports) = watch::channel(Vec::new());
+        let host = Host::new(host, parts.name);
+        let tasks = vec![
+            tokio::spawn(session::keep(Arc::clone(&parts.store), host.clone(), session_sender))
+                .abort_handle(),
+            tokio::spawn(writer::write(Arc::clone(&parts.store), writes)).abort_handle(),
+        ];
+        let handle =
+            Handle { asks: asks_sender, datapath: Arc::clone(&parts.datapath), reports, ports };
+        let used: Vec<_> = numbers.keys().collect();
+        let id = host.id;
+        let control = Control {
+            host,
+            store: parts.store,
+            datapath: parts.datapath,
+            workers,
+            ops,
+            active,
+            upcall_limit: parts.upcall_limit,
+            keys: TunnelKeys::starting_at(numbers.key_limit(), used),
+            numbers,
+            subscriptions: Subscriptions::of_host(id),
+            state: State::new(id, clock::now()),
+        };
+        let events =
+            Events { sessions, workers: from_workers, links: parts.links, uses, asks, stop };
+        Ok(Self {
+            handle,
+            host: id,
+            stop_control,
+            stop_workers,
+            threads,
+            control: Some(tokio::spawn(control.run(events))),
+            tasks,
+        })
+    }
+
+    /// For asking it.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The host it is on.
+    #[must_use]
+    pub const fn host(&self) -> HostId {
+        self.host
+    }
+
+    /// Stops it. The datapath goes on with what it has.
+    pub async fn stop(mut self) {
+        // Nobody else holds the receiver but the control thread, which may have ended.
+        drop(self.stop_control.send(true));
+        if let Some(control) = self.control.take() {
+            drop(control.await);
+        }
+        self.stop_workers.store(true, Ordering::Relaxed);
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(|| {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the agent ended in a panic");
+                }
+            }
+        });
+        drop(joined.await);
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.stop_workers.store(true, Ordering::Relaxed);
+        for task in &self.tasks {
+            task.abort();
+        }
+        if let Some(control) = &self.control {
+            control.abort();
+        }
+    }
+}
+
+fn start_worker(
+    parts: &Parts,
+    number: usize,
+    life: u16,
+    host: HostId,
+    to_control: &mpsc::Sender<crate::worker::message::FromWorker>,
+    stop: &Arc<AtomicBool>,
+) -> Result<(WorkerHandle, JoinHandle<()>), StartError> {
+    let (sender, from_control) = std::sync::mpsc::channel();
+    let report = Arc::new(Report::default());
+    let worker = Worker::new(Setup {
+        number,
+        workers: parts.workers,
+        life,
+        flows_max: parts.flows_max / parts.workers.max(1),
+        datapath: Arc::clone(&parts.datapath),
+        local: Arc::new(LocalView::new(host, crate::control::MTU_UNKNOWN)),
+        from_control,
+        to_control: to_control.clone(),
+        report: Arc::clone(&report),
+    });
+    let upcalls = parts.datapath.upcalls(number)?;
+    let stop = Arc::clone(stop);
+    let thread = std::thread::Builder::new()
+        .name(format!("packets-{number}"))
+        .spawn(move || {
+            pin(number);
+            worker.run(upcalls, &stop);
+        })
+        .map_err(StartError::Thread)?;
+    Ok((WorkerHandle { sender, report }, thread))
+}
+
+/// Keeps the thread on one processor of those it may use, so that its state stays in that one's
+/// cache.
+fn pin(number: usize) {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let this = nix::unistd::Pid::from_raw(0);
+    let Ok(allowed) = sched_getaffinity(this) else { return };
+    let cpus: Vec<usize> =
+        (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)).collect();
+    if cpus.len() < 2 {
+        return;
+    }
+    let mut own = CpuSet::new();
+    let pinned = own.set(cpus[number % cpus.len()]).and_then(|()| sched_setaffinity(this, &own));
+    if let Err(error) = pinned {
+        tracing::debug!(%error, number, "a packet worker is not pinned");
+    }
+}
+
+/// Hands the flows of an earlier agent to the workers, in equal shares.
+fn adopt_flows(datapath: &dyn Datapath, workers: &[WorkerHandle]) -> Result<(), DatapathError> {
+    let mut shares: HashMap<usize, Vec<_>> = HashMap::new();
+    let mut next = 0;
+    datapath.flows(&mut |flow| {
+        shares.entry(next % workers.len()).or_default().push(flow);
+        next += 1;
+    })?;
+    for (worker, flows) in shares {
+        let report = &workers[worker].report;
+        report.unverified.set(flows.len());
+        // The worker was started a moment ago; one that ended says so itself.
+        drop(workers[worker].sender.send(crate::worker::message::ToWorker::Adopt(flows)));
+    }
+    Ok(())
+}

@@ -1,0 +1,366 @@
+//! The control thread: one owner of what this agent knows and has done, between the state
+//! database, the host's interfaces, the datapath and the packet workers.
+//!
+//! Every event ends the same way: the whole desired state is compared with the actual one, what
+//! differs is done, and the workers get one piece of news.
+
+mod answer;
+mod load;
+mod peers;
+mod ports;
+mod publish;
+
+pub(crate) use peers::MTU_UNKNOWN;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use mn_agent_api::{HostReport, Request, Response};
+use mn_agent_core::{
+    Attached, Learned, LocalView, MacAges, MacPlace, Row, RowChange, StateTables, TableName,
+    TunnelKeys,
+};
+use mn_datapath::{Datapath, PeerAddresses, UpcallLimit};
+use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
+use mn_ids::{BridgeId, HostId, PortId, TunnelZoneId};
+use mn_nsdb::{Op, Selector, Session, Store, Watch, WatchEvent};
+use mn_packet::Mac;
+use mn_simulation::Entry;
+use mn_time::Instant;
+use mn_topology::snapshot::Snapshot;
+use mn_topology::{Host, Port, TunnelZone};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock;
+use crate::handle::ActivePort;
+use crate::interfaces::Links;
+use crate::numbers::{KeptFlood, Numbers};
+use crate::subscriptions::Subscriptions;
+use crate::worker::message::{FromWorker, Heard, News, ToWorker};
+use crate::worker::report::Report;
+
+/// How often recurring work is done.
+const TICK_EVERY: Duration = Duration::from_millis(500);
+/// Between two tries to open a watch.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// A question and where its answer goes.
+pub(crate) struct Ask {
+    pub(crate) request: Request,
+    pub(crate) reply: oneshot::Sender<Response>,
+}
+
+/// Which MACs the datapath saw of late, by the port they came in by.
+pub(crate) type MacUses = HashMap<(PortNo, Mac), Instant>;
+
+/// Everything that can happen to the control thread.
+pub(crate) struct Events {
+    pub(crate) sessions: mpsc::Receiver<Session>,
+    pub(crate) workers: mpsc::Receiver<FromWorker>,
+    pub(crate) links: watch::Receiver<Links>,
+    pub(crate) uses: mpsc::Receiver<MacUses>,
+    pub(crate) asks: mpsc::Receiver<Ask>,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// One worker as the control thread sees it.
+pub(crate) struct WorkerHandle {
+    pub(crate) sender: Sender<ToWorker>,
+    pub(crate) report: Arc<Report>,
+}
+
+/// What the control thread owns.
+pub(crate) struct Control {
+    pub(crate) host: Host,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) datapath: Arc<dyn Datapath>,
+    pub(crate) workers: Vec<WorkerHandle>,
+    pub(crate) ops: mpsc::Sender<Op>,
+    pub(crate) active: watch::Sender<Vec<ActivePort>>,
+    pub(crate) upcall_limit: UpcallLimit,
+    pub(crate) numbers: Numbers,
+    pub(crate) keys: TunnelKeys,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) state: State,
+}
+
+/// What it knows and has done.
+pub(crate) struct State {
+    epoch: Option<u64>,
+    /// When the state database was last known to be reachable; `None`: it is now.
+    stale_since: Option<Instant>,
+    revision: u64,
+    snapshot: Arc<Snapshot>,
+    tables: StateTables,
+    ages: MacAges,
+    local: LocalView,
+    links: Links,
+    /// Ports bound to this host, once they are known.
+    bound: BTreeMap<PortId, Port>,
+    bound_known: bool,
+    zones: BTreeMap<TunnelZoneId, TunnelZone>,
+    zones_known: bool,
+    attached: BTreeMap<String, Attached>,
+    port_keys: BTreeMap<PortId, TunnelKey>,
+    peers: BTreeMap<PeerIndex, PeerAddresses>,
+    floods: BTreeMap<BridgeId, KeptFlood>,
+    retiring: Vec<(Instant, TunnelKey)>,
+    /// What the state database has been told.
+    told_places: BTreeMap<PortId, TunnelKey>,
+    told_floods: BTreeMap<BridgeId, KeptFlood>,
+    told_report: Option<HostReport>,
+    news: PendingNews,
+    /// Frames to be sent once the workers know the port.
+    announcements: Vec<(Entry, Vec<u8>)>,
+    walks: Vec<answer::PendingWalk>,
+}
+
+/// What the next news are going to say.
+#[derive(Default)]
+struct PendingNews {
+    rows: Vec<RowChange>,
+    complete: Vec<TableName>,
+    tags: Vec<Tag>,
+    /// The snapshot or the local view is another.
+    changed: bool,
+}
+
+impl State {
+    pub(crate) fn new(host: HostId, now: Instant) -> Self {
+        Self {
+            epoch: None,
+            stale_since: Some(now),
+            revision: 0,
+            snapshot: Arc::default(),
+            tables: StateTables::default(),
+            ages: MacAges::default(),
+            local: LocalView::new(host, MTU_UNKNOWN),
+            links: Links::new(),
+            bound: BTreeMap::new(),
+            bound_known: false,
+            zones: BTreeMap::new(),
+            zones_known: false,
+            attached: BTreeMap::new(),
+            port_keys: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            floods: BTreeMap::new(),
+            retiring: Vec::new(),
+            told_places: BTreeMap::new(),
+            told_floods: BTreeMap::new(),
+            told_report: None,
+            news: PendingNews::default(),
+            announcements: Vec::new(),
+            walks: Vec::new(),
+        }
+    }
+}
+
+impl Control {
+    /// Works until told to stop.
+    pub(crate) async fn run(mut self, mut events: Events) {
+        self.take_links(&mut events.links);
+        self.adopt_ports();
+        self.settle();
+        let mut tick = tokio::time::interval(TICK_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut watch = None;
+        let mut open_at = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(open_at), if watch.is_none() => {
+                    watch = self.open_watch().await;
+                    open_at = tokio::time::Instant::now() + RETRY_AFTER;
+                }
+                event = next(&mut watch) => match event {
+                    Some(event) => self.take_event(event),
+                    None => watch = None,
+                },
+                Some(session) = events.sessions.recv() => self.registered(session),
+                Some(message) = events.workers.recv() => self.take_message(message),
+                Ok(()) = events.links.changed() => self.take_links(&mut events.links),
+                Some(uses) = events.uses.recv() => self.take_uses(&uses),
+                Some(ask) = events.asks.recv() => self.answer(ask),
+                _ = tick.tick() => self.tick(),
+                _ = events.stop.changed() => return,
+            }
+            self.settle();
+            if let Some(open) = &mut watch {
+                let new = self.subscriptions.take_new();
+                if !new.is_empty()
+                    && let Err(error) = open.add(&new).await
+                {
+                    tracing::warn!(%error, "a watch was lost");
+                    watch = None;
+                }
+            }
+        }
+    }
+
+    async fn open_watch(&mut self) -> Option<Box<dyn Watch>> {
+        let mut watch = match self.store.watch().await {
+            Ok(watch) => watch,
+            Err(error) => {
+                tracing::debug!(%error, "no watch can be opened yet");
+                return None;
+            }
+        };
+        self.subscriptions.take_new();
+        let all: Vec<Selector> = self.subscriptions.all();
+        match watch.add(&all).await {
+            Ok(()) => Some(watch),
+            Err(error) => {
+                tracing::debug!(%error, "nothing can be watched yet");
+                None
+            }
+        }
+    }
+
+    /// Brings everything in line with what is known now, and tells the workers.
+    fn settle(&mut self) {
+        self.reconcile_peers();
+        self.reconcile_ports();
+        self.reconcile_floods();
+        self.preload();
+        self.publish();
+        self.send_news();
+        self.go_on_with_walks();
+    }
+
+    fn send_news(&mut self) {
+        let news = std::mem::take(&mut self.state.news);
+        if news.changed || !news.rows.is_empty() || !news.complete.is_empty() {
+            let news = Arc::new(News {
+                snapshot: Arc::clone(&self.state.snapshot),
+                local: Arc::new(self.state.local.clone()),
+                rows: news.rows,
+                complete: news.complete,
+                tags: news.tags,
+            });
+            self.tell_workers(|| ToWorker::News(Arc::clone(&news)));
+        }
+        // After the news: the worker knows the port by then.
+        for (entry, frame) in std::mem::take(&mut self.state.announcements) {
+            self.tell(0, ToWorker::Send { entry, frame });
+        }
+    }
+
+    fn tell_workers(&self, message: impl Fn() -> ToWorker) {
+        for worker in 0..self.workers.len() {
+            self.tell(worker, message());
+        }
+    }
+
+    fn tell(&self, worker: usize, message: ToWorker) {
+        if self.workers[worker].sender.send(message).is_err() {
+            tracing::error!(worker, "a packet worker has ended");
+        }
+    }
+
+    fn take_links(&mut self, links: &mut watch::Receiver<Links>) {
+        self.state.links = links.borrow_and_update().clone();
+    }
+
+    fn take_message(&mut self, message: FromWorker) {
+        match message {
+            FromWorker::Load(keys) => {
+                for key in keys {
+                    self.subscriptions.object(key);
+                }
+            }
+            FromWorker::Places(ports) => {
+                for port in ports {
+                    self.subscriptions.place(port);
+                }
+            }
+            FromWorker::Heard { worker, heard } => self.take_heard(worker, heard),
+            FromWorker::MacHeld(place) => tracing::warn!(
+                bridge = %place.bridge,
+                mac = %place.mac,
+                event = "mac-held",
+                "a MAC moves more than five times a second; it is held where it is"
+            ),
+        }
+    }
+
+    /// Tells the other workers and the table what a worker learned.
+    fn take_heard(&mut self, worker: usize, heard: Heard) {
+        let now = clock::now();
+        let row = match heard {
+            Heard::Mac(place, port) => {
+                if matches!(self.state.ages.hear(place, port, now), Learned::Held { .. }) {
+                    return;
+                }
+                self.state.tables.learn_mac(place, port, &mut Vec::new());
+                Row::Mac(place, Some(port))
+            }
+            Heard::BridgeNeighbor { bridge, addr, mac } => {
+                self.state.tables.learn_bridge_neighbor(bridge, addr, mac);
+                Row::BridgeNeighbor { bridge, addr, mac: Some(mac) }
+            }
+            Heard::Neighbor { router, port, addr, mac } => {
+                self.state.tables.learn_neighbor(router, addr, (mac, port), &mut Vec::new());
+                Row::Neighbor { router, addr, value: Some((mac, port)) }
+            }
+        };
+        for other in (0..self.workers.len()).filter(|other| *other != worker) {
+            self.tell(other, ToWorker::Heard(heard));
+        }
+        self.write(&row);
+    }
+
+    /// MACs whose flows are in use do not age.
+    fn take_uses(&mut self, uses: &MacUses) {
+        for ((number, mac), used_at) in uses {
+            let Some(port) = self.state.local.by_number.get(number).copied() else { continue };
+            if let Some(bridge) = self.bridge_of(port) {
+                let place = MacPlace { bridge, vlan: None, mac: *mac };
+                self.state.ages.note_use(place, port, *used_at);
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = clock::now();
+        for (place, _) in self.state.ages.expire(now) {
+            self.write(&Row::Mac(place, None));
+            self.state.tables.unlearn_mac(place, &mut Vec::new());
+            self.tell_workers(|| ToWorker::Unlearn(place));
+        }
+        let due = |(at, _): &mut (Instant, TunnelKey)| *at <= now;
+        for (_, key) in self.state.retiring.extract_if(.., due).collect::<Vec<_>>() {
+            self.retire(key);
+        }
+    }
+
+    fn registered(&mut self, session: Session) {
+        self.state.epoch = Some(session.epoch);
+        // Said again under the new epoch: what was said before may be lost.
+        self.state.told_places.clear();
+        self.state.told_floods.clear();
+        self.state.told_report = None;
+    }
+
+    /// The bridge a port belongs to, if that is known.
+    fn bridge_of(&self, port: PortId) -> Option<BridgeId> {
+        use mn_topology::DeviceId;
+        use mn_topology::snapshot::Lookup;
+        let device = match self.state.bound.get(&port) {
+            Some(port) => port.device(),
+            None => match self.state.snapshot.port(port) {
+                Lookup::Loaded(port) => port.device(),
+                Lookup::Absent | Lookup::NotLoaded => return None,
+            },
+        };
+        if let DeviceId::Bridge(bridge) = device { Some(bridge) } else { None }
+    }
+}
+
+/// The next event of a watch, if there is one.
+async fn next(watch: &mut Option<Box<dyn Watch>>) -> Option<WatchEvent> {
+    match watch {
+        Some(watch) => watch.next().await,
+        None => std::future::pending().await,
+    }
+}

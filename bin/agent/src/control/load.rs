@@ -1,0 +1,167 @@
+//! What the state database tells.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mn_agent_core::{Row, TableName};
+use mn_ids::{Class, ObjectKey};
+use mn_nsdb::{Batch, Change, ObjectChange, Selector, WatchEvent};
+use mn_topology::snapshot::{FarEnd, Loaded, Lookup};
+use mn_topology::{AnyObject, DeviceId};
+
+use super::Control;
+use crate::clock;
+use crate::rows;
+use crate::subscriptions::loaded;
+
+impl Control {
+    pub(super) fn take_event(&mut self, event: WatchEvent) {
+        match event {
+            WatchEvent::Batch(batch) => self.take_batch(&batch),
+            WatchEvent::Disconnected => {
+                tracing::warn!("the state database cannot be reached; going on with what is known");
+                self.state.stale_since.get_or_insert_with(clock::now);
+            }
+            WatchEvent::Reconnected => tracing::info!("the state database is back"),
+        }
+    }
+
+    /// All changes of one revision become one snapshot: no packet sees half of them.
+    fn take_batch(&mut self, batch: &Batch) {
+        self.state.stale_since = None;
+        self.state.revision = self.state.revision.max(batch.revision.0);
+        let mut objects = Vec::new();
+        for change in &batch.changes {
+            match change {
+                Change::Object(change) => objects.extend(self.take_object(change)),
+                Change::Entry(change) => match rows::decode(change) {
+                    Ok(Some(row)) => {
+                        self.state.tables.apply(&row, &mut Vec::new());
+                        self.yield_to(&row.row);
+                        self.state.news.rows.push(row);
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::error!(%error, "an entry of a state table is ignored"),
+                },
+            }
+        }
+        let complete: Vec<Loaded> = batch.complete.iter().filter_map(loaded).collect();
+        let (snapshot, tags) = self.state.snapshot.apply(objects, &complete);
+        self.state.snapshot = Arc::new(snapshot);
+        self.state.news.tags.extend(tags);
+        self.state.news.changed = true;
+        for selector in &batch.complete {
+            self.take_complete(selector);
+        }
+    }
+
+    /// Notes what an object means to this host, and hands it on to the snapshot.
+    fn take_object(&mut self, change: &ObjectChange) -> Option<(ObjectKey, Option<AnyObject>)> {
+        let object = match &change.stored {
+            None => None,
+            Some(stored) => match AnyObject::decode(change.key.class, &stored.json) {
+                Ok(object) => Some(object),
+                Err(error) => {
+                    tracing::error!(key = %change.key, %error, "an object is ignored");
+                    return None;
+                }
+            },
+        };
+        match &object {
+            Some(AnyObject::Port(port)) if port.host_id == Some(self.host.id) => {
+                self.state.bound.insert(port.id, port.clone());
+            }
+            Some(AnyObject::TunnelZone(zone)) => {
+                self.state.zones.insert(zone.id, zone.clone());
+            }
+            _ => self.forget(change.key, object.is_none()),
+        }
+        Some((change.key, object))
+    }
+
+    fn forget(&mut self, key: ObjectKey, gone: bool) {
+        match key.class {
+            Class::Port => drop(self.state.bound.remove(&mn_ids::Id::from_uuid(key.id))),
+            Class::TunnelZone => drop(self.state.zones.remove(&mn_ids::Id::from_uuid(key.id))),
+            Class::Host if gone && key.id == self.host.id.uuid() => self.host_is_gone(),
+            _ => {}
+        }
+    }
+
+    /// Somebody deleted this host while its agent lives: it registers again.
+    fn host_is_gone(&mut self) {
+        if self.state.epoch.is_none() {
+            return;
+        }
+        tracing::warn!("this host was deleted; its agent lives, so it registers again");
+        let (store, host) = (Arc::clone(&self.store), self.host.clone());
+        self.state.told_report = None;
+        tokio::spawn(async move {
+            if let Err(error) = crate::session::ensure_host(&store, &host).await {
+                tracing::error!(%error, "this host cannot be registered again");
+            }
+        });
+    }
+
+    fn take_complete(&mut self, selector: &Selector) {
+        match selector {
+            Selector::Referrers { to, class: Class::Port } if to.id == self.host.id.uuid() => {
+                self.state.bound_known = true;
+            }
+            Selector::Class(Class::TunnelZone) => self.state.zones_known = true,
+            _ => {}
+        }
+        if let Some(table) = rows::table_of(selector) {
+            self.state.tables.complete(table);
+            self.state.news.complete.push(table);
+        }
+    }
+
+    /// Withdraws an entry of ours that another's beats (contracts §4).
+    fn yield_to(&mut self, row: &Row) {
+        if let Row::Mac(place, Some(_)) = row
+            && self.state.tables.lost_mac(*place, self.host.id)
+        {
+            self.state.ages.forget(*place);
+            self.write(&Row::Mac(*place, None));
+        }
+    }
+
+    /// Loads what a first packet of one of this host's ports is going to need: its device, the
+    /// devices linked to that, the filters of both, and where the bridge's ports are.
+    pub(super) fn preload(&mut self) {
+        if !self.state.news.changed {
+            return;
+        }
+        let snapshot = Arc::clone(&self.state.snapshot);
+        let mut missing = Vec::new();
+        let mut devices = BTreeSet::new();
+        for port in self.state.bound.values() {
+            devices.insert(port.device());
+            snapshot.missing_around(port.id, &mut missing);
+        }
+        for device in devices {
+            let DeviceId::Bridge(id) = device else { continue };
+            let Lookup::Loaded(bridge) = snapshot.bridge(id) else { continue };
+            for link in bridge.links() {
+                match (link.far, snapshot.port(link.peer)) {
+                    (FarEnd::Unknown, _) | (_, Lookup::NotLoaded) => {
+                        missing.push(link.peer.into());
+                    }
+                    _ => snapshot.missing_around(link.peer, &mut missing),
+                }
+            }
+            for port in bridge.ports() {
+                if let Lookup::Loaded(object) = snapshot.port(*port)
+                    && object.peer_id.is_none()
+                    && !self.state.tables.is_loaded(TableName::Location(*port))
+                {
+                    self.subscriptions.place(*port);
+                }
+            }
+        }
+        for key in missing {
+            self.subscriptions.object(key);
+        }
+    }
+}

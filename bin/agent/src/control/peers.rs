@@ -1,0 +1,102 @@
+//! The hosts this one tunnels to.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use mn_datapath::PeerAddresses;
+use mn_flow::{PeerIndex, Tag};
+use mn_ids::HostId;
+use mn_topology::TunnelZoneKind;
+
+use super::Control;
+
+/// What a virtual network offers where the underlay's MTU is not known.
+pub(crate) const MTU_UNKNOWN: u32 = 1500;
+/// What VXLAN over IPv4 and over IPv6 puts around an IP packet, Ethernet header included.
+const OVERHEAD_V4: u32 = 50;
+const OVERHEAD_V6: u32 = 70;
+/// Less than this no IPv6 link may carry (RFC 8200 §5).
+const MTU_MIN: u32 = 1280;
+
+impl Control {
+    /// Makes the datapath's peers those of the zones this host is in. A peer keeps its index, so
+    /// a new address of one changes no flow.
+    pub(super) fn reconcile_peers(&mut self) {
+        if !self.state.zones_known {
+            return;
+        }
+        let addresses = self.peer_addresses();
+        let mut peers = BTreeMap::new();
+        let mut indexes = HashMap::new();
+        for (host, addresses) in addresses {
+            let Some(index) = self.numbers.peer(host) else {
+                tracing::error!(%host, "there is no room for another peer");
+                continue;
+            };
+            peers.insert(index, addresses);
+            indexes.insert(host, index);
+        }
+        let mtu = peers.values().map(|peer| peer.mtu).min().unwrap_or(MTU_UNKNOWN);
+        if peers == self.state.peers && mtu == self.state.local.mtu {
+            return;
+        }
+        self.tell_datapath(&peers);
+        let before = std::mem::replace(&mut self.state.local.peers, indexes);
+        let after = &self.state.local.peers;
+        let changed = before.keys().chain(after.keys()).filter(|h| before.get(h) != after.get(h));
+        self.state.news.tags.extend(changed.map(|host| Tag::Peer(*host)));
+        self.state.local.mtu = mtu;
+        self.state.peers = peers;
+        self.state.news.changed = true;
+    }
+
+    /// Members first, when they come; peers first, when they go: a packet is never sent to one
+    /// that would not be listened to.
+    fn tell_datapath(&self, peers: &BTreeMap<PeerIndex, PeerAddresses>) {
+        let gone = self.state.peers.keys().filter(|index| !peers.contains_key(index));
+        let members: Vec<IpAddr> = peers.values().map(|peer| peer.remote).collect();
+        let mut results = Vec::new();
+        results.extend(gone.map(|index| self.datapath.set_peer(*index, None)));
+        results.push(self.datapath.set_members(&members));
+        for (index, addresses) in peers {
+            if self.state.peers.get(index) != Some(addresses) {
+                results.push(self.datapath.set_peer(*index, Some(*addresses)));
+            }
+        }
+        for error in results.into_iter().filter_map(Result::err) {
+            tracing::error!(%error, "the datapath's peers cannot be set");
+        }
+    }
+
+    /// The addresses of every host that shares a zone with this one: in the first such zone, in
+    /// the order of zone ids.
+    fn peer_addresses(&self) -> BTreeMap<HostId, PeerAddresses> {
+        let mut found = BTreeMap::new();
+        for zone in self.state.zones.values() {
+            if zone.kind != TunnelZoneKind::Vxlan {
+                continue;
+            }
+            let Some(own) = zone.members.iter().find(|member| member.host_id == self.host.id)
+            else {
+                continue;
+            };
+            let mtu = self.tunnel_mtu(own.addr);
+            for member in zone.members.iter().filter(|member| member.host_id != self.host.id) {
+                if member.addr.is_ipv4() == own.addr.is_ipv4() {
+                    let addresses = PeerAddresses { local: own.addr, remote: member.addr, mtu };
+                    found.entry(member.host_id).or_insert(addresses);
+                }
+            }
+        }
+        found
+    }
+
+    /// The largest IP packet that fits a tunnel from this address.
+    fn tunnel_mtu(&self, local: IpAddr) -> u32 {
+        let overhead = if local.is_ipv4() { OVERHEAD_V4 } else { OVERHEAD_V6 };
+        let links = self.state.links.values().map(|link| &link.interface);
+        let carriers = links.filter(|interface| interface.addresses.contains(&local));
+        let mtu = carriers.map(|interface| interface.mtu).min();
+        mtu.map_or(MTU_UNKNOWN - overhead, |mtu| mtu.saturating_sub(overhead).max(MTU_MIN))
+    }
+}

@@ -1,0 +1,219 @@
+//! Interfaces under the datapath: bound, attached, moved, gone.
+
+use std::collections::BTreeMap;
+
+use mn_agent_core::{
+    Attached, FloodOp, FloodSets, PortOp, announcements, flood_plan, limits, plan,
+};
+use mn_datapath::{Delivery, Interface};
+use mn_flow::{KeyKind, Tag, TunnelKey};
+use mn_ids::{BridgeId, PortId};
+use mn_simulation::Entry;
+use mn_topology::PortKind;
+
+use super::Control;
+use crate::clock;
+use crate::numbers::{KeptFlood, KeptPort};
+
+impl Control {
+    /// Takes over what an earlier agent left attached; packets went on all the while.
+    pub(super) fn adopt_ports(&mut self) {
+        let attached: BTreeMap<_, _> = match self.datapath.attached() {
+            Ok(attached) => attached.into_iter().collect(),
+            Err(error) => {
+                tracing::error!(%error, "what is attached cannot be read");
+                return;
+            }
+        };
+        let mut known = Vec::new();
+        for (port, kept) in self.numbers.ports().clone() {
+            let Some(interface) = attached.get(&kept.number) else { continue };
+            known.push(kept.number);
+            let there = self.state.links.get(&kept.interface);
+            if there.is_some_and(|link| link.interface.ifindex == interface.ifindex) {
+                let ifindex = interface.ifindex;
+                self.state.attached.insert(kept.interface, Attached { port, ifindex });
+                self.state.port_keys.insert(port, kept.key);
+                self.state.local.add_port(port, kept.number);
+            } else {
+                self.detach_number(kept.number);
+            }
+        }
+        for number in attached.into_keys().filter(|number| !known.contains(number)) {
+            self.detach_number(number);
+        }
+        self.state.floods.clone_from(self.numbers.floods());
+        self.state.news.changed = true;
+        tracing::info!(ports = self.state.attached.len(), "adopted");
+    }
+
+    /// Brings under the datapath what is bound and there, and nothing else. Before it is known
+    /// what is bound, everything stays as it is.
+    pub(super) fn reconcile_ports(&mut self) {
+        if !self.state.bound_known {
+            return;
+        }
+        let bound = self.bound_interfaces();
+        let present = self
+            .state
+            .links
+            .iter()
+            .map(|(name, link)| (name.clone(), link.interface.ifindex))
+            .collect();
+        for op in plan(&bound, &present, &self.state.attached) {
+            match op {
+                PortOp::Detach(name, port) => self.detach(&name, port),
+                PortOp::Attach(name, attached) => self.attach(name, attached),
+            }
+        }
+    }
+
+    /// Which port each interface is to serve; of two ports bound to one interface the first.
+    fn bound_interfaces(&self) -> BTreeMap<String, PortId> {
+        let mut bound = BTreeMap::new();
+        for port in self.state.bound.values() {
+            if let Some(name) = &port.interface_name {
+                bound.entry(name.clone()).or_insert(port.id);
+            }
+        }
+        bound
+    }
+
+    fn attach(&mut self, name: String, attached: Attached) {
+        let Attached { port, ifindex } = attached;
+        let (Some(number), Some(key)) =
+            (self.numbers.port_number(port), self.allocate(KeyKind::Port))
+        else {
+            tracing::error!(%port, "this host has no room for another port");
+            return;
+        };
+        let Some(link) = self.state.links.get(&name) else { return };
+        let interface =
+            Interface { ifindex, peer_redirect: link.peer_elsewhere, mtu: link.interface.mtu };
+        let done = self
+            .datapath
+            .attach(number, interface, self.upcall_limit)
+            .and_then(|()| self.datapath.set_key(key, Some(&Delivery::Port(number))));
+        if let Err(error) = done {
+            // It is tried again at the next event.
+            tracing::error!(%error, interface = name, %port, "a port cannot be attached");
+            self.keys.release(key);
+            return;
+        }
+        tracing::info!(interface = name, %port, number = number.0, key = %key, "attached");
+        self.numbers.keep_port(port, KeptPort { number, interface: name.clone(), key });
+        self.state.attached.insert(name, Attached { port, ifindex });
+        self.state.port_keys.insert(port, key);
+        self.state.local.add_port(port, number);
+        self.touch(port);
+        self.announce(port);
+    }
+
+    fn detach(&mut self, name: &str, port: PortId) {
+        tracing::info!(interface = name, %port, "detached");
+        self.state.attached.remove(name);
+        if let Some(number) = self.state.local.ports.get(&port).copied() {
+            self.detach_number(number);
+        }
+        self.state.local.remove_port(port);
+        if let Some(key) = self.state.port_keys.remove(&port) {
+            self.retire(key);
+        }
+        self.numbers.forget_port(port);
+        self.touch(port);
+    }
+
+    fn detach_number(&self, number: mn_flow::PortNo) {
+        if let Err(error) = self.datapath.detach(number) {
+            tracing::debug!(%error, number = number.0, "an interface was gone before its port");
+        }
+    }
+
+    /// Flows by this port, into and out of it, are to be decided anew.
+    fn touch(&mut self, port: PortId) {
+        self.state.news.tags.extend([Tag::Location(port), Tag::Port(port)]);
+        self.state.news.changed = true;
+    }
+
+    /// Tells the network that the port is here now.
+    fn announce(&mut self, port: PortId) {
+        let Some(object) = self.state.bound.get(&port) else { return };
+        let (stations, entry) = match &object.kind {
+            // Its stations speak through it; what they would say comes in by the port.
+            PortKind::Bridge { bridge_id, .. } => {
+                (self.state.tables.stations(*bridge_id, port), Entry::Ingress(port))
+            }
+            PortKind::Router(_) => (Vec::new(), Entry::Egress(port)),
+        };
+        let frames = announcements(object, &stations).into_iter();
+        self.state.announcements.extend(frames.map(|frame| (entry, frame)));
+    }
+
+    /// Publishes the sets of ports a flood reaches here, each changed set under a new key.
+    pub(super) fn reconcile_floods(&mut self) {
+        if !self.state.bound_known {
+            return;
+        }
+        let active: Vec<(BridgeId, PortId)> = self
+            .state
+            .local
+            .ports
+            .keys()
+            .filter_map(|port| Some((self.bridge_of(*port)?, *port)))
+            .collect();
+        let sets: FloodSets = self
+            .state
+            .floods
+            .iter()
+            .map(|(bridge, flood)| (*bridge, flood.ports.iter().copied().collect()))
+            .collect();
+        for op in flood_plan(active, &sets) {
+            match op {
+                FloodOp::Retire(bridge) => self.retire_flood(bridge),
+                FloodOp::Publish(bridge, ports) => {
+                    self.publish_flood(bridge, ports.into_iter().collect());
+                }
+            }
+        }
+    }
+
+    /// An old set goes on for the ports it shares with what is here, until senders had time to
+    /// hear of the new one.
+    fn retire_flood(&mut self, bridge: BridgeId) {
+        let Some(flood) = self.state.floods.remove(&bridge) else { return };
+        self.numbers.keep_flood(bridge, None);
+        self.deliver_flood(&flood);
+        self.state.retiring.push((clock::now() + limits::RETIRE_AFTER, flood.key));
+    }
+
+    fn publish_flood(&mut self, bridge: BridgeId, ports: Vec<PortId>) {
+        let Some(key) = self.allocate(KeyKind::Group) else { return };
+        let flood = KeptFlood { key, ports };
+        self.deliver_flood(&flood);
+        self.numbers.keep_flood(bridge, Some(flood.clone()));
+        self.state.floods.insert(bridge, flood);
+    }
+
+    /// Tells the datapath which of a set's ports, all of which are or were here, get its copies.
+    fn deliver_flood(&self, flood: &KeptFlood) {
+        let numbers = flood.ports.iter().filter_map(|port| self.state.local.ports.get(port));
+        let delivery = Delivery::Ports(numbers.copied().collect());
+        if let Err(error) = self.datapath.set_key(flood.key, Some(&delivery)) {
+            tracing::error!(%error, key = %flood.key, "a flood group cannot be set");
+        }
+    }
+
+    /// Packets that still come with this key are dropped and counted as such.
+    pub(super) fn retire(&mut self, key: TunnelKey) {
+        self.keys.release(key);
+        if let Err(error) = self.datapath.set_key(key, Some(&Delivery::Retired)) {
+            tracing::error!(%error, key = %key, "a tunnel key cannot be retired");
+        }
+    }
+
+    fn allocate(&mut self, kind: KeyKind) -> Option<TunnelKey> {
+        let key = self.keys.allocate(kind)?;
+        self.numbers.keys_used_to(self.keys.next());
+        Some(key)
+    }
+}

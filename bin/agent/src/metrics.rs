@@ -1,0 +1,140 @@
+//! `/metrics` for Prometheus.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mn_telemetry::{EXPOSITION_TYPE, exposition, names};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::handle::{Handle, all_drops};
+use crate::worker::report::{Count, Report};
+
+/// The longest request head.
+const HEAD_MAX: usize = 8 * 1024;
+/// How long a client may take to ask.
+const ASK_FOR: Duration = Duration::from_secs(1);
+
+/// Serves scrapes for ever, one after another.
+pub(crate) async fn serve(listener: TcpListener, handle: Handle) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let answered = tokio::time::timeout(ASK_FOR, answer(stream, &handle)).await;
+                if let Ok(Err(error)) = answered {
+                    tracing::debug!(%error, "a scrape broke");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a scrape could not connect"),
+        }
+    }
+}
+
+async fn answer(mut stream: TcpStream, handle: &Handle) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() < HEAD_MAX {
+        if stream.read_buf(&mut head).await? == 0 {
+            break;
+        }
+    }
+    let (status, body) = if head.starts_with(b"GET /metrics ") {
+        match text(handle) {
+            Ok(text) => ("200 OK", text),
+            Err(error) => ("500 Internal Server Error", error.to_string()),
+        }
+    } else {
+        ("404 Not Found", "only /metrics is here\n".to_owned())
+    };
+    let response = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {EXPOSITION_TYPE}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(response.as_bytes()).await
+}
+
+/// All metrics of this moment.
+fn text(handle: &Handle) -> Result<String, prometheus::Error> {
+    let registry = Registry::new();
+    for (name, help, of) in COUNTERS {
+        let vec = IntCounterVec::new(Opts::new(*name, *help), &["worker"])?;
+        each_worker(&handle.reports, |worker, report| {
+            vec.with_label_values(&[worker]).inc_by(of(report).get());
+        });
+        registry.register(Box::new(vec))?;
+    }
+    for (name, help, of) in GAUGES {
+        let vec = IntGaugeVec::new(Opts::new(*name, *help), &["worker"])?;
+        each_worker(&handle.reports, |worker, report| {
+            vec.with_label_values(&[worker]).set(of(report).get() as i64);
+        });
+        registry.register(Box::new(vec))?;
+    }
+    ports(handle, &registry)?;
+    exposition(&registry)
+}
+
+fn each_worker(reports: &[Arc<Report>], mut each: impl FnMut(&str, &Report)) {
+    for (number, report) in reports.iter().enumerate() {
+        each(&number.to_string(), report);
+    }
+}
+
+/// A metric, what it is, and where a worker has it.
+type Metric = (&'static str, &'static str, fn(&Report) -> &Count);
+
+const COUNTERS: &[Metric] = &[
+    (names::AGENT_UPCALLS, "Packets the datapath asked about", |r| &r.upcalls),
+    (names::AGENT_SIMULATIONS, "Walks through the topology", |r| &r.simulations),
+    (names::AGENT_FLOWS_INSTALLED, "Flows installed", |r| &r.installed),
+    (names::AGENT_FLOWS_INVALIDATED, "Flows removed for a change", |r| &r.invalidated),
+    (names::AGENT_FLOWS_EXPIRED, "Flows removed for their age", |r| &r.expired),
+    (names::AGENT_FLOWS_EVICTED, "Flows removed for want of room", |r| &r.evicted),
+    (names::AGENT_FLOWS_ADOPTED, "Adopted flows that stayed", |r| &r.adopted),
+    (names::AGENT_FLOWS_REPLACED, "Adopted flows that were changed or removed", |r| &r.replaced),
+    (names::AGENT_LEFT_PACKETS, "Packets carried by flows that left", |r| &r.left_packets),
+    (names::AGENT_LEFT_OCTETS, "Octets carried by flows that left", |r| &r.left_octets),
+    (names::AGENT_FAILURES, "Datapath operations that failed", |r| &r.failed),
+    (names::AGENT_UNHEARD, "Messages lost to a full queue", |r| &r.unheard),
+];
+
+const GAUGES: &[Metric] = &[
+    (names::AGENT_FLOWS, "Flows installed now", |r| &r.flows),
+    (names::AGENT_FLOWS_UNVERIFIED, "Adopted flows not yet decided anew", |r| &r.unverified),
+    (names::AGENT_WAITING, "Packets that wait for an answer", |r| &r.waiting),
+];
+
+fn ports(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error> {
+    let labels = ["port", "interface", "direction"];
+    let packets = IntCounterVec::new(
+        Opts::new(names::AGENT_PORT_PACKETS, "Packets of a port, seen from the network"),
+        &labels,
+    )?;
+    let octets = IntCounterVec::new(
+        Opts::new(names::AGENT_PORT_OCTETS, "Octets of a port, seen from the network"),
+        &labels,
+    )?;
+    let drops = IntCounterVec::new(
+        Opts::new(names::AGENT_DROPS, "Packets sent nowhere, by cause"),
+        &["port", "cause"],
+    )?;
+    let active = handle.active_ports();
+    for port in &active {
+        let Ok(counters) = handle.datapath.port_counters(port.number) else { continue };
+        for (direction, count) in [("rx", counters.rx), ("tx", counters.tx)] {
+            let labels = [&port.port.to_string(), &port.interface, direction];
+            packets.with_label_values(&labels).inc_by(count.packets);
+            octets.with_label_values(&labels).inc_by(count.octets);
+        }
+    }
+    let all = all_drops(&*handle.datapath, &handle.reports);
+    for ((number, cause), count) in all.unwrap_or_default() {
+        let port = active.iter().find(|port| port.number == number);
+        let port = port.map_or_else(String::new, |port| port.port.to_string());
+        drops.with_label_values(&[port.as_str(), cause.name()]).inc_by(count);
+    }
+    registry.register(Box::new(packets))?;
+    registry.register(Box::new(octets))?;
+    registry.register(Box::new(drops))
+}

@@ -1,0 +1,203 @@
+//! What must outlive the agent's process on this machine: numbers that flows in the datapath and
+//! other hosts know.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use mn_flow::{PeerIndex, PortNo, TunnelKey};
+use mn_ids::{BridgeId, HostId, PortId};
+use serde::{Deserialize, Serialize};
+
+/// Tunnel keys that are set aside on disk at once, so that giving one out writes nothing.
+const KEYS_AHEAD: u32 = 64;
+/// Ports of one host.
+const PORTS_MAX: u32 = 4096;
+/// Hosts one host tunnels to.
+const PEERS_MAX: u32 = 4096;
+
+/// The file's content, and where it is.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    path: PathBuf,
+    kept: Kept,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Kept {
+    /// How often an agent was started here.
+    life: u16,
+    /// Every tunnel key below it may have been used.
+    key_limit: u32,
+    next_port: u32,
+    ports: BTreeMap<PortId, KeptPort>,
+    peers: BTreeMap<HostId, PeerIndex>,
+    floods: BTreeMap<BridgeId, KeptFlood>,
+}
+
+/// A port that is, or was, attached here.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct KeptPort {
+    pub(crate) number: PortNo,
+    pub(crate) interface: String,
+    pub(crate) key: TunnelKey,
+}
+
+/// A published flood group.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct KeptFlood {
+    pub(crate) key: TunnelKey,
+    pub(crate) ports: Vec<PortId>,
+}
+
+impl Numbers {
+    /// Reads the file, or begins one, for another life of the agent.
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        let path = root.join("numbers.json");
+        let kept = match fs::read(&path) {
+            Ok(json) => serde_json::from_slice(&json)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Kept::default(),
+            Err(error) => return Err(error),
+        };
+        let mut numbers = Self { path, kept };
+        numbers.kept.life = numbers.kept.life.wrapping_add(1);
+        numbers.save()?;
+        Ok(numbers)
+    }
+
+    pub(crate) const fn life(&self) -> u16 {
+        self.kept.life
+    }
+
+    /// The first tunnel key that was never given out.
+    pub(crate) const fn key_limit(&self) -> u32 {
+        self.kept.key_limit
+    }
+
+    /// Makes sure that a later life begins after the key `next`.
+    pub(crate) fn keys_used_to(&mut self, next: u32) {
+        // Round the corner of 21 bits the limit begins again.
+        let ahead = self.kept.key_limit.wrapping_sub(next) & TunnelKey::VALUE_MAX;
+        if ahead == 0 || ahead > KEYS_AHEAD {
+            self.kept.key_limit = (next + KEYS_AHEAD) & TunnelKey::VALUE_MAX;
+            self.save_or_say();
+        }
+    }
+
+    pub(crate) fn ports(&self) -> &BTreeMap<PortId, KeptPort> {
+        &self.kept.ports
+    }
+
+    /// The number of a port: its own, or one that was not used lately.
+    pub(crate) fn port_number(&mut self, port: PortId) -> Option<PortNo> {
+        if let Some(kept) = self.kept.ports.get(&port) {
+            return Some(kept.number);
+        }
+        let first = PortNo::FIRST_BOUND.0;
+        for _ in first..PORTS_MAX {
+            let number = PortNo(self.kept.next_port.clamp(first, PORTS_MAX - 1));
+            self.kept.next_port = if number.0 + 1 < PORTS_MAX { number.0 + 1 } else { first };
+            if self.kept.ports.values().all(|kept| kept.number != number) {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn keep_port(&mut self, port: PortId, kept: KeptPort) {
+        self.kept.ports.insert(port, kept);
+        self.save_or_say();
+    }
+
+    pub(crate) fn forget_port(&mut self, port: PortId) {
+        self.kept.ports.remove(&port);
+        self.save_or_say();
+    }
+
+    /// The index of a host we tunnel to, the same in every life.
+    pub(crate) fn peer(&mut self, host: HostId) -> Option<PeerIndex> {
+        if let Some(index) = self.kept.peers.get(&host) {
+            return Some(*index);
+        }
+        let used = |index| self.kept.peers.values().any(|other| *other == index);
+        let index = (1..PEERS_MAX).map(PeerIndex).find(|index| !used(*index))?;
+        self.kept.peers.insert(host, index);
+        self.save_or_say();
+        Some(index)
+    }
+
+    pub(crate) fn floods(&self) -> &BTreeMap<BridgeId, KeptFlood> {
+        &self.kept.floods
+    }
+
+    pub(crate) fn keep_flood(&mut self, bridge: BridgeId, flood: Option<KeptFlood>) {
+        match flood {
+            Some(flood) => drop(self.kept.floods.insert(bridge, flood)),
+            None => drop(self.kept.floods.remove(&bridge)),
+        }
+        self.save_or_say();
+    }
+
+    /// Every tunnel key in use.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = TunnelKey> + '_ {
+        let ports = self.kept.ports.values().map(|kept| kept.key);
+        ports.chain(self.kept.floods.values().map(|kept| kept.key))
+    }
+
+    fn save_or_say(&self) {
+        if let Err(error) = self.save() {
+            tracing::error!(%error, path = %self.path.display(), "the agent's state cannot be kept");
+        }
+    }
+
+    /// Writes the file whole or not at all.
+    fn save(&self) -> io::Result<()> {
+        let new = self.path.with_extension("new");
+        let mut file = fs::File::create(&new)?;
+        file.write_all(&serde_json::to_vec(&self.kept)?)?;
+        fs::rename(&new, &self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mn_flow::KeyKind;
+    use mn_ids::Id;
+
+    use super::*;
+
+    #[test]
+    fn numbers_survive_the_process_and_keys_go_on_after_those_given_out() {
+        let root = tempfile::tempdir().unwrap();
+        let (port, peer) = (Id::random(), Id::random());
+        let mut first = Numbers::open(root.path()).unwrap();
+        let number = first.port_number(port).unwrap();
+        let key = TunnelKey::new(KeyKind::Port, 5).unwrap();
+        first.keep_port(port, KeptPort { number, interface: "tap0".to_owned(), key });
+        let index = first.peer(peer).unwrap();
+        for next in 1..200 {
+            first.keys_used_to(next);
+        }
+        let mut second = Numbers::open(root.path()).unwrap();
+        assert_eq!(second.life(), first.life() + 1);
+        assert_eq!((second.port_number(port), second.peer(peer)), (Some(number), Some(index)));
+        assert!(second.key_limit() >= 199);
+    }
+
+    #[test]
+    fn a_number_is_not_given_to_another_port_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let mut numbers = Numbers::open(root.path()).unwrap();
+        let key = TunnelKey::new(KeyKind::Port, 5).unwrap();
+        let mut take = |numbers: &mut Numbers| {
+            let port = Id::random();
+            let number = numbers.port_number(port).unwrap();
+            numbers.keep_port(port, KeptPort { number, interface: String::new(), key });
+            numbers.forget_port(port);
+            number
+        };
+        assert_ne!(take(&mut numbers), take(&mut numbers));
+    }
+}

@@ -1,0 +1,85 @@
+//! Reads from the datapath when each flow was last used: idle flows leave, MACs in use stay.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mn_agent_core::FlowTable;
+use mn_datapath::Datapath;
+use mn_flow::Cookie;
+use mn_time::Instant;
+use tokio::sync::mpsc;
+
+use crate::clock;
+use crate::control::MacUses;
+use crate::worker::message::ToWorker;
+
+/// Between two sweeps.
+const EVERY: Duration = Duration::from_secs(5);
+/// How long the thread sleeps before it looks whether it is to stop.
+const NAP: Duration = Duration::from_millis(100);
+/// Flows told to a worker in one message.
+const CHUNK: usize = 4096;
+
+/// The sweeping thread's means.
+pub(crate) struct Sweeper {
+    pub(crate) datapath: Arc<dyn Datapath>,
+    pub(crate) workers: Vec<Sender<ToWorker>>,
+    pub(crate) uses: mpsc::Sender<MacUses>,
+}
+
+impl Sweeper {
+    /// Sweeps until told to stop.
+    pub(crate) fn start(self, stop: Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
+        let sweep = move || {
+            let mut last = clock::now();
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::park_timeout(NAP);
+                let now = clock::now();
+                if last + EVERY <= now {
+                    self.sweep(last);
+                    last = now;
+                }
+            }
+        };
+        std::thread::Builder::new().name("sweep".to_owned()).spawn(sweep)
+    }
+
+    fn sweep(&self, since: Instant) {
+        let mut chunks: Vec<Vec<(Cookie, Instant)>> = vec![Vec::new(); self.workers.len()];
+        let mut macs = MacUses::new();
+        let read = self.datapath.flows(&mut |flow| {
+            if flow.used_at < since {
+                return;
+            }
+            let key = &flow.spec.key;
+            let heard = macs.entry((key.in_port, key.eth_src)).or_insert(flow.used_at);
+            *heard = (*heard).max(flow.used_at);
+            let worker = usize::from(FlowTable::worker_of(flow.spec.cookie));
+            if let Some(chunk) = chunks.get_mut(worker) {
+                chunk.push((flow.spec.cookie, flow.used_at));
+                if chunk.len() >= CHUNK {
+                    self.tell(worker, std::mem::take(chunk));
+                }
+            }
+        });
+        if let Err(error) = read {
+            tracing::error!(%error, "the use of flows cannot be read");
+        }
+        for (worker, chunk) in chunks.into_iter().enumerate() {
+            self.tell(worker, chunk);
+        }
+        // A busy control thread hears of the next sweep.
+        drop(self.uses.try_send(macs));
+    }
+
+    fn tell(&self, worker: usize, uses: Vec<(Cookie, Instant)>) {
+        if !uses.is_empty() {
+            // A worker that ended has said so.
+            drop(self.workers[worker].send(ToWorker::Uses(uses)));
+        }
+    }
+}

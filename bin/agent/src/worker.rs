@@ -1,0 +1,261 @@
+//! A packet worker: takes upcalls, decides, installs flows, sends packets on.
+//!
+//! It is a plain thread with its own shard of everything, so nothing on the path of a packet waits
+//! for another thread. News of the world come by a channel and take effect between two packets.
+
+mod adopt;
+mod decide;
+mod install;
+mod learn;
+pub(crate) mod message;
+mod news;
+pub(crate) mod report;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use mn_agent_core::{
+    ErrorLimit, FlowTable, GroupTable, LocalView, MacAges, Neighbors, Pending, StateTables,
+    Translation, limits,
+};
+use mn_datapath::{Datapath, FlowSpec, InstalledFlow, Offload, Upcalls};
+use mn_flow::{DropCause, FlowKey, GroupIndex, PortNo};
+use mn_ids::{ObjectKey, PortId};
+use mn_simulation::{Buffers, Entry};
+use mn_time::Instant;
+use mn_topology::snapshot::Snapshot;
+use tokio::sync::mpsc;
+
+use crate::clock;
+use message::{FromWorker, ToWorker};
+use report::Report;
+
+/// How long a worker waits for packets before it looks at its messages.
+const WAIT_FOR: Duration = Duration::from_millis(2);
+/// Likewise while packets of its own wait for news.
+const WAIT_FOR_NEWS: Duration = Duration::from_micros(200);
+/// How often the datapath hears that the agent lives; it waits a second (contracts §2).
+const HEARTBEAT_EVERY: Duration = Duration::from_millis(200);
+/// How often waiting packets and neighbours are looked at.
+const TICK_EVERY: Duration = Duration::from_millis(50);
+/// How often flows are looked at for their age.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// Groups of all workers of one life of the agent; the next life uses the other half of the
+/// datapath's table, since flows of this one may still name these.
+const GROUPS_MAX: u32 = 2048;
+
+/// What a worker is made of.
+pub(crate) struct Setup {
+    pub(crate) number: usize,
+    pub(crate) workers: usize,
+    /// Which life of this host's agent it is.
+    pub(crate) life: u16,
+    pub(crate) flows_max: usize,
+    pub(crate) datapath: Arc<dyn Datapath>,
+    pub(crate) local: Arc<LocalView>,
+    pub(crate) from_control: Receiver<ToWorker>,
+    pub(crate) to_control: mpsc::Sender<FromWorker>,
+    pub(crate) report: Arc<Report>,
+}
+
+/// A packet that waits.
+#[derive(Debug)]
+struct Parked {
+    frame: Vec<u8>,
+    offload: Offload,
+    entry: Entry,
+    install: bool,
+}
+
+/// One worker's state.
+pub(crate) struct Worker {
+    number: usize,
+    datapath: Arc<dyn Datapath>,
+    from_control: Receiver<ToWorker>,
+    to_control: mpsc::Sender<FromWorker>,
+    report: Arc<Report>,
+    snapshot: Arc<Snapshot>,
+    local: Arc<LocalView>,
+    tables: StateTables,
+    neighbors: Neighbors,
+    macs: MacAges,
+    errors: ErrorLimit,
+    flows: FlowTable,
+    groups: GroupTable,
+    pending: Pending<Parked>,
+    buffers: Buffers,
+    translation: Translation,
+    /// Flows to be activated once the packets that came for them are sent.
+    installs: Vec<FlowSpec>,
+    /// Packets of our own to be sent.
+    outbox: VecDeque<(Entry, Vec<u8>)>,
+    /// Flows whose packets may go on.
+    released: Vec<FlowKey>,
+    /// What was asked for since the last news.
+    asked: HashSet<ObjectKey>,
+    asked_places: HashSet<PortId>,
+    adopting: VecDeque<InstalledFlow>,
+    /// Nothing more can be adopted before the next news.
+    adoption_waits: bool,
+    drops: HashMap<(PortNo, DropCause), u64>,
+    seed: u64,
+    last: Times,
+}
+
+/// When recurring work was last done.
+#[derive(Default)]
+struct Times {
+    heartbeat: Instant,
+    tick: Instant,
+    expire: Instant,
+}
+
+impl Worker {
+    pub(crate) fn new(setup: Setup) -> Self {
+        let half = u32::from(setup.life % 2) * GROUPS_MAX;
+        // Index 0 is left out: a zeroed entry shall name no group.
+        let groups =
+            (half + 1..half + GROUPS_MAX).skip(setup.number).step_by(setup.workers).map(GroupIndex);
+        let worker = u8::try_from(setup.number).unwrap_or(u8::MAX);
+        Self {
+            number: setup.number,
+            datapath: setup.datapath,
+            from_control: setup.from_control,
+            to_control: setup.to_control,
+            report: setup.report,
+            snapshot: Arc::default(),
+            local: setup.local,
+            tables: StateTables::default(),
+            neighbors: Neighbors::default(),
+            macs: MacAges::default(),
+            errors: ErrorLimit::default(),
+            flows: FlowTable::new(worker, setup.life, setup.flows_max),
+            groups: GroupTable::new(groups),
+            pending: Pending::new(limits::PENDING_MAX),
+            buffers: Buffers::default(),
+            translation: Translation::default(),
+            installs: Vec::new(),
+            outbox: VecDeque::new(),
+            released: Vec::new(),
+            asked: HashSet::new(),
+            asked_places: HashSet::new(),
+            adopting: VecDeque::new(),
+            adoption_waits: false,
+            drops: HashMap::new(),
+            seed: u64::from(setup.life) << 32 | setup.number as u64,
+            last: Times::default(),
+        }
+    }
+
+    /// Works until told to stop, or until the datapath's ring fails.
+    pub(crate) fn run(mut self, mut upcalls: Box<dyn Upcalls>, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            self.take_messages();
+            self.beat(clock::now());
+            let wait = match (self.busy(), self.pending.is_empty()) {
+                (true, _) => Duration::ZERO,
+                (false, true) => WAIT_FOR,
+                (false, false) => WAIT_FOR_NEWS,
+            };
+            let polled =
+                upcalls.poll(limits::UPCALL_BATCH, wait, &mut |upcall| self.upcall(&upcall));
+            if let Err(error) = polled {
+                tracing::error!(worker = self.number, %error, "the datapath's queue cannot be read");
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+            self.settle(clock::now());
+        }
+    }
+
+    /// Whether there is work besides packets.
+    fn busy(&self) -> bool {
+        !self.adopting.is_empty() && !self.adoption_waits
+    }
+
+    fn take_messages(&mut self) {
+        while let Ok(message) = self.from_control.try_recv() {
+            let now = clock::now();
+            match message {
+                ToWorker::News(news) => self.take_news(&news, now),
+                ToWorker::Heard(heard) => self.take_heard(heard, now),
+                ToWorker::Unlearn(place) => self.unlearn(place),
+                ToWorker::Uses(uses) => {
+                    for (cookie, used_at) in uses {
+                        self.flows.note_use(cookie, used_at);
+                    }
+                }
+                ToWorker::Adopt(flows) => self.adopting.extend(flows),
+                ToWorker::Send { entry, frame } => self.outbox.push_back((entry, frame)),
+            }
+        }
+    }
+
+    /// Finishes what the packets of one batch began: packets that were released, packets of our
+    /// own, then the flows.
+    fn settle(&mut self, now: Instant) {
+        self.go_on_with_released(now);
+        self.send_outbox(now);
+        self.activate();
+        self.adopt_some(now);
+        self.tick(now);
+    }
+
+    fn beat(&mut self, now: Instant) {
+        if self.number == 0 && self.last.heartbeat + HEARTBEAT_EVERY <= now {
+            self.last.heartbeat = now;
+            if let Err(error) = self.datapath.heartbeat(now) {
+                tracing::error!(%error, "the datapath does not hear that the agent lives");
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if self.last.tick + TICK_EVERY > now {
+            return;
+        }
+        self.last.tick = now;
+        for (router, port, addr, effect) in self.neighbors.tick(now) {
+            self.neighbor_effect(router, port, addr, effect);
+        }
+        for refused in self.pending.expire(now) {
+            self.count_drop(refused.packet.entry, refused.cause);
+        }
+        if self.last.expire + EXPIRE_EVERY <= now {
+            self.last.expire = now;
+            self.expire(now);
+            self.publish();
+        }
+        self.settle_waiting(now);
+    }
+
+    /// Sends what a tick released without waiting for the next batch.
+    fn settle_waiting(&mut self, now: Instant) {
+        self.go_on_with_released(now);
+        self.send_outbox(now);
+        self.activate();
+    }
+
+    fn publish(&mut self) {
+        self.report.flows.set(self.flows.len());
+        self.report.waiting.set(self.pending.len());
+        self.report.unverified.set(self.adopting.len());
+        if let Ok(mut drops) = self.report.drops.lock() {
+            drops.clone_from(&self.drops);
+        }
+    }
+
+    fn tell_control(&self, message: FromWorker) {
+        if self.to_control.try_send(message).is_err() {
+            self.report.unheard.add(1);
+        }
+    }
+
+    fn count_drop(&mut self, entry: Entry, cause: DropCause) {
+        let (Entry::Ingress(port) | Entry::Egress(port)) = entry;
+        let number = self.local.ports.get(&port).copied().unwrap_or(PortNo::NONE);
+        *self.drops.entry((number, cause)).or_default() += 1;
+    }
+}

@@ -1,0 +1,72 @@
+//! Flows of an earlier agent, decided about anew.
+
+use mn_datapath::InstalledFlow;
+use mn_flow::{Expiry, Field, FlowMask};
+use mn_simulation::{Entry, Packet};
+use mn_time::Instant;
+
+use super::Worker;
+
+/// Flows looked at between two batches of packets.
+const AT_ONCE: usize = 256;
+
+impl Worker {
+    /// Decides about some adopted flows. Those that cannot be decided about yet stay as they are,
+    /// and forward: they are not verified.
+    pub(super) fn adopt_some(&mut self, now: Instant) {
+        if self.adopting.is_empty() || self.adoption_waits {
+            return;
+        }
+        let mut blocked = 0;
+        for _ in 0..AT_ONCE.min(self.adopting.len()) {
+            let Some(flow) = self.adopting.pop_front() else { break };
+            if self.adopt(&flow, now).is_none() {
+                self.adopting.push_back(flow);
+                blocked += 1;
+            }
+        }
+        // Everything was looked at and nothing moved: news must come first.
+        self.adoption_waits = blocked >= AT_ONCE.min(self.adopting.len()) && blocked > 0;
+        self.activate();
+        self.report.unverified.set(self.adopting.len());
+    }
+
+    /// Replaces a flow by what this agent would install for its first packet; `None` where that
+    /// is not known yet.
+    fn adopt(&mut self, flow: &InstalledFlow, now: Instant) -> Option<()> {
+        let spec = &flow.spec;
+        let Some(port) = self.local.by_number.get(&spec.key.in_port).copied() else {
+            self.report.replaced.add(1);
+            self.remove(spec);
+            return Some(());
+        };
+        // The frame is gone; a verdict that needs it (an answer of our own) makes no flow anyway.
+        let packet = Packet { key: spec.key, frame: &[], gso_size: 0 };
+        let decision = self.simulate(&packet, Entry::Ingress(port), now).ok()?;
+        self.translated(&decision).ok()?;
+        self.buffers.effects.clear();
+        if decision.expiry == Expiry::None {
+            self.report.replaced.add(1);
+            self.remove(spec);
+            return Some(());
+        }
+        let mask = decision.mask | FlowMask::from(Field::InPort);
+        let mut tags = std::mem::take(&mut self.buffers.tags);
+        tags.extend_from_slice(&self.translation.tags);
+        self.fit_groups();
+        let same = mask == spec.mask && self.translation.actions == spec.actions;
+        if same {
+            self.report.adopted.add(1)
+        } else {
+            self.report.replaced.add(1)
+        }
+        self.enter(spec.key, mask, &tags, decision.expiry, now);
+        self.buffers.tags = tags;
+        if mask != spec.mask {
+            // The new one first, so that no packet is without a flow.
+            self.activate();
+            self.remove(spec);
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,150 @@
+//! Flows on their way into the datapath and out of it.
+
+use mn_agent_core::{Leaving, NewFlow, limits};
+use mn_datapath::{DatapathError, FlowSpec, Output};
+use mn_flow::{Action, Expiry, FlowKey, FlowMask, GroupIndex, Tag};
+use mn_time::Instant;
+
+use super::Worker;
+
+impl Worker {
+    /// Shortens the actions to what a flow can hold, and tells the datapath of new groups.
+    pub(super) fn fit_groups(&mut self) {
+        self.translation.fit(&mut self.groups);
+        for (index, actions) in &self.translation.new_groups {
+            let outputs: Vec<Output> = actions.iter().filter_map(output).collect();
+            if let Err(error) = self.datapath.set_group(*index, &outputs) {
+                self.report.failed.add(1);
+                tracing::error!(%error, group = index.0, "an output group cannot be set");
+            }
+        }
+    }
+
+    /// Gives back the groups of a verdict that became no flow.
+    pub(super) fn release_groups(&mut self) {
+        let groups = std::mem::take(&mut self.translation.groups);
+        self.forget_groups(&groups);
+    }
+
+    /// Enters a flow with the translated actions, to be activated when the batch is done.
+    pub(super) fn enter(
+        &mut self,
+        key: FlowKey,
+        mask: FlowMask,
+        tags: &[Tag],
+        expiry: Expiry,
+        now: Instant,
+    ) {
+        // A packet of the same batch that met the same verdict was there before.
+        let known = self.flows.cookie_of(&key, mask);
+        if self.installs.iter().any(|spec| Some(spec.cookie) == known) {
+            return self.release_groups();
+        }
+        if self.flows.is_full() {
+            self.evict();
+        }
+        let groups = std::mem::take(&mut self.translation.groups);
+        let flow = NewFlow { key, mask, tags, expiry, groups: &groups };
+        let (cookie, replaced) = self.flows.insert(&flow, now);
+        if let Some(replaced) = replaced {
+            self.forget_groups(&replaced.groups);
+        }
+        let actions = self.translation.actions.clone();
+        self.installs.push(FlowSpec { cookie, key, mask, actions });
+    }
+
+    /// Installs the flows that were entered.
+    pub(super) fn activate(&mut self) {
+        let mut installs = std::mem::take(&mut self.installs);
+        for spec in installs.drain(..) {
+            let mut installed = self.datapath.install(&spec);
+            if let Err(DatapathError::Full { .. }) = installed {
+                self.evict();
+                installed = self.datapath.install(&spec);
+            }
+            match installed {
+                Ok(()) => self.report.installed.add(1),
+                Err(error) => {
+                    self.report.failed.add(1);
+                    tracing::warn!(%error, "a flow cannot be installed");
+                    if let Some(flow) = self.flows.remove(spec.cookie) {
+                        self.forget_groups(&flow.groups);
+                    }
+                }
+            }
+        }
+        self.installs = installs;
+    }
+
+    /// Removes the flows that a change of these touches.
+    pub(super) fn drop_touched(&mut self, tags: &[Tag]) {
+        if tags.is_empty() {
+            return;
+        }
+        let mut leaving = Vec::new();
+        self.flows.invalidate(tags, &mut leaving);
+        self.report.invalidated.add(leaving.len() as u64);
+        self.take_out(leaving);
+    }
+
+    pub(super) fn expire(&mut self, now: Instant) {
+        let mut leaving = Vec::new();
+        self.flows.expire(now, &mut leaving);
+        self.report.expired.add(leaving.len() as u64);
+        self.take_out(leaving);
+    }
+
+    fn evict(&mut self) {
+        let mut leaving = Vec::new();
+        self.flows.evict(limits::evict_batch(self.flows.len()), &mut leaving);
+        self.report.evicted.add(leaving.len() as u64);
+        self.take_out(leaving);
+    }
+
+    /// Removes flows from the datapath and collects what they carried.
+    fn take_out(&mut self, leaving: Vec<Leaving>) {
+        for Leaving { cookie, key, mask, groups } in leaving {
+            let waiting = self.installs.iter().position(|spec| spec.cookie == cookie);
+            if let Some(at) = waiting {
+                self.installs.remove(at);
+            } else {
+                let spec = FlowSpec { cookie, key, mask, actions: Vec::new() };
+                self.remove(&spec);
+            }
+            self.forget_groups(&groups);
+        }
+    }
+
+    /// Removes one flow from the datapath, if it is there with this cookie.
+    pub(super) fn remove(&self, spec: &FlowSpec) {
+        match self.datapath.remove(spec) {
+            Ok(Some(flow)) => {
+                self.report.left_packets.add(flow.counters.packets);
+                self.report.left_octets.add(flow.counters.octets);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.report.failed.add(1);
+                tracing::error!(%error, "a flow cannot be removed");
+            }
+        }
+    }
+
+    fn forget_groups(&mut self, groups: &[GroupIndex]) {
+        for index in groups {
+            if self.groups.release(*index)
+                && let Err(error) = self.datapath.set_group(*index, &[])
+            {
+                tracing::warn!(%error, group = index.0, "an output group cannot be removed");
+            }
+        }
+    }
+}
+
+fn output(action: &Action) -> Option<Output> {
+    match *action {
+        Action::Output(port) => Some(Output::Port(port)),
+        Action::Tunnel { peer, key } => Some(Output::Tunnel { peer, key }),
+        _ => None,
+    }
+}

@@ -1,0 +1,66 @@
+//! What control thread and packet workers tell one another.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use mn_agent_core::{LocalView, MacPlace, RowChange, TableName};
+use mn_datapath::InstalledFlow;
+use mn_flow::{Cookie, Tag};
+use mn_ids::{BridgeId, ObjectKey, PortId, RouterId};
+use mn_packet::Mac;
+use mn_simulation::Entry;
+use mn_time::Instant;
+use mn_topology::snapshot::Snapshot;
+
+/// The world as of one revision: what a worker decides by from here on, and what that changes.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) local: Arc<LocalView>,
+    pub(crate) rows: Vec<RowChange>,
+    pub(crate) complete: Vec<TableName>,
+    /// What changed, besides what the rows change.
+    pub(crate) tags: Vec<Tag>,
+}
+
+/// Something an agent learned, ahead of the state tables.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Heard {
+    Mac(MacPlace, PortId),
+    BridgeNeighbor { bridge: BridgeId, addr: IpAddr, mac: Mac },
+    Neighbor { router: RouterId, port: PortId, addr: IpAddr, mac: Mac },
+}
+
+/// To a worker.
+#[derive(Debug)]
+pub(crate) enum ToWorker {
+    News(Arc<News>),
+    /// Another worker learned this.
+    Heard(Heard),
+    /// This MAC aged before the table showed it.
+    Unlearn(MacPlace),
+    /// When the datapath last used these flows.
+    Uses(Vec<(Cookie, Instant)>),
+    /// Flows of an earlier agent.
+    Adopt(Vec<InstalledFlow>),
+    /// Sends a frame of ours.
+    Send {
+        entry: Entry,
+        frame: Vec<u8>,
+    },
+}
+
+/// From a worker.
+#[derive(Debug)]
+pub(crate) enum FromWorker {
+    /// A walk needs these.
+    Load(Vec<ObjectKey>),
+    /// A walk needs to know where these are.
+    Places(Vec<PortId>),
+    Heard {
+        worker: usize,
+        heard: Heard,
+    },
+    /// A MAC moved too often and is held where it is.
+    MacHeld(MacPlace),
+}

@@ -1,0 +1,41 @@
+//! A new revision of the world.
+
+use std::sync::Arc;
+
+use mn_agent_core::{Row, RowChange, Wait};
+use mn_time::Instant;
+
+use super::Worker;
+use super::message::News;
+
+impl Worker {
+    /// Decides by the new world from here on: flows that depended on what changed leave, packets
+    /// that waited for it go on.
+    pub(super) fn take_news(&mut self, news: &News, now: Instant) {
+        self.snapshot = Arc::clone(&news.snapshot);
+        self.local = Arc::clone(&news.local);
+        let mut tags = news.tags.clone();
+        for change in &news.rows {
+            self.tables.apply(change, &mut tags);
+            self.note_row(change, now);
+        }
+        for table in &news.complete {
+            self.tables.complete(*table);
+        }
+        self.drop_touched(&tags);
+        self.asked.clear();
+        self.asked_places.clear();
+        self.adoption_waits = false;
+        self.released.extend(self.pending.waiting_for(|wait| wait == Wait::Load));
+    }
+
+    fn note_row(&mut self, change: &RowChange, now: Instant) {
+        match change.row {
+            Row::Neighbor { router, addr, value: Some((_, port)) } => {
+                self.answered(router, port, addr, now);
+            }
+            Row::Mac(place, Some(port)) => self.heard_elsewhere(place, port, now),
+            _ => {}
+        }
+    }
+}

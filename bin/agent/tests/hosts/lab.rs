@@ -1,0 +1,548 @@
+//! Hosts in one process: real agents, the memory engine, the software datapath. Frames go in and
+//! come out as values; stations behind the ports answer ARP, neighbour discovery and echo.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use mn_agent::{Agent, Link, Links, Parts};
+use mn_agent_api::{Endpoint, Interface, InterfaceKind, Request, Response, Status};
+use mn_datapath::software::Software;
+use mn_datapath::{Datapath, InstalledFlow, Offload, Output, UpcallLimit};
+use mn_flow::{TunnelKey, TunnelOrigin};
+use mn_ids::{BridgeId, HostId, Id, Object, PortId, RouterId};
+use mn_nsdb::{Engine, Op, Owner, Store, TableId, TableKind, Transaction};
+use mn_packet::{
+    Arp, ArpOp, EtherType, EthernetHeader, IcmpHeader, IpProtocol, Layers, Mac, Network,
+    echo_reply, ip_packet, ndp,
+};
+use mn_topology::{
+    AnyObject, Bridge, IfAddr, Port, PortKind, RaMode, Route, RouteTarget, Router, RouterPort,
+    TunnelZone, TunnelZoneKind, TunnelZoneMember,
+};
+use tokio::sync::watch;
+
+/// Within this a change takes effect on every host (issue 2 §3).
+pub const SETTLE_FOR: Duration = Duration::from_millis(100);
+
+/// A host.
+pub struct HostSim {
+    pub agent: Option<Agent>,
+    pub datapath: Arc<Software>,
+    links: watch::Sender<Links>,
+    root: PathBuf,
+    name: String,
+    pub id: HostId,
+}
+
+/// Who is behind an interface.
+#[derive(Clone, Debug)]
+pub struct Station {
+    pub host: usize,
+    pub interface: String,
+    pub mac: Mac,
+    pub addrs: Vec<IpAddr>,
+    ifindex: u32,
+}
+
+/// A frame that came out: to a station, or between hosts.
+#[derive(Clone, Debug)]
+pub enum Seen {
+    At { interface: String, frame: Vec<u8>, when: Instant },
+    Between { from: usize, key: TunnelKey },
+}
+
+type Shared<T> = Arc<Mutex<T>>;
+
+/// All of it.
+pub struct Lab {
+    pub store: Arc<Engine>,
+    pub hosts: Vec<HostSim>,
+    pub stations: Shared<Vec<Station>>,
+    seen: Shared<Vec<Seen>>,
+    stop: Arc<AtomicBool>,
+    _dir: tempfile::TempDir,
+}
+
+impl Lab {
+    /// So many hosts in one tunnel zone.
+    pub async fn new(count: usize) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let store = Arc::new(Engine::memory());
+        let mut lab = Self {
+            store,
+            hosts: Vec::new(),
+            stations: Shared::default(),
+            seen: Shared::default(),
+            stop: Arc::default(),
+            _dir: dir,
+        };
+        for number in 0..count {
+            let name = format!("hv{number}");
+            let root = lab._dir.path().join(&name);
+            std::fs::create_dir(&root).expect("a directory for the host");
+            let mut links = Links::new();
+            links.insert("eth0".to_owned(), link("eth0", 1000, vec![underlay(number)]));
+            let host = HostSim {
+                agent: None,
+                datapath: Arc::new(Software::new(1)),
+                links: watch::channel(links).0,
+                root,
+                name,
+                id: Id::random(),
+            };
+            lab.hosts.push(host);
+            lab.start(number);
+        }
+        lab.zone().await;
+        lab.pump();
+        lab
+    }
+
+    /// Starts a host's agent, again perhaps.
+    pub fn start(&mut self, number: usize) {
+        let host = &mut self.hosts[number];
+        let agent = Agent::start(Parts {
+            root: host.root.clone(),
+            name: host.name.clone(),
+            store: Arc::clone(&self.store) as Arc<dyn Store>,
+            datapath: Arc::clone(&host.datapath) as Arc<dyn Datapath>,
+            links: host.links.subscribe(),
+            workers: 1,
+            flows_max: 100_000,
+            upcall_limit: UpcallLimit { rate: 1_000_000, burst: 100_000 },
+        })
+        .expect("an agent");
+        host.id = agent.host();
+        host.agent = Some(agent);
+    }
+
+    async fn zone(&self) {
+        let members = (0..self.hosts.len()).map(|number| TunnelZoneMember {
+            host_id: self.hosts[number].id,
+            addr: underlay(number),
+        });
+        for host in &self.hosts {
+            let key = host.id.into();
+            until("the host is registered", || async {
+                self.store.get(key).await.expect("a store").is_some()
+            })
+            .await;
+        }
+        self.create(TunnelZone {
+            id: Id::random(),
+            name: "underlay".to_owned(),
+            kind: TunnelZoneKind::Vxlan,
+            members: members.collect(),
+        })
+        .await;
+    }
+
+    /// Carries frames between hosts and to stations, and takes the stations' answers.
+    fn pump(&self) {
+        let datapaths: Vec<_> = self.hosts.iter().map(|host| Arc::clone(&host.datapath)).collect();
+        let (stations, seen) = (Arc::clone(&self.stations), Arc::clone(&self.seen));
+        let stop = Arc::clone(&self.stop);
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                for (number, datapath) in datapaths.iter().enumerate() {
+                    for sent in datapath.take_sent() {
+                        match sent.to {
+                            Output::Tunnel { key, .. } => {
+                                log(&seen, Seen::Between { from: number, key });
+                                // The other host: labs have two.
+                                let other = &datapaths[1 - number];
+                                let origin = TunnelOrigin { vni: key.vni(), src: underlay(number) };
+                                other.receive_tunnelled(origin, &sent.frame, sent.offload);
+                            }
+                            Output::Port(port) => {
+                                let attached = datapath.attached().expect("the software answers");
+                                let Some((_, interface)) =
+                                    attached.iter().find(|(other, _)| *other == port)
+                                else {
+                                    continue;
+                                };
+                                let station = at(&stations, number, interface.ifindex);
+                                let answer = station.receive(&sent.frame);
+                                let interface = station.interface;
+                                let (frame, when) = (sent.frame, Instant::now());
+                                log(&seen, Seen::At { interface, frame, when });
+                                if let Some(answer) = answer {
+                                    datapath.receive(port, &answer, Offload::default());
+                                }
+                            }
+                        }
+                    }
+                }
+                std::thread::park_timeout(Duration::from_micros(100));
+            }
+        });
+    }
+
+    /// Puts an object into the store.
+    pub async fn create<T: Object>(&self, object: T)
+    where
+        AnyObject: From<T>,
+    {
+        let key = object.key();
+        let any = AnyObject::from(object);
+        let op = Op::Create { key, json: any.encode(), references: any.references() };
+        let done = self.store.transact(Transaction { ops: vec![op] }).await;
+        done.unwrap_or_else(|error| panic!("{key}: {error}"));
+    }
+
+    /// Changes an object of the store.
+    pub async fn change(&self, key: mn_ids::ObjectKey, change: impl Fn(&mut AnyObject)) {
+        let stored = self.store.get(key).await.expect("a store").expect("the object");
+        let mut any = AnyObject::decode(key.class, &stored.json).expect("it was encoded so");
+        change(&mut any);
+        let op = Op::Update {
+            key,
+            json: any.encode(),
+            references: any.references(),
+            expected: stored.version,
+        };
+        let done = self.store.transact(Transaction { ops: vec![op] }).await;
+        done.unwrap_or_else(|error| panic!("{key}: {error}"));
+    }
+
+    pub async fn bridge(&self) -> BridgeId {
+        let id = Id::random();
+        self.create(Bridge {
+            id,
+            tenant_id: None,
+            name: Some("a bridge".to_owned()),
+            admin_state_up: true,
+            inbound_filter_id: None,
+            outbound_filter_id: None,
+        })
+        .await;
+        id
+    }
+
+    pub async fn router(&self) -> RouterId {
+        let id = Id::random();
+        self.create(Router {
+            id,
+            tenant_id: None,
+            name: Some("a router".to_owned()),
+            admin_state_up: true,
+            inbound_filter_id: None,
+            outbound_filter_id: None,
+            as_number: 0,
+        })
+        .await;
+        id
+    }
+
+    /// Links a router and a bridge; the router's port has these addresses, and routes to their
+    /// subnets.
+    pub async fn link(&self, router: RouterId, bridge: BridgeId, mac: u8, addrs: &[&str]) {
+        let (near, far) = (Id::random(), Id::random());
+        let addresses: Vec<IfAddr> = addrs.iter().map(|text| if_addr(text)).collect();
+        let kind = PortKind::Router(RouterPort {
+            router_id: router,
+            mac: Mac([2, 0, 0, 0, 1, mac]),
+            addresses: addresses.clone(),
+            ra_mode: RaMode::Off,
+            ra_prefixes: Vec::new(),
+        });
+        self.create(port(near, kind)).await;
+        let bridge_kind = PortKind::Bridge { bridge_id: bridge, vlan_id: 0 };
+        self.create(Port { peer_id: Some(near), ..port(far, bridge_kind) }).await;
+        self.change(near.into(), |object| {
+            if let AnyObject::Port(port) = object {
+                port.peer_id = Some(far);
+            }
+        })
+        .await;
+        for addr in addresses {
+            let dst = addr.subnet().expect("a length that fits");
+            let any = if addr.addr.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+            self.create(Route {
+                id: Id::random(),
+                router_id: router,
+                src: any.parse().expect("a prefix"),
+                dst,
+                target: RouteTarget::Normal { next_hop_port: near, gateway: None },
+                weight: 0,
+                attributes: None,
+                learned: false,
+            })
+            .await;
+        }
+    }
+
+    /// An interface on a host and a port of the bridge bound to it.
+    pub async fn station(
+        &self,
+        host: usize,
+        bridge: BridgeId,
+        number: u8,
+        addrs: &[&str],
+    ) -> (Station, PortId) {
+        let interface = format!("tap{number}");
+        self.plug(host, &interface, u32::from(number) + 10);
+        let station = Station {
+            host,
+            interface: interface.clone(),
+            mac: Mac([2, 0, 0, 0, 0, number]),
+            addrs: addrs.iter().map(|text| text.parse().expect("an address")).collect(),
+            ifindex: u32::from(number) + 10,
+        };
+        self.stations.lock().expect("no panic").push(station.clone());
+        let id = Id::random();
+        let kind = PortKind::Bridge { bridge_id: bridge, vlan_id: 0 };
+        let bound = Port {
+            host_id: Some(self.hosts[host].id),
+            interface_name: Some(interface),
+            ..port(id, kind)
+        };
+        self.create(bound).await;
+        self.active(host, id).await;
+        (station, id)
+    }
+
+    /// An interface appears.
+    pub fn plug(&self, host: usize, interface: &str, ifindex: u32) {
+        self.hosts[host].links.send_modify(|links| {
+            links.insert(interface.to_owned(), link(interface, ifindex, Vec::new()));
+        });
+    }
+
+    /// An interface vanishes.
+    pub fn unplug(&self, host: usize, interface: &str) {
+        self.hosts[host].links.send_modify(|links| {
+            links.remove(interface);
+        });
+    }
+
+    /// Waits until a port is active on a host and everybody could hear of it.
+    pub async fn active(&self, host: usize, port: PortId) {
+        until("the port is active", || async {
+            self.status(host).await.ports.values().any(|other| *other == port)
+        })
+        .await;
+        let table = TableId::global(TableKind::Location);
+        let owner = self.hosts[host].id;
+        until("the place of the port is published", || async {
+            let entries = self.store.entries(table).await.expect("a store");
+            let mine = |owned| matches!(owned, Owner::Host { id, .. } if id == owner);
+            entries.iter().any(|entry| entry.key == port.to_string() && mine(entry.owner))
+        })
+        .await;
+        tokio::time::sleep(SETTLE_FOR).await;
+    }
+
+    pub async fn status(&self, host: usize) -> Status {
+        let agent = self.hosts[host].agent.as_ref().expect("it runs");
+        match agent.handle().ask(Request::Status).await {
+            Response::Status(status) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A station sends a frame.
+    pub fn send(&self, from: &Station, frame: &[u8]) {
+        let datapath = &self.hosts[from.host].datapath;
+        let attached = datapath.attached().expect("the software answers");
+        let port = attached.iter().find(|(_, interface)| interface.ifindex == from.ifindex);
+        let (port, _) = port.expect("the station's interface is attached");
+        datapath.receive(*port, frame, Offload::default());
+    }
+
+    /// Waits for a frame at an interface that `matches`; it and when it came.
+    pub async fn arrives(
+        &self,
+        to: &str,
+        matches: impl Fn(&[u8]) -> bool,
+    ) -> Option<(Vec<u8>, Instant)> {
+        let end = Instant::now() + Duration::from_secs(5);
+        while Instant::now() < end {
+            let found = self.seen.lock().expect("no panic").iter().find_map(|seen| match seen {
+                Seen::At { interface, frame, when } if interface == to && matches(frame) => {
+                    Some((frame.clone(), *when))
+                }
+                _ => None,
+            });
+            if found.is_some() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+        None
+    }
+
+    /// What was seen since the last call.
+    pub fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen.lock().expect("no panic"))
+    }
+
+    /// Whether a ping of `to` is answered.
+    pub async fn pings(&self, from: &Station, via: Mac, to: &str, sequence: u16) -> bool {
+        let to: IpAddr = to.parse().expect("an address");
+        self.send(from, &from.echo(via, to, sequence));
+        let answer = move |frame: &[u8]| is_echo_reply(frame, to, sequence);
+        self.arrives(&from.interface, answer).await.is_some()
+    }
+
+    pub fn flows(&self, host: usize) -> Vec<InstalledFlow> {
+        let mut flows = Vec::new();
+        let each = &mut |flow| flows.push(flow);
+        self.hosts[host].datapath.flows(each).expect("the software answers");
+        flows
+    }
+
+    pub async fn stop(mut self) {
+        for host in &mut self.hosts {
+            if let Some(agent) = host.agent.take() {
+                agent.stop().await;
+            }
+        }
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Station {
+    /// What it answers to a frame.
+    fn receive(&self, frame: &[u8]) -> Option<Vec<u8>> {
+        let layers = Layers::of(frame).ok()?;
+        match layers.network {
+            Network::Arp(arp) if arp.op == ArpOp::REQUEST => {
+                self.addrs.contains(&arp.target.into()).then(|| arp.reply(self.mac).frame())
+            }
+            Network::Ip(ip) => {
+                if ip.protocol == IpProtocol::ICMPV6
+                    && let Ok(Some(ndp::NdMessage::NeighborSolicitation { target, .. })) =
+                        ndp::NdMessage::parse(ip.payload)
+                {
+                    let IpAddr::V6(asker) = ip.src else { return None };
+                    let mine = self.addrs.contains(&target.into());
+                    let header = &layers.ethernet;
+                    return mine.then(|| ndp::advertise(header, asker, target, self.mac, false));
+                }
+                let mine = layers.ethernet.dst == self.mac && self.addrs.contains(&ip.dst);
+                if mine { echo_reply(frame, self.mac) } else { None }
+            }
+            _ => None,
+        }
+    }
+
+    /// An echo request to an address by way of a MAC.
+    pub fn echo(&self, via: Mac, to: IpAddr, sequence: u16) -> Vec<u8> {
+        let src = *self.addrs.iter().find(|a| a.is_ipv4() == to.is_ipv4()).expect("an address");
+        let [high, low] = sequence.to_be_bytes();
+        let v6 = to.is_ipv6();
+        let header = IcmpHeader {
+            ty: if v6 { 128 } else { IcmpHeader::ECHO_REQUEST },
+            code: 0,
+            rest: [0, 7, high, low],
+        };
+        let message = header.message(src, to, b"are you there?");
+        let protocol = if v6 { IpProtocol::ICMPV6 } else { IpProtocol::ICMP };
+        let ty = if v6 { EtherType::IPV6 } else { EtherType::IPV4 };
+        let packet = ip_packet(src, to, 64, protocol, &message);
+        EthernetHeader::untagged(self.mac, via, ty).frame(&packet)
+    }
+
+    /// An ARP request for an address.
+    pub fn who_has(&self, addr: &str) -> Vec<u8> {
+        let IpAddr::V4(src) = self.addrs[0] else { panic!("an IPv4 address first") };
+        Arp::request(self.mac, src, addr.parse().expect("an address")).frame()
+    }
+}
+
+pub fn is_echo_reply(frame: &[u8], from: IpAddr, sequence: u16) -> bool {
+    let Ok(layers) = Layers::of(frame) else { return false };
+    let Some(ip) = layers.ip() else { return false };
+    ip.src == from
+        && matches!(ip.payload, [0 | 129, 0, _, _, _, _, high, low, ..]
+            if u16::from_be_bytes([*high, *low]) == sequence)
+}
+
+pub fn is_arp_reply(frame: &[u8]) -> bool {
+    let layers = Layers::of(frame);
+    matches!(layers, Ok(Layers { network: Network::Arp(arp), .. }) if arp.op == ArpOp::REPLY)
+}
+
+/// Waits for something to become true.
+pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+    let end = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < end {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("not within 5 s: {what}");
+}
+
+pub fn port(id: PortId, kind: PortKind) -> Port {
+    Port {
+        id,
+        tenant_id: None,
+        kind,
+        admin_state_up: true,
+        inbound_filter_id: None,
+        outbound_filter_id: None,
+        peer_id: None,
+        host_id: None,
+        interface_name: None,
+        previous_host_id: None,
+        vif_id: None,
+        tunnel_key: 0,
+    }
+}
+
+fn underlay(number: usize) -> IpAddr {
+    IpAddr::from([192, 168, 100, number as u8 + 1])
+}
+
+fn if_addr(text: &str) -> IfAddr {
+    let (addr, len) = text.split_once('/').expect("ADDRESS/LENGTH");
+    IfAddr { addr: addr.parse().expect("an address"), len: len.parse().expect("a length") }
+}
+
+fn link(name: &str, ifindex: u32, addresses: Vec<IpAddr>) -> Link {
+    let interface = Interface {
+        name: name.to_owned(),
+        ifindex,
+        mac: None,
+        mtu: 1500,
+        up: true,
+        link: true,
+        kind: InterfaceKind::Virtual,
+        endpoint: Endpoint::TunTap,
+        addresses,
+    };
+    Link { interface, peer_elsewhere: false }
+}
+
+fn at(stations: &Shared<Vec<Station>>, host: usize, ifindex: u32) -> Station {
+    let stations = stations.lock().expect("no panic");
+    let found = stations.iter().find(|it| it.host == host && it.ifindex == ifindex);
+    found.expect("every attached interface has a station").clone()
+}
+
+fn log(seen: &Shared<Vec<Seen>>, what: Seen) {
+    seen.lock().expect("no panic").push(what);
+}
+
+/// Frames that went between hosts, by key.
+pub fn copies(seen: &[Seen]) -> BTreeMap<(usize, TunnelKey), usize> {
+    let mut copies = BTreeMap::new();
+    for one in seen {
+        if let Seen::Between { from, key } = one {
+            *copies.entry((*from, *key)).or_default() += 1;
+        }
+    }
+    copies
+}
