@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Query, Request};
 use axum::http::header::{ACCEPT, ALLOW, CONTENT_TYPE, LOCATION};
@@ -12,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
+use axum::{RequestPartsExt, Router};
 use mn_api_types::{Media, MediaForm, MediaType};
 use mn_nsdb::Store;
 use serde_json::Value;
@@ -96,8 +96,8 @@ async fn answer(route: &Route, request: Request) -> Result<Response, Problem> {
     if endpoint.takes.is_some() {
         check_content(media, endpoint, &parts.headers)?;
     }
-    let path = axum::RequestPartsExt::extract::<Path<Vec<(String, String)>>>(&mut parts).await;
-    let path = path.map(|Path(path)| path).unwrap_or_default();
+    let path = parts.extract::<Path<Vec<(String, String)>>>().await;
+    let Path(path) = path.map_err(|error| Problem::bad_request(error.to_string()))?;
     let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
     let query = query.map_err(|error| Problem::bad_request(error.to_string()))?.0;
     // Also where none is taken: the Python client sends two octets with every GET and DELETE.

@@ -3,5 +3,10 @@
 mod api;
 mod bindings;
 mod devices;
+mod edges;
 mod filters;
 mod groups;
+mod old_client;
+mod openapi;
+mod random;
+mod walks;

@@ -1,0 +1,194 @@
+//! Whatever is sent, the answer is a status that fits, and what was refused left nothing behind.
+
+use axum::http::Method;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Map, Value, json};
+
+use crate::api::{Api, text};
+
+/// Any JSON at all, not deep.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        (0_i64..300).prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        Just(json!("80")),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::hash_map("[a-z]{1,6}", inner, 0..3)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// An object with names of the schema and mostly values it allows.
+fn object_of(document: &Value, schema: &Value) -> BoxedStrategy<Value> {
+    let properties = schema["properties"].as_object().cloned().unwrap_or_default();
+    let settable = properties.into_iter().filter(|(_, schema)| schema["readOnly"] != true);
+    let members: Vec<_> = settable
+        .map(|(name, schema)| {
+            let often = if schema["enum"].is_array() { 0.8 } else { 0.15 };
+            let value = prop_oneof![9 => value_of(document, &schema), 1 => any_json()];
+            (Just(name), prop::option::weighted(often, value))
+        })
+        .collect();
+    let chosen = |members: Vec<(String, Option<Value>)>| {
+        let given = members.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        Value::Object(given.collect::<Map<_, _>>())
+    };
+    members.prop_map(chosen).boxed()
+}
+
+/// A value of a schema, also one at the edge of what it allows.
+fn value_of(document: &Value, schema: &Value) -> BoxedStrategy<Value> {
+    if let Some(words) = schema["enum"].as_array() {
+        return prop::sample::select(words.clone()).boxed();
+    }
+    if let Some(reference) = schema["$ref"].as_str().or(schema["anyOf"][0]["$ref"].as_str()) {
+        let pointer = reference.strip_prefix('#').unwrap();
+        return object_of(document, document.pointer(pointer).unwrap());
+    }
+    if schema["items"].is_object() {
+        return prop::collection::vec(value_of(document, &schema["items"]), 0..3)
+            .prop_map(Value::from)
+            .boxed();
+    }
+    let texts: &[&str] = match schema["format"].as_str() {
+        Some("ip") => {
+            &["10.0.0.1", "10.0.0.255", "0.0.0.0", "2001:db8::1", "ff02::1", "::ffff:10.0.0.1"]
+        }
+        Some("ipv4") => &["10.0.0.1", "10.0.0.0", "255.255.255.255"],
+        Some("cidr") => &["10.0.0.0/8", "2001:db8::/64", "::/0"],
+        Some("mac") => {
+            &["02:00:00:00:00:01", "02-00-00-00-00-05", "ff:ff:ff:ff:ff:ff", "0:0:0:0:0:0"]
+        }
+        Some("mac-mask") => &["ffff.ff00.0000", "0000.0000.0000"],
+        Some("uuid") => {
+            return prop_oneof![
+                Just(json!("00000000-0000-0000-0000-000000000001")),
+                any::<u128>()
+                    .prop_map(|id| json!(mn_ids::PortId::from_uuid(uuid::Uuid::from_u128(id)))),
+            ]
+            .boxed();
+        }
+        _ => {
+            &["10.0.0.1/24", "10.0.0.300/24", "2001:db8::1/129", "tap0", "", "a/b", "syn", "\u{0}"]
+        }
+    };
+    match (schema["minimum"].as_i64(), schema["maximum"].as_i64()) {
+        (Some(min), Some(max)) => {
+            let common = [min, max, 1, 6, 24, 80, 4095].map(|number| number.clamp(min, max));
+            prop_oneof![prop::sample::select(common.to_vec()), min..=max]
+                .prop_map(Value::from)
+                .boxed()
+        }
+        _ if schema["type"] == "boolean" => any::<bool>().prop_map(Value::from).boxed(),
+        _ => prop::sample::select(texts.to_vec()).prop_map(Value::from).boxed(),
+    }
+}
+
+/// Every request that takes a body, with its variable parts filled in by things that are there.
+fn requests(document: &Value, things: &[(&str, String)]) -> Vec<(Method, String, Value)> {
+    let mut requests = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let content = &operation["requestBody"]["content"]["application/json"];
+            let Some(reference) = content["schema"]["$ref"].as_str() else { continue };
+            let schema = document.pointer(reference.strip_prefix('#').unwrap()).unwrap().clone();
+            let mut path = path.clone();
+            for (start, id) in things {
+                if path.starts_with(start) {
+                    path = path.replace("{id}", id);
+                }
+            }
+            let path =
+                path.replace("{subnet}", "10.0.0.0_24").replace("{mac}", "02:00:00:00:00:05");
+            let path = path.replace("{vlan}", "7");
+            requests.push((method.to_ascii_uppercase().parse().unwrap(), path, schema));
+        }
+    }
+    requests
+}
+
+/// Something of every kind, so that requests get past the first question.
+async fn things(api: &Api) -> Vec<(&'static str, String)> {
+    let id = |value: &Value| text(&value["id"]).to_owned();
+    let bridge = api.device("bridges", "b").await;
+    let subnet = json!({"subnetPrefix": "10.0.0.0", "subnetLength": 24});
+    let subnet = api.create(text(&bridge["dhcpSubnets"]), subnet).await;
+    let dhcp = json!({"macAddr": "02:00:00:00:00:05", "ipAddr": "10.0.0.5", "name": "vm"});
+    api.create(text(&subnet["hosts"]), dhcp).await;
+    vec![
+        ("/bridges/", id(&bridge)),
+        ("/ports/", id(&api.bridge_port(&bridge).await)),
+        ("/routers/", id(&api.device("routers", "r").await)),
+        ("/chains/", id(&api.create("/chains", json!({})).await)),
+        ("/hosts/", id(&api.host("h").await)),
+        ("/port_groups/", id(&api.create("/port_groups", json!({})).await)),
+        ("/ip_addr_groups/", id(&api.create("/ip_addr_groups", json!({"name": "g"})).await)),
+        (
+            "/tunnel_zones/",
+            id(&api.create("/tunnel_zones", json!({"name": "z", "type": "gre"})).await),
+        ),
+    ]
+}
+
+const STATUSES: &[u16] = &[200, 201, 204, 400, 404, 409, 503];
+
+#[test]
+fn no_json_at_all_makes_the_server_fail() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let document = mn_cluster::rest::openapi();
+    let (api, requests) = runtime.block_on(async {
+        let api = Api::new();
+        let things = things(&api).await;
+        (api, requests(&document, &things))
+    });
+    assert!(requests.len() > 25, "{}", requests.len());
+    let seen = std::cell::RefCell::new(std::collections::BTreeMap::<u16, u32>::new());
+    for (method, path, schema) in requests {
+        let body = prop_oneof![4 => object_of(&document, &schema), 1 => any_json()];
+        // A runner counts its cases over all its runs: each request has its own.
+        let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
+        let sent = TestRunner::new(config).run(&body, |body| {
+            let reply = runtime.block_on(api.call(method.clone(), &path, Some(&body)));
+            let status = reply.status.as_u16();
+            *seen.borrow_mut().entry(status).or_default() += 1;
+            prop_assert!(
+                STATUSES.contains(&status),
+                "{method} {path} {body}: {status} {}",
+                reply.body
+            );
+            if status >= 400 && !reply.body.is_null() {
+                prop_assert_eq!(&reply.body["code"], &json!(status));
+                prop_assert!(reply.body["message"].is_string());
+            }
+            Ok(())
+        });
+        if let Err(error) = sent {
+            panic!("{error}");
+        }
+    }
+    // The requests were not all of one sort.
+    let seen = seen.into_inner();
+    assert!([201, 204, 400, 404].iter().all(|status| seen.get(status) > Some(&20)), "{seen:?}");
+    // Everything that was taken can be read.
+    for list in [
+        "bridges",
+        "routers",
+        "ports",
+        "chains",
+        "hosts",
+        "port_groups",
+        "ip_addr_groups",
+        "tunnel_zones",
+    ] {
+        runtime.block_on(api.get(&format!("/{list}")));
+    }
+}
