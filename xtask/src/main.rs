@@ -5,6 +5,7 @@ mod command;
 mod features;
 mod licences;
 mod metadata;
+mod package;
 mod packages;
 mod preflight;
 mod spdx;
@@ -40,6 +41,8 @@ enum Task {
     Licences,
     /// Install the Debian packages that builds and labs need
     Setup,
+    /// Make a Debian package of the release build
+    Package,
     /// Print a completion script for this command
     Completions { shell: clap_complete::Shell },
 }
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Arrows => arrows::check(),
         Task::Tidy { bless } => tidy::check(bless),
         Task::Licences => licences::check(),
+        Task::Package => package::build(),
         Task::Setup => packages::install_missing(),
         Task::Completions { shell } => {
             let name = "cargo-xtask";

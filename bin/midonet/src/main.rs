@@ -1,12 +1,13 @@
 //! The one binary. It answers to `midonet COMMAND` and, through links, to the names of the guides.
 
+mod generate;
 mod logging;
 
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Virtual networks for a cloud.
 #[derive(Parser)]
@@ -23,6 +24,9 @@ struct Midonet {
 enum Command {
     /// Runs a cluster node: the REST API and the state database.
     Cluster(mn_cluster::Settings),
+    /// Writes man pages and completion scripts.
+    #[command(subcommand, hide = true)]
+    Generate(generate::Generate),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +38,10 @@ fn main() -> ExitCode {
     midonet.logging.start();
     match midonet.command {
         Command::Cluster(settings) => asynchronous(cluster(settings)),
+        Command::Generate(generate) => match generate.run(Midonet::command()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
     }
 }
 
