@@ -48,7 +48,9 @@ impl Identity {
 
 /// Sends a signal, unless the process is gone.
 pub(crate) fn signal(process: Identity, signal: Signal) {
-    if process.is_alive() && let Err(error) = kill(Pid::from_raw(process.pid), signal) {
+    if process.is_alive()
+        && let Err(error) = kill(Pid::from_raw(process.pid), signal)
+    {
         eprintln!("cannot send {signal} to {}: {error}", process.pid);
     }
 }
@@ -148,7 +150,9 @@ impl Process {
 /// # Errors
 /// When it was not built.
 pub fn program(name: &str) -> Outcome<PathBuf> {
-    if name == "midonet" && let Some(path) = std::env::var_os("MIDONET_BIN") {
+    if name == "midonet"
+        && let Some(path) = std::env::var_os("MIDONET_BIN")
+    {
         return Ok(path.into());
     }
     let own = std::env::current_exe().map_err(LabError::machine("find this program"))?;

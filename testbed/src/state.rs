@@ -31,8 +31,9 @@ impl Record {
     /// When the file is not one of ours.
     pub fn read(directory: &Path) -> Outcome<Option<Self>> {
         let Ok(text) = fs::read_to_string(directory.join(FILE)) else { return Ok(None) };
-        let value: Value = serde_json::from_str(&text)
-            .map_err(|e| LabError::unexpected(format!("{}/{FILE}", directory.display()), e.to_string()))?;
+        let value: Value = serde_json::from_str(&text).map_err(|e| {
+            LabError::unexpected(format!("{}/{FILE}", directory.display()), e.to_string())
+        })?;
         let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
         let list = |key: &str| value[key].as_array().cloned().unwrap_or_default();
         Ok(Some(Self {
@@ -52,9 +53,7 @@ impl Record {
     /// # Errors
     /// When the directory cannot be written.
     pub fn write(&self, directory: &Path) -> Outcome {
-        let process = |(name, id): &(String, Identity)| {
-            json!({ "name": name, "pid": id.pid, "start": id.start })
-        };
+        let process = |(name, id): &(String, Identity)| json!({ "name": name, "pid": id.pid, "start": id.start });
         let value = json!({
             "name": self.name,
             "prefix": self.prefix,
@@ -84,7 +83,9 @@ impl Record {
         }
         for namespace in &self.namespaces {
             let namespace = Namespace::existing(namespace);
-            if namespace.path().exists() && let Err(error) = namespace.delete() {
+            if namespace.path().exists()
+                && let Err(error) = namespace.delete()
+            {
                 eprintln!("lab {}: {error}", self.name);
             }
         }
@@ -99,7 +100,8 @@ impl Record {
 pub fn labs_directory() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("target/debug/x"));
     // target/debug/deps/test-… and target/debug/xtask both have `target` above `debug`.
-    let profile = own.ancestors().find(|a| a.join("deps").is_dir() || a.join(".fingerprint").is_dir());
+    let profile =
+        own.ancestors().find(|a| a.join("deps").is_dir() || a.join(".fingerprint").is_dir());
     let target = profile.and_then(Path::parent).map_or_else(|| "target".into(), PathBuf::from);
     target.join("lab")
 }

@@ -27,8 +27,11 @@ struct InterfaceRequest {
 /// Opens the tap of this name in the calling thread's network namespace, making it when it is not
 /// there. Frames come with a `virtio_net_hdr` of ten octets, and large ones are taken whole.
 pub(crate) fn open_tap(name: &str) -> io::Result<File> {
-    let mut request =
-        InterfaceRequest { name: [0; 16], flags: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, padding: [0; 22] };
+    let mut request = InterfaceRequest {
+        name: [0; 16],
+        flags: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR,
+        padding: [0; 22],
+    };
     let octets = name.as_bytes();
     if octets.len() >= request.name.len() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "an interface's name is too long"));

@@ -29,7 +29,9 @@ pub fn bridge_taps(host: (&str, &str), guest: (&str, &str)) -> Outcome {
 fn open((namespace, name): (&str, &str)) -> Outcome<File> {
     let what = format!("open the tap {name} in {namespace}");
     let name = name.to_owned();
-    Namespace::existing(namespace).enter(move || sys::open_tap(&name))?.map_err(LabError::machine(what))
+    Namespace::existing(namespace)
+        .enter(move || sys::open_tap(&name))?
+        .map_err(LabError::machine(what))
 }
 
 fn forward(mut from: File, mut to: File) -> io::Result<()> {
