@@ -23,6 +23,17 @@ pub trait Bench {
     /// An interface to attach as this port. What leaves by it is seen by the bench.
     fn interface(&mut self, port: PortNo, mtu: u32) -> Interface;
 
+    /// Whether such a frame gets to the engine at all: a kernel throws some away before.
+    fn takes(&self, frame: &[u8]) -> bool {
+        let _any = frame;
+        true
+    }
+
+    /// Likewise for a frame in a tunnel.
+    fn takes_tunnelled(&self, frame: &[u8]) -> bool {
+        self.takes(frame)
+    }
+
     /// A frame comes in by a port; what went out because of it. Of frames to one output the order
     /// is kept; between outputs it is not.
     fn receive(&mut self, port: PortNo, frame: &[u8], offload: Offload) -> Vec<Sent>;

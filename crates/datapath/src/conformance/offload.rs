@@ -1,7 +1,7 @@
 //! Packets that are to be segmented yet, and checksums left to the last device.
 
 use mn_flow::{Action, DropCause, Rewrite};
-use mn_packet::{IpProtocol, TcpFlags, pseudo_header};
+use mn_packet::{IpProtocol, TcpFlags, TcpHeader, pseudo_header};
 
 use super::bench::{A, B, Bench, Case, MTU, WIDE};
 use super::frames::{ENDS, addr, ip_of, tcp};
@@ -13,8 +13,22 @@ pub const CASES: &[Case] = &[
     ("a partial checksum stays the pseudo-header's sum", partial_checksums),
 ];
 
+/// The frame with the sum of its pseudo-header in its checksum's place.
+fn partial(mut frame: Vec<u8>) -> Vec<u8> {
+    let ip = ip_of(&frame);
+    let sum = pseudo_header(ip.src, ip.dst, IpProtocol::TCP, ip.payload.len());
+    let at = ip.transport_at + TcpHeader::CHECKSUM_AT;
+    frame[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
+/// A TCP frame that is to be segmented yet. Then its checksum is partial always.
+fn big(ends: (&str, &str), len: usize) -> Vec<u8> {
+    partial(tcp(ends, (1, 2), TcpFlags::ACK, len))
+}
+
 fn segmented(gso_size: u16) -> Offload {
-    Offload { gso_size, checksum_partial: false }
+    Offload { gso_size, checksum_partial: true }
 }
 
 fn segments_count(bench: &mut dyn Bench) {
@@ -24,7 +38,7 @@ fn segments_count(bench: &mut dyn Bench) {
     bench.three_ports();
     for (ends, headers) in [(ENDS[0], 54), (ENDS[1], 74)] {
         for (len, segments) in [(1001, 2), (3000, 3), (3001, 4)] {
-            let frame = tcp(ends, (1, 2), TcpFlags::ACK, len);
+            let frame = big(ends, len);
             let spec = bench.exact(A, &frame, &[Action::Output(B)]);
             let sent = bench.receive(A, &frame, segmented(1000));
             assert_eq!(sent.len(), 1);
@@ -42,7 +56,7 @@ fn segments_are_judged(bench: &mut dyn Bench) {
     }
     bench.three_ports();
     bench.attach(B, MTU, WIDE);
-    let frame = tcp(ENDS[0], (1, 2), TcpFlags::ACK, 9000);
+    let frame = big(ENDS[0], 9000);
     bench.exact(A, &frame, &[Action::Output(B)]);
     assert_eq!(bench.receive(A, &frame, segmented(1460)).len(), 1);
     assert_eq!(bench.receive(A, &frame, segmented(1461)), []);
@@ -53,7 +67,7 @@ fn segments_are_judged(bench: &mut dyn Bench) {
     assert_eq!(bench.receive(A, &frame, segmented(1461)), []);
     let asked = bench.asked();
     assert_eq!(asked.len(), 1);
-    assert_eq!((asked[0].reason, asked[0].offload.gso_size), (UpcallReason::TooBig, 1461));
+    assert_eq!((asked[0].reason, asked[0].offload), (UpcallReason::TooBig, segmented(1461)));
 }
 
 fn partial_checksums(bench: &mut dyn Bench) {
@@ -62,12 +76,7 @@ fn partial_checksums(bench: &mut dyn Bench) {
     }
     bench.three_ports();
     for (ends, new) in ENDS.into_iter().zip(["203.0.113.5", "fd00::5"]) {
-        let mut frame = tcp(ends, (1, 2), TcpFlags::ACK, 100);
-        let ip = ip_of(&frame);
-        let sum = |src, dst, len| pseudo_header(src, dst, IpProtocol::TCP, len).to_be_bytes();
-        let (len, at) = (ip.payload.len(), ip.transport_at + 16);
-        let before = sum(ip.src, ip.dst, len);
-        frame[at..at + 2].copy_from_slice(&before);
+        let frame = partial(tcp(ends, (1, 2), TcpFlags::ACK, 100));
         let rewrites = [
             Action::Rewrite(Rewrite::NwSrc(addr(new))),
             Action::Rewrite(Rewrite::TpDst(99)),
@@ -77,7 +86,7 @@ fn partial_checksums(bench: &mut dyn Bench) {
         let offload = Offload { gso_size: 0, checksum_partial: true };
         let sent = bench.receive(A, &frame, offload);
         assert_eq!(sent.len(), 1);
-        assert_eq!(sent[0].frame[at..at + 2], sum(addr(new), addr(ends.1), len));
+        assert_eq!(sent[0].frame, partial(sent[0].frame.clone()));
         assert!(sent[0].offload.checksum_partial);
     }
 }

@@ -50,7 +50,7 @@ fn sending(bench: &mut dyn Bench) {
     assert!(sent.contains(&want));
     let counters = bench.datapath().port_counters(PortNo::TUNNEL).expect("always there");
     assert_eq!(counters.tx.packets, 2);
-    bench.datapath().set_peer(PEER, None).expect("a peer can be removed");
+    bench.datapath().set_peer(PEER, None).expect("a peer can be set");
     assert_eq!(bench.give(A, &frame).len(), 1);
     assert_eq!(bench.dropped(A, DropCause::PeerGone), 2);
 }

@@ -160,16 +160,21 @@ impl Pair<'_> {
 
     /// One packet by a port.
     fn packet(&mut self, context: Context<'_>, port: PortNo) -> Result<(), Box<Mismatch>> {
+        let other = self.tampered(context.frame);
+        if !self.left.takes(context.frame) || !self.right.takes(&other) {
+            return Ok(());
+        }
         self.coverage.packets += 1;
         let left = self.left.receive(port, context.frame, Offload::default());
-        let other = self.tampered(context.frame);
         let right = self.right.receive(port, &other, Offload::default());
         self.results(context, left, right)
     }
 
     /// Now and then a packet by a tunnel, and one of the agent's.
     fn others(&mut self, rng: &mut Rng, context: Context<'_>) -> Result<(), Box<Mismatch>> {
-        if rng.one_in(4) {
+        let (left, right) = (&*self.left, &*self.right);
+        let taken = left.takes_tunnelled(context.frame) && right.takes_tunnelled(context.frame);
+        if taken && rng.one_in(4) {
             self.coverage.packets += 1;
             let origin = TunnelOrigin { vni: rng.pick(&vnis()), src: addr(rng.pick(&SOURCES)) };
             let left = self.left.receive_tunnelled(origin, context.frame, Offload::default());

@@ -16,7 +16,7 @@ pub const PEERS: [PeerIndex; 3] = [PeerIndex(1), PeerIndex(2), PeerIndex(3)];
 /// Groups; the last has no outputs.
 pub const GROUPS: [GroupIndex; 3] = [GroupIndex(1), GroupIndex(2), GroupIndex(3)];
 /// Members of the tunnel zone; the last is none.
-pub const SOURCES: [&str; 3] = ["172.16.0.2", "fd00::2", "172.16.0.66"];
+pub const SOURCES: [&str; 3] = ["172.16.0.9", "fd00::9", "172.16.0.10"];
 /// The meters that flows use.
 pub const METERS: u32 = 4;
 
@@ -45,13 +45,13 @@ pub fn set_up(bench: &mut dyn Bench) {
         bench.datapath().attach(port, interface, unlimited).expect("a port can be attached");
     }
     let peer = |local, remote, mtu| PeerAddresses { local: addr(local), remote: addr(remote), mtu };
-    let datapath = bench.datapath();
     let [v4, v6, _] = PEERS;
+    let datapath = bench.datapath();
     let [a, b, _] = GROUPS;
     let tunnel = Output::Tunnel { peer: v4, key: group_key(7) };
     let results = [
-        datapath.set_peer(v4, Some(peer("172.16.0.1", "172.16.0.2", 1450))),
-        datapath.set_peer(v6, Some(peer("fd00::1", "fd00::2", 1000))),
+        datapath.set_peer(v4, Some(peer("172.16.0.1", "172.16.0.9", 1450))),
+        datapath.set_peer(v6, Some(peer("fd00::1", "fd00::9", 1000))),
         datapath.set_group(a, &[Output::Port(PORTS[1].0), Output::Port(PORTS[2].0)]),
         datapath.set_group(b, &[tunnel, Output::Port(PORTS[3].0), Output::Port(GONE)]),
         datapath.set_members(&[addr(SOURCES[0]), addr(SOURCES[1])]),
