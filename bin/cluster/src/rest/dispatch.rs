@@ -23,6 +23,7 @@ use super::links::Links;
 use super::problem::Problem;
 use super::rules::RuleIndex;
 use super::settings::Settings;
+use super::turns::Turns;
 use super::{cors, login, registry};
 
 /// What all requests share.
@@ -30,6 +31,7 @@ pub struct Context {
     pub db: Db,
     pub settings: Arc<Settings>,
     pub rule_index: Arc<RuleIndex>,
+    pub turns: Turns,
 }
 
 /// How often a request is decided again because something it read changed meanwhile (contracts §4).
@@ -47,6 +49,7 @@ pub fn router(store: Arc<dyn Store>, settings: Settings) -> Router {
         db: Db::new(store),
         settings: Arc::new(settings),
         rule_index: Arc::new(RuleIndex::default()),
+        turns: Turns::default(),
     });
     let mut paths: BTreeMap<String, MethodRouter> = BTreeMap::new();
     for resource in registry::resources() {
@@ -115,6 +118,7 @@ async fn answer(route: &Route, request: Request) -> Result<Response, Problem> {
         query,
         body,
     };
+    let _turn = context.turns.take(endpoint, &call.path).await;
     let answer = decide(endpoint, Arc::new(call)).await?;
     Ok(respond(endpoint, answer, &accepted))
 }

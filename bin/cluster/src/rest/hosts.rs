@@ -42,17 +42,28 @@ struct Known {
 }
 
 impl Known {
-    async fn read(db: &Db) -> Result<Self, Problem> {
+    /// Of these hosts; `None`: of all.
+    async fn read(db: &Db, of: Option<&BTreeSet<HostId>>) -> Result<Self, Problem> {
         let alive = db.sessions().await?.iter().map(|session| session.host).collect();
-        let reports = reports(db).await?.into_iter().map(|report| (report.host, report)).collect();
-        Ok(Self { alive, reports })
+        let reports = reports(db, of).await?;
+        Ok(Self {
+            alive,
+            reports: reports.into_iter().map(|report| (report.host, report)).collect(),
+        })
+    }
+
+    async fn of(db: &Db, host: HostId) -> Result<Self, Problem> {
+        Self::read(db, Some(&BTreeSet::from([host]))).await
     }
 }
 
-/// What agents report of their hosts. A report of an agent that speaks otherwise is passed over:
-/// its host is shown without interfaces.
-async fn reports(db: &Db) -> Result<Vec<HostReport>, Problem> {
+/// What agents report of these hosts. A report of an agent that speaks otherwise is passed over: its
+/// host is shown without interfaces.
+async fn reports(db: &Db, of: Option<&BTreeSet<HostId>>) -> Result<Vec<HostReport>, Problem> {
     let entries = db.entries(TableId::global(TableKind::HostReport)).await?;
+    let wanted = |entry: &&mn_nsdb::Entry| {
+        of.is_none_or(|of| entry.key.parse().is_ok_and(|host| of.contains(&host)))
+    };
     let read = |entry: &mn_nsdb::Entry| match serde_json::from_str(&entry.value) {
         Ok(report) => Some(report),
         Err(error) => {
@@ -60,23 +71,31 @@ async fn reports(db: &Db) -> Result<Vec<HostReport>, Problem> {
             None
         }
     };
-    Ok(entries.iter().filter_map(read).collect())
+    Ok(entries.iter().filter(wanted).filter_map(read).collect())
 }
 
-/// The ports that agents which are alive forward for.
-pub async fn active_ports(db: &Db) -> Result<BTreeSet<PortId>, Problem> {
-    Ok(reports(db).await?.into_iter().flat_map(|report| report.active_ports).collect())
+/// Those of these ports that the agents of their hosts forward for, and are alive.
+pub async fn active_ports(
+    db: &Db,
+    ports: impl IntoIterator<Item = &Port>,
+) -> Result<BTreeSet<PortId>, Problem> {
+    let hosts: BTreeSet<HostId> = ports.into_iter().filter_map(|port| port.host_id).collect();
+    if hosts.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let reports = reports(db, Some(&hosts)).await?;
+    Ok(reports.into_iter().flat_map(|report| report.active_ports).collect())
 }
 
 async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
-    let known = Known::read(&call.db).await?;
+    let known = Known::read(&call.db, None).await?;
     let hosts = call.db.list::<Host>().await?;
     Ok(Answer::many(hosts.iter().map(|found| to_api(&found.object, &known, &call.links))))
 }
 
 async fn read(call: Arc<Call>) -> Result<Answer, Problem> {
     let host = call.db.get::<Host>(call.id("id")?).await?;
-    let known = Known::read(&call.db).await?;
+    let known = Known::of(&call.db, host.object.id).await?;
     Ok(Answer::one(&to_api(&host.object, &known, &call.links)))
 }
 
@@ -137,13 +156,13 @@ async fn delete(call: Arc<Call>) -> Result<Answer, Problem> {
 
 async fn list_interfaces(call: Arc<Call>) -> Result<Answer, Problem> {
     let id = ports::host(&call).await?;
-    Ok(Answer::many(interfaces(&Known::read(&call.db).await?, id, &call.links)))
+    Ok(Answer::many(interfaces(&Known::of(&call.db, id).await?, id, &call.links)))
 }
 
 async fn read_interface(call: Arc<Call>) -> Result<Answer, Problem> {
     let id = ports::host(&call).await?;
     let name = call.segment("name")?;
-    let interfaces = interfaces(&Known::read(&call.db).await?, id, &call.links);
+    let interfaces = interfaces(&Known::of(&call.db, id).await?, id, &call.links);
     let found = interfaces.into_iter().find(|interface| interface.name.as_deref() == Some(name));
     let missing = || Problem::missing(format_args!("interface {name} of host {id}"));
     Ok(Answer::one(&found.ok_or_else(missing)?))

@@ -38,6 +38,7 @@ mod system_state;
 mod tables;
 mod tenants;
 mod tunnel_zones;
+mod turns;
 mod walks;
 
 pub use auth::{AuthError, AuthService, Credentials, IssuedToken, MockAuth};

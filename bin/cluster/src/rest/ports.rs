@@ -66,7 +66,7 @@ async fn list_vxlan_ports(call: Arc<Call>) -> Result<Answer, Problem> {
 
 async fn read(call: Arc<Call>) -> Result<Answer, Problem> {
     let port = call.db.get::<Port>(call.id("id")?).await?;
-    let active = hosts::active_ports(&call.db).await?;
+    let active = hosts::active_ports(&call.db, [&port.object]).await?;
     Ok(Answer::one(&to_api(&port.object, &active, &call.links)))
 }
 
@@ -137,7 +137,7 @@ async fn delete(call: Arc<Call>) -> Result<Answer, Problem> {
 }
 
 async fn show(call: &Call, ports: Vec<Found<Port>>) -> Result<Answer, Problem> {
-    let active = hosts::active_ports(&call.db).await?;
+    let active = hosts::active_ports(&call.db, ports.iter().map(|found| &found.object)).await?;
     let ports = ports.iter().map(|found| to_api(&found.object, &active, &call.links));
     Ok(Answer::many(ports))
 }

@@ -222,3 +222,19 @@ async fn a_wrong_rule_is_refused_with_the_field_that_is_wrong() {
     api.refused_field(404, rules, nobody, "inPorts").await;
     assert_eq!(api.get(rules).await, json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_that_come_all_at_once_are_all_taken() {
+    let api = Api::new();
+    let chain = chain(&api, "c").await;
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let (api, rules) = (api.clone(), text(&chain["rules"]).to_owned());
+        requests.spawn(async move {
+            api.status(Method::POST, &rules, Some(&json!({"type": "drop"}))).await
+        });
+    }
+    let statuses = requests.join_all().await;
+    assert!(statuses.iter().all(|status| *status == 201), "{statuses:?}");
+    assert_eq!(positions(&api, &chain).await.len(), 50);
+}
