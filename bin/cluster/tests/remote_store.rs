@@ -1,5 +1,6 @@
 //! The state database as agents see it: the suite of all engines over gRPC, and what only a
 //! network does.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::SocketAddr;
 use std::path::Path;

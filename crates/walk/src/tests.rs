@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use mn_api_types::walk::{Step, VerdictKind, Walk as Document, WalkRequest};
 use mn_flow::{PortNo, extract};
-use mn_ids::{BridgeId, Class, Id, Kind, ObjectKey, PortId, RouterId};
+use mn_ids::{BridgeId, Id, Kind, ObjectKey, PortId, RouterId};
 use mn_packet::Mac;
 use mn_simulation::{Buffers, Entry, Inputs, Known, NeighborState, Outcome, Packet, StateView};
 use mn_time::Instant;
@@ -21,85 +21,34 @@ fn id<K: Kind>(n: u128) -> Id<K> {
 const VM1: &str = "02:00:00:00:00:11";
 const VM2: &str = "02:00:00:00:00:22";
 
+/// One document a line; small numbers stand for identifiers: `@11`.
+const TOPOLOGY: &str = r#"
+    bridge {"id":"@1","name":"red"}
+    bridge {"id":"@2","name":"blue"}
+    router {"id":"@3","name":"edge"}
+    port {"id":"@11","type":"bridge","bridge_id":"@1","host_id":"@90","interface_name":"vm1"}
+    port {"id":"@22","type":"bridge","bridge_id":"@2","host_id":"@91","interface_name":"vm2"}
+    port {"id":"@12","type":"bridge","bridge_id":"@1","peer_id":"@31"}
+    port {"id":"@21","type":"bridge","bridge_id":"@2","peer_id":"@32"}
+    port {"id":"@31","type":"router","router_id":"@3","peer_id":"@12","mac":"02:00:00:00:00:31","addresses":[{"addr":"10.0.1.1","len":24}]}
+    port {"id":"@32","type":"router","router_id":"@3","peer_id":"@21","mac":"02:00:00:00:00:32","addresses":[{"addr":"10.0.2.1","len":24}]}
+    route {"id":"@41","router_id":"@3","src":"0.0.0.0/0","dst":"10.0.2.0/24","type":"normal","next_hop_port":"@32"}
+    route {"id":"@42","router_id":"@3","src":"0.0.0.0/0","dst":"10.0.0.0/8","type":"blackhole"}
+"#;
+
 fn objects() -> Vec<AnyObject> {
-    let uuid = |n: u128| Uuid::from_u128(n);
-    let host = uuid(90);
-    let documents = [
-        (Class::Bridge, format!(r#"{{"id":"{}","name":"red"}}"#, uuid(1))),
-        (Class::Bridge, format!(r#"{{"id":"{}","name":"blue"}}"#, uuid(2))),
-        (Class::Router, format!(r#"{{"id":"{}","name":"edge"}}"#, uuid(3))),
-        (
-            Class::Port,
-            format!(
-                r#"{{"id":"{}","type":"bridge","bridge_id":"{}","host_id":"{host}","interface_name":"vm1"}}"#,
-                uuid(11),
-                uuid(1)
-            ),
-        ),
-        (
-            Class::Port,
-            format!(
-                r#"{{"id":"{}","type":"bridge","bridge_id":"{}","host_id":"{}","interface_name":"vm2"}}"#,
-                uuid(22),
-                uuid(2),
-                uuid(91)
-            ),
-        ),
-        (
-            Class::Port,
-            format!(
-                r#"{{"id":"{}","type":"bridge","bridge_id":"{}","peer_id":"{}"}}"#,
-                uuid(12),
-                uuid(1),
-                uuid(31)
-            ),
-        ),
-        (
-            Class::Port,
-            format!(
-                r#"{{"id":"{}","type":"bridge","bridge_id":"{}","peer_id":"{}"}}"#,
-                uuid(21),
-                uuid(2),
-                uuid(32)
-            ),
-        ),
-        (
-            Class::Port,
-            format!(
-                r#"{{"id":"{}","type":"router","router_id":"{}","peer_id":"{}","mac":"02:00:00:00:00:31","addresses":[{{"addr":"10.0.1.1","len":24}}]}}"#,
-                uuid(31),
-                uuid(3),
-                uuid(12)
-            ),
-        ),
-        (
-            Class::Port,
-            format!(
-                r#"{{"id":"{}","type":"router","router_id":"{}","peer_id":"{}","mac":"02:00:00:00:00:32","addresses":[{{"addr":"10.0.2.1","len":24}}]}}"#,
-                uuid(32),
-                uuid(3),
-                uuid(21)
-            ),
-        ),
-        (
-            Class::Route,
-            format!(
-                r#"{{"id":"{}","router_id":"{}","src":"0.0.0.0/0","dst":"10.0.2.0/24","type":"normal","next_hop_port":"{}"}}"#,
-                uuid(41),
-                uuid(3),
-                uuid(32)
-            ),
-        ),
-        (
-            Class::Route,
-            format!(
-                r#"{{"id":"{}","router_id":"{}","src":"0.0.0.0/0","dst":"10.0.0.0/8","type":"blackhole"}}"#,
-                uuid(42),
-                uuid(3)
-            ),
-        ),
-    ];
-    documents.iter().map(|(class, json)| AnyObject::decode(*class, json).unwrap()).collect()
+    let object = |line: &str| {
+        let (class, json) = line.trim().split_once(' ').unwrap();
+        let json = json.split('@').enumerate().map(|(index, part)| match index {
+            0 => part.to_owned(),
+            _ => {
+                let (number, rest) = part.split_once('"').unwrap();
+                format!("{}\"{rest}", Uuid::from_u128(number.parse().unwrap()))
+            }
+        });
+        AnyObject::decode(class.parse().unwrap(), &json.collect::<String>()).unwrap()
+    };
+    TOPOLOGY.trim().lines().map(object).collect()
 }
 
 /// Loads what a walk asks for, as an agent does.
