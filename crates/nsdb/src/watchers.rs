@@ -8,19 +8,14 @@ use uuid::Uuid;
 use crate::database::{Changed, Commit, Database, EntryKey, Object, Write};
 use crate::{Batch, Change, Entry, EntryChange, ObjectChange, Revision, Selector, Stored, TableId};
 
-/// Batches that wait for one watcher; from then on the last one takes in what comes. Two at least:
-/// the first one, which a shell may be about to hand out, is never added to.
-const BATCHES_MAX: usize = 64;
-
-const _: () = assert!(BATCHES_MAX >= 2, "the first batch is never added to");
-
 /// Names a watcher.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct WatcherId(u64);
 
 /// Every watcher of a database.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Watchers {
+    batches_max: usize,
     watchers: HashMap<WatcherId, Watcher>,
     by_selector: HashMap<Selector, BTreeSet<WatcherId>>,
     last: u64,
@@ -61,7 +56,25 @@ enum Value {
     Entry(Entry),
 }
 
+impl Default for Watchers {
+    fn default() -> Self {
+        Self::new(Self::BATCHES_MAX)
+    }
+}
+
 impl Watchers {
+    /// Batches that wait for one watcher, unless told otherwise.
+    pub const BATCHES_MAX: usize = 64;
+
+    /// No watcher yet. From `batches_max` waiting batches on, the last one takes in what comes: a
+    /// slow watcher skips versions and ends at the latest state. Two at least: the first one, which
+    /// a shell may be about to hand out, is never added to.
+    #[must_use]
+    pub fn new(batches_max: usize) -> Self {
+        let (watchers, by_selector, last) = Default::default();
+        Self { batches_max: batches_max.max(2), watchers, by_selector, last }
+    }
+
     /// A new watcher, of nothing yet.
     pub fn open(&mut self) -> WatcherId {
         self.last += 1;
@@ -89,7 +102,7 @@ impl Watchers {
             }
             picture.complete.push(*selector);
         }
-        watcher.push(picture);
+        watcher.push(picture, self.batches_max);
     }
 
     /// Removes selectors. What they alone had matched is not mentioned any more.
@@ -116,7 +129,7 @@ impl Watchers {
         let told = batches.keys().copied().collect();
         for (id, batch) in batches {
             if let Some(watcher) = self.watchers.get_mut(&id) {
-                watcher.push(Pending { revision: commit.revision, ..batch });
+                watcher.push(Pending { revision: commit.revision, ..batch }, self.batches_max);
             }
         }
         told
@@ -185,8 +198,8 @@ impl Watchers {
 }
 
 impl Watcher {
-    fn push(&mut self, batch: Pending) {
-        let full = self.queue.len() >= BATCHES_MAX;
+    fn push(&mut self, batch: Pending, batches_max: usize) {
+        let full = self.queue.len() >= batches_max;
         match self.queue.back_mut() {
             Some(last) if full => last.take_in(batch),
             _ => self.queue.push_back(batch),
