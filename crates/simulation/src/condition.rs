@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mn_flow::{Conn, Fragment, Tag};
 use mn_ids::{PortGroupId, PortId};
-use mn_packet::{EtherType, IcmpHeader, IpPrefix, Layers, icmp};
+use mn_packet::{EtherType, IcmpHeader, IpPrefix, IpProtocol, Layers, icmp};
 use mn_topology::snapshot::{Lookup, Probe, RuleView};
 use mn_topology::{FragmentPolicy, PortRange, Test};
 
@@ -219,15 +219,17 @@ fn in_prefix(test: &Test<IpPrefix>, branch: &mut Branch, side: Side) -> bool {
 
 /// The port of TCP and UDP; of ICMP the type as source and the code as destination.
 fn tp(branch: &mut Branch, side: Side) -> Option<u16> {
-    if !is_ip(branch) {
-        return None;
-    }
+    let own_icmp = match branch.packet.eth_type() {
+        EtherType::IPV4 => IpProtocol::ICMP,
+        EtherType::IPV6 => IpProtocol::ICMPV6,
+        _ => return None,
+    };
     let protocol = branch.packet.nw_proto();
-    if !(protocol.has_ports() || protocol.is_icmp()) || branch.packet.fragment() == Fragment::Later
-    {
+    let is_icmp = protocol == own_icmp;
+    if !(protocol.has_ports() || is_icmp) || branch.packet.fragment() == Fragment::Later {
         return None;
     }
-    Some(match (protocol.is_icmp(), side) {
+    Some(match (is_icmp, side) {
         (true, Side::Src) => branch.packet.tp_src() >> 8,
         (true, Side::Dst) => branch.packet.tp_src() & 0xff,
         (false, Side::Src) => branch.packet.tp_src(),

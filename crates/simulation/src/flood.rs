@@ -1,6 +1,7 @@
 //! Floods: one copy to every member port but the one the frame came by.
 
 use mn_flow::{DropCause, Tag};
+use mn_ids::PortId;
 use mn_topology::snapshot::{BridgeView, Lookup};
 use mn_topology::{Port, PortKind};
 
@@ -24,14 +25,9 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             let found = BridgeLookup::Flood(bridge.ports().to_vec());
             Step::BridgeLookup { bridge: bridge.id, mac, found }
         });
-        let known_not_router = !mac.is_multicast();
         let mut load = false;
         for member in bridge.ports() {
-            let skip = known_not_router
-                && bridge
-                    .links()
-                    .iter()
-                    .any(|link| link.port == *member && router_mac(link).is_some());
+            let skip = !mac.is_multicast() && self.leads_to_router(bridge, *member);
             if skip || branch.in_port == Some(*member) || !self.is_member(branch, *member) {
                 continue;
             }
@@ -52,9 +48,19 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         if load { Err(Stop::Load) } else { Ok(()) }
     }
 
+    /// Whether a router is at the other end of the port. One with another MAC than the frame's would
+    /// not take it.
+    fn leads_to_router(&mut self, bridge: &BridgeView, port: PortId) -> bool {
+        let link = bridge.links().iter().find(|link| link.port == port);
+        let Some(link) = link.filter(|link| router_mac(link).is_some()) else { return false };
+        self.tag(Tag::Port(port));
+        self.tag(Tag::Port(link.peer));
+        true
+    }
+
     /// Whether a flood reaches the port: those that lead nowhere are not asked, nor those that
     /// carry another VLAN.
-    fn is_member(&mut self, branch: &mut Branch, id: mn_ids::PortId) -> bool {
+    fn is_member(&mut self, branch: &mut Branch, id: PortId) -> bool {
         self.tag(Tag::Port(id));
         let Lookup::Loaded(port) = self.snapshot.port(id) else { return true };
         let leads_somewhere = |port: &Port| port.binding().is_some() || port.peer_id.is_some();

@@ -1,9 +1,11 @@
 //! What a router does with a packet. The order is in [`Sim::router`] and [`Sim::send_on`]
 //! (agent-facts §10).
 
+use std::net::Ipv6Addr;
+
 use mn_flow::{DropCause, Tag};
 use mn_ids::{PortId, RouterId};
-use mn_packet::{EtherType, IcmpError, Mac, VlanTag};
+use mn_packet::{EtherType, IcmpError, Mac, VlanTag, ndp};
 use mn_topology::snapshot::{Candidate, RouterView};
 use mn_topology::{Port, PortKind, RouteTarget, RouterPort};
 
@@ -37,6 +39,9 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         self.receive(branch, id, inside)?;
         // Load balancing inbound comes here.
         self.filter(branch, router.inbound_filter_id)?;
+        if is_link_local(branch, inside)? {
+            return self.local(branch, inside);
+        }
         let route = self.route(branch, router)?;
         match route.map(|route| (route, route.target)) {
             None => {
@@ -175,6 +180,24 @@ fn untag(branch: &mut Branch) -> Result<(), Stop> {
     }
     branch.packet.set_vlan(VlanTag::NONE);
     Ok(())
+}
+
+/// Whether an IPv6 packet is for the link-local address of the port it entered by. What is from or
+/// for another link-local address, or for a group, goes no further (RFC 4291 §2.5.6).
+fn is_link_local(branch: &mut Branch, inside: Inside<'_>) -> Result<bool, Stop> {
+    const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
+    const GROUPS: Ipv6Addr = Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0);
+    if branch.packet.eth_type() != EtherType::IPV6 {
+        return Ok(false);
+    }
+    if branch.packet.nw_dst_begins(LINK_LOCAL, 10) {
+        let own = branch.packet.nw_dst() == ndp::link_local(inside.port.mac);
+        return if own { Ok(true) } else { Err(DropCause::Unsupported.into()) };
+    }
+    if branch.packet.nw_dst_begins(GROUPS, 8) || branch.packet.nw_src_begins(LINK_LOCAL, 10) {
+        return Err(DropCause::Unsupported.into());
+    }
+    Ok(false)
 }
 
 /// Whether a MAC can be a neighbour's.

@@ -28,7 +28,7 @@
 //!
 //! | change | tag |
 //! |---|---|
-//! | bridge, router: state, filters | `Bridge`, `Router` |
+//! | bridge, router: state, filters; whether any link of a bridge carries a VLAN | `Bridge`, `Router` |
 //! | port: state, filters, peer, exterior or not, addresses, MAC | `Port` |
 //! | a port added to or taken from a bridge | `Flood` with `vlan: None` |
 //! | the MAC of a router's port that a bridge's port is linked to | `Mac` with `vlan: None` |

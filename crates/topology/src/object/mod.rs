@@ -58,6 +58,3 @@ impl References {
         self.0
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -360,6 +360,11 @@ impl Next {
         if ports.is_some() {
             self.tags.insert(Tag::Flood { bridge: id, vlan: None });
         }
+        // Whether any link carries a VLAN decides where MACs are learned and looked up.
+        let knows_vlans = |links: &[Link]| links.iter().any(|link| link.vlan != 0);
+        if knows_vlans(&old.links) != knows_vlans(&links) {
+            self.tags.insert(Tag::Bridge(id));
+        }
         let macs = |links: &[Link]| -> BTreeSet<(Mac, PortId, u16)> {
             let mac = |link: &Link| match link.far {
                 FarEnd::Router { mac, .. } => Some((mac, link.port, link.vlan)),

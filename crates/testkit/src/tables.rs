@@ -1,0 +1,68 @@
+//! Learned state as a test has it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use mn_ids::{BridgeId, PortId, RouterId};
+use mn_packet::{Mac, VlanId};
+use mn_simulation::{Effect, Known, NeighborState, StateView};
+use mn_time::Instant;
+
+/// The tables of learned state, all loaded unless named in `unloaded`.
+#[derive(Clone, Debug, Default)]
+pub struct Tables {
+    pub macs: BTreeMap<(BridgeId, Option<VlanId>, Mac), PortId>,
+    pub bridge_neighbors: BTreeMap<(BridgeId, IpAddr), Mac>,
+    pub neighbors: BTreeMap<(RouterId, IpAddr), Mac>,
+    /// Neighbours that did not answer.
+    pub unreachable: BTreeSet<(RouterId, IpAddr)>,
+    /// Devices whose tables are not loaded.
+    pub unloaded: BTreeSet<uuid::Uuid>,
+}
+
+impl Tables {
+    /// Takes in what a walk taught; packets of our own are left out.
+    pub fn learn(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match *effect {
+                Effect::LearnMac { bridge, vlan, mac, port } => {
+                    self.macs.insert((bridge, vlan, mac), port);
+                }
+                Effect::LearnBridgeNeighbor { bridge, addr, mac } => {
+                    self.bridge_neighbors.insert((bridge, addr), mac);
+                }
+                Effect::LearnNeighbor { router, addr, mac, .. } => {
+                    self.neighbors.insert((router, addr), mac);
+                }
+                Effect::Emit { .. } => {}
+            }
+        }
+    }
+}
+
+impl StateView for Tables {
+    fn mac(&self, bridge: BridgeId, vlan: Option<VlanId>, mac: Mac) -> Known<PortId> {
+        if self.unloaded.contains(&bridge.uuid()) {
+            return Known::Unknown;
+        }
+        self.macs.get(&(bridge, vlan, mac)).map_or(Known::Absent, |port| Known::Is(*port))
+    }
+
+    fn bridge_neighbor(&self, bridge: BridgeId, addr: IpAddr) -> Known<Mac> {
+        if self.unloaded.contains(&bridge.uuid()) {
+            return Known::Unknown;
+        }
+        self.bridge_neighbors.get(&(bridge, addr)).map_or(Known::Absent, |mac| Known::Is(*mac))
+    }
+
+    fn neighbor(&self, router: RouterId, addr: IpAddr, _now: Instant) -> NeighborState {
+        if self.unloaded.contains(&router.uuid()) {
+            return NeighborState::NotLoaded;
+        }
+        match self.neighbors.get(&(router, addr)) {
+            Some(mac) => NeighborState::Known(*mac),
+            None if self.unreachable.contains(&(router, addr)) => NeighborState::Unreachable,
+            None => NeighborState::Unresolved,
+        }
+    }
+}
