@@ -112,6 +112,8 @@ pub(crate) struct State {
     told_floods: BTreeMap<BridgeId, KeptFlood>,
     told_report: Option<HostReport>,
     news: PendingNews,
+    /// Ports that came here, and until when announcing them makes sense.
+    unannounced: Vec<(PortId, Instant)>,
     /// Frames to be sent once the workers know the port.
     announcements: Vec<(Entry, Vec<u8>)>,
     walks: Vec<answer::PendingWalk>,
@@ -151,6 +153,7 @@ impl State {
             told_floods: BTreeMap::new(),
             told_report: None,
             news: PendingNews::default(),
+            unannounced: Vec::new(),
             announcements: Vec::new(),
             walks: Vec::new(),
         }
@@ -223,6 +226,7 @@ impl Control {
         self.reconcile_ports();
         self.reconcile_floods();
         self.preload();
+        self.announce();
         self.publish();
         self.send_news();
         self.go_on_with_walks();

@@ -100,6 +100,8 @@ pub(crate) struct Worker {
     adopting: VecDeque<InstalledFlow>,
     /// Nothing more can be adopted before the next news.
     adoption_waits: bool,
+    /// Some news came: it is known what is attached here. Before that no packet can be judged.
+    ready: bool,
     drops: HashMap<(PortNo, DropCause), u64>,
     seed: u64,
     last: Times,
@@ -143,7 +145,8 @@ impl Worker {
             asked: HashSet::new(),
             asked_places: HashSet::new(),
             adopting: VecDeque::new(),
-            adoption_waits: false,
+            adoption_waits: true,
+            ready: false,
             drops: HashMap::new(),
             seed: u64::from(setup.life) << 32 | setup.number as u64,
             last: Times::default(),
@@ -155,6 +158,10 @@ impl Worker {
         while !stop.load(Ordering::Relaxed) {
             self.take_messages();
             self.beat(clock::now());
+            if !self.ready {
+                std::thread::park_timeout(WAIT_FOR);
+                continue;
+            }
             let wait = match (self.busy(), self.pending.is_empty()) {
                 (true, _) => Duration::ZERO,
                 (false, true) => WAIT_FOR,

@@ -133,13 +133,25 @@ impl<P> Pending<P> {
         Some((queue.until, queue.packets))
     }
 
-    /// Gives up on packets that waited too long.
+    /// Gives up on packets that waited too long. Those that waited for topology say so: it is not
+    /// known here and could not be asked for.
     pub fn expire(&mut self, now: Instant) -> Vec<Refused<P>> {
         let over = self.flows.iter().filter(|(_, queue)| queue.until <= now);
-        let keys: Vec<FlowKey> = over.map(|(key, _)| *key).collect();
-        let queues = keys.iter().filter_map(|key| self.take(key)).collect::<Vec<_>>();
-        let packets = queues.into_iter().flat_map(|(_, packets)| packets);
-        packets.map(|(_, packet)| Refused { packet, cause: DropCause::WaitTimeout }).collect()
+        let keys: Vec<(FlowKey, DropCause)> =
+            over.map(|(key, queue)| (*key, given_up(queue.wait))).collect();
+        let mut refused = Vec::new();
+        for (key, cause) in keys {
+            let Some((_, packets)) = self.take(&key) else { continue };
+            refused.extend(packets.into_iter().map(|(_, packet)| Refused { packet, cause }));
+        }
+        refused
+    }
+}
+
+const fn given_up(wait: Wait) -> DropCause {
+    match wait {
+        Wait::Load => DropCause::NoTopology,
+        Wait::Neighbor(..) => DropCause::WaitTimeout,
     }
 }
 
@@ -196,7 +208,7 @@ mod tests {
         let neighbor = Wait::Neighbor(mn_ids::Id::random(), IpAddr::from([10, 0, 0, 1]));
         pending.park(key(1), Wait::Load, at(3), 7, 'a').unwrap();
         pending.park(key(2), neighbor, at(5), 7, 'b').unwrap();
-        assert_eq!(pending.expire(at(3)), [Refused { packet: 'a', cause: DropCause::WaitTimeout }]);
+        assert_eq!(pending.expire(at(3)), [Refused { packet: 'a', cause: DropCause::NoTopology }]);
         assert_eq!(pending.waiting_for(|wait| wait == neighbor), [key(2)]);
         assert_eq!((pending.len(), pending.octets), (1, 7));
     }

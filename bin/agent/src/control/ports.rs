@@ -1,9 +1,10 @@
 //! Interfaces under the datapath: bound, attached, moved, gone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use mn_agent_core::{
-    Attached, FloodOp, FloodSets, PortOp, announcements, flood_plan, limits, plan,
+    Attached, FloodOp, FloodSets, PortOp, TableName, announcements, flood_plan, limits, plan,
 };
 use mn_datapath::{Delivery, Interface};
 use mn_flow::{KeyKind, Tag, TunnelKey};
@@ -14,6 +15,9 @@ use mn_topology::PortKind;
 use super::Control;
 use crate::clock;
 use crate::numbers::{KeptFlood, KeptPort};
+
+/// How long a port that came here waits to be announced.
+const ANNOUNCE_FOR: Duration = Duration::from_secs(5);
 
 impl Control {
     /// Takes over what an earlier agent left attached; packets went on all the while.
@@ -106,7 +110,7 @@ impl Control {
         self.state.port_keys.insert(port, key);
         self.state.local.add_port(port, number);
         self.touch(port);
-        self.announce(port);
+        self.state.unannounced.push((port, clock::now() + ANNOUNCE_FOR));
     }
 
     fn detach(&mut self, name: &str, port: PortId) {
@@ -135,18 +139,29 @@ impl Control {
         self.state.news.changed = true;
     }
 
-    /// Tells the network that the port is here now.
-    fn announce(&mut self, port: PortId) {
-        let Some(object) = self.state.bound.get(&port) else { return };
-        let (stations, entry) = match &object.kind {
-            // Its stations speak through it; what they would say comes in by the port.
-            PortKind::Bridge { bridge_id, .. } => {
-                (self.state.tables.stations(*bridge_id, port), Entry::Ingress(port))
-            }
-            PortKind::Router(_) => (Vec::new(), Entry::Egress(port)),
-        };
-        let frames = announcements(object, &stations).into_iter();
-        self.state.announcements.extend(frames.map(|frame| (entry, frame)));
+    /// Tells the network of ports that came here, once it is known who is behind them.
+    pub(super) fn announce(&mut self) {
+        let now = clock::now();
+        for (port, until) in std::mem::take(&mut self.state.unannounced) {
+            let Some(object) = self.state.bound.get(&port) else { continue };
+            let (stations, entry) = match &object.kind {
+                // Its stations speak through it; what they would say comes in by the port.
+                PortKind::Bridge { bridge_id, .. } => {
+                    let tables =
+                        [TableName::Mac(*bridge_id), TableName::BridgeNeighbor(*bridge_id)];
+                    if !tables.iter().all(|table| self.state.tables.is_loaded(*table)) {
+                        if now < until {
+                            self.state.unannounced.push((port, until));
+                        }
+                        continue;
+                    }
+                    (self.state.tables.stations(*bridge_id, port), Entry::Ingress(port))
+                }
+                PortKind::Router(_) => (Vec::new(), Entry::Egress(port)),
+            };
+            let frames = announcements(object, &stations).into_iter();
+            self.state.announcements.extend(frames.map(|frame| (entry, frame)));
+        }
     }
 
     /// Publishes the sets of ports a flood reaches here, each changed set under a new key.

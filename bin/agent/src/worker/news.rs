@@ -26,6 +26,7 @@ impl Worker {
         self.asked.clear();
         self.asked_places.clear();
         self.adoption_waits = false;
+        self.ready = true;
         self.released.extend(self.pending.waiting_for(|wait| wait == Wait::Load));
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use mn_agent::{Agent, Link, Links, Parts};
 use mn_agent_api::{Endpoint, Interface, InterfaceKind, Request, Response, Status};
 use mn_datapath::software::Software;
 use mn_datapath::{Datapath, InstalledFlow, Offload, Output, UpcallLimit};
-use mn_flow::{TunnelKey, TunnelOrigin};
+use mn_flow::{PeerIndex, TunnelKey, TunnelOrigin};
 use mn_ids::{BridgeId, HostId, Id, Object, PortId, RouterId};
 use mn_nsdb::{Engine, Op, Owner, Store, TableId, TableKind, Transaction};
 use mn_packet::{
@@ -24,6 +24,8 @@ use mn_topology::{
     TunnelZone, TunnelZoneKind, TunnelZoneMember,
 };
 use tokio::sync::watch;
+
+use crate::cable::Cable;
 
 /// Within this a change takes effect on every host (issue 2 §3).
 pub const SETTLE_FOR: Duration = Duration::from_millis(100);
@@ -51,7 +53,7 @@ pub struct Station {
 /// A frame that came out: to a station, or between hosts.
 #[derive(Clone, Debug)]
 pub enum Seen {
-    At { interface: String, frame: Vec<u8>, when: Instant },
+    At { host: usize, interface: String, frame: Vec<u8>, when: Instant },
     Between { from: usize, key: TunnelKey },
 }
 
@@ -60,6 +62,7 @@ type Shared<T> = Arc<Mutex<T>>;
 /// All of it.
 pub struct Lab {
     pub store: Arc<Engine>,
+    pub cable: Arc<Cable>,
     pub hosts: Vec<HostSim>,
     pub stations: Shared<Vec<Station>>,
     seen: Shared<Vec<Seen>>,
@@ -72,8 +75,10 @@ impl Lab {
     pub async fn new(count: usize) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = Arc::new(Engine::memory());
+        let cable = Arc::new(Cable::new(Arc::clone(&store) as Arc<dyn Store>));
         let mut lab = Self {
             store,
+            cable,
             hosts: Vec::new(),
             stations: Shared::default(),
             seen: Shared::default(),
@@ -108,7 +113,7 @@ impl Lab {
         let agent = Agent::start(Parts {
             root: host.root.clone(),
             name: host.name.clone(),
-            store: Arc::clone(&self.store) as Arc<dyn Store>,
+            store: Arc::clone(&self.cable) as Arc<dyn Store>,
             datapath: Arc::clone(&host.datapath) as Arc<dyn Datapath>,
             links: host.links.subscribe(),
             workers: 1,
@@ -143,6 +148,8 @@ impl Lab {
 
     /// Carries frames between hosts and to stations, and takes the stations' answers.
     fn pump(&self) {
+        let roots: Vec<PathBuf> = self.hosts.iter().map(|host| host.root.clone()).collect();
+        let ids: Vec<HostId> = self.hosts.iter().map(|host| host.id).collect();
         let datapaths: Vec<_> = self.hosts.iter().map(|host| Arc::clone(&host.datapath)).collect();
         let (stations, seen) = (Arc::clone(&self.stations), Arc::clone(&self.seen));
         let stop = Arc::clone(&self.stop);
@@ -151,10 +158,11 @@ impl Lab {
                 for (number, datapath) in datapaths.iter().enumerate() {
                     for sent in datapath.take_sent() {
                         match sent.to {
-                            Output::Tunnel { key, .. } => {
+                            Output::Tunnel { peer, key } => {
                                 log(&seen, Seen::Between { from: number, key });
-                                // The other host: labs have two.
-                                let other = &datapaths[1 - number];
+                                let to = peer_of(&roots[number], peer);
+                                let to = ids.iter().position(|id| *id == to);
+                                let other = &datapaths[to.expect("a host of the lab")];
                                 let origin = TunnelOrigin { vni: key.vni(), src: underlay(number) };
                                 other.receive_tunnelled(origin, &sent.frame, sent.offload);
                             }
@@ -165,11 +173,13 @@ impl Lab {
                                 else {
                                     continue;
                                 };
-                                let station = at(&stations, number, interface.ifindex);
+                                let Some(station) = at(&stations, number, interface.ifindex) else {
+                                    continue;
+                                };
                                 let answer = station.receive(&sent.frame);
                                 let interface = station.interface;
                                 let (frame, when) = (sent.frame, Instant::now());
-                                log(&seen, Seen::At { interface, frame, when });
+                                log(&seen, Seen::At { host: number, interface, frame, when });
                                 if let Some(answer) = answer {
                                     datapath.receive(port, &answer, Offload::default());
                                 }
@@ -306,6 +316,15 @@ impl Lab {
         (station, id)
     }
 
+    /// A station goes to another interface, perhaps on another host.
+    pub fn moves(&self, station: &mut Station, host: usize, ifindex: u32) {
+        let mut stations = self.stations.lock().expect("no panic");
+        let known = stations.iter_mut().find(|other| other.mac == station.mac);
+        let known = known.expect("a station of this lab");
+        (known.host, known.ifindex) = (host, ifindex);
+        *station = known.clone();
+    }
+
     /// An interface appears.
     pub fn plug(&self, host: usize, interface: &str, ifindex: u32) {
         self.hosts[host].links.send_modify(|links| {
@@ -363,7 +382,7 @@ impl Lab {
         let end = Instant::now() + Duration::from_secs(5);
         while Instant::now() < end {
             let found = self.seen.lock().expect("no panic").iter().find_map(|seen| match seen {
-                Seen::At { interface, frame, when } if interface == to && matches(frame) => {
+                Seen::At { interface, frame, when, .. } if interface == to && matches(frame) => {
                     Some((frame.clone(), *when))
                 }
                 _ => None,
@@ -396,11 +415,16 @@ impl Lab {
         flows
     }
 
+    /// Stops a host's agent; its datapath goes on.
+    pub async fn stop_agent(&mut self, host: usize) {
+        if let Some(agent) = self.hosts[host].agent.take() {
+            agent.stop().await;
+        }
+    }
+
     pub async fn stop(mut self) {
-        for host in &mut self.hosts {
-            if let Some(agent) = host.agent.take() {
-                agent.stop().await;
-            }
+        for host in 0..self.hosts.len() {
+            self.stop_agent(host).await;
         }
     }
 }
@@ -526,10 +550,18 @@ fn link(name: &str, ifindex: u32, addresses: Vec<IpAddr>) -> Link {
     Link { interface, peer_elsewhere: false }
 }
 
-fn at(stations: &Shared<Vec<Station>>, host: usize, ifindex: u32) -> Station {
+fn at(stations: &Shared<Vec<Station>>, host: usize, ifindex: u32) -> Option<Station> {
     let stations = stations.lock().expect("no panic");
-    let found = stations.iter().find(|it| it.host == host && it.ifindex == ifindex);
-    found.expect("every attached interface has a station").clone()
+    stations.iter().find(|it| it.host == host && it.ifindex == ifindex).cloned()
+}
+
+/// Which host a peer's index stands for, by what the agent keeps on disk.
+fn peer_of(root: &Path, peer: PeerIndex) -> HostId {
+    let json = std::fs::read(root.join("numbers.json")).expect("the agent keeps its numbers");
+    let kept: serde_json::Value = serde_json::from_slice(&json).expect("they are JSON");
+    let peers = kept["peers"].as_object().expect("peers");
+    let found = peers.iter().find(|(_, index)| index.as_u64() == Some(u64::from(peer.0)));
+    found.expect("a peer that was given a number").0.parse().expect("a host's id")
 }
 
 fn log(seen: &Shared<Vec<Seen>>, what: Seen) {
