@@ -4,6 +4,7 @@
 //! values and the definition the kernel's programs are compared with.
 
 pub mod conformance;
+pub mod ebpf;
 pub mod software;
 
 use std::net::IpAddr;

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the programs and the agent share: the layout of every map.
+ *
+ * The same numbers stand in the crate mn-datapath-abi, which asserts them too. A change of any of
+ * them is a new ABI_VERSION.
+ */
+#ifndef MN_ABI_H
+#define MN_ABI_H
+
+#include <linux/types.h>
+#include <stddef.h>
+
+#define ABI_VERSION 1
+
+#define KEY_WORDS 11		/* of a flow key, 8 octets each */
+#define SLOTS_MAX 21		/* action slots of one flow */
+#define MASKS_MAX 128
+#define CHUNK_FLOWS 4096	/* flows of one chunk of the flow table */
+#define CHUNKS_MAX 512
+#define BUCKET_ENTRIES 7
+#define PORTS_MAX 4096
+#define PEERS_MAX 4096
+#define GROUPS_MAX 4096
+#define SEGMENTS_MAX 8192
+#define SEGMENT_OUTPUTS 30
+#define SEGMENTS_CHAINED 32	/* longest chain: 960 outputs */
+#define INJECT_SLOTS 64
+#define RINGS_MAX 64
+#define METERS_MAX 4096
+#define IFACES_DIRECT 4096	/* interfaces found without a hash; a power of two */
+
+#define PORT_NONE 0
+#define PORT_TUNNEL 1
+
+#define HEARTBEAT_MAX_NS 1000000000ULL
+
+/* Why a packet is sent nowhere: the numbers of mn_flow::DropCause. */
+enum drop_cause {
+	DROP_TRUNCATED = 1,
+	DROP_MALFORMED = 2,
+	DROP_AGENT_DOWN = 3,
+	DROP_UPCALL_LIMIT = 4,
+	DROP_UPCALL_QUEUE = 5,
+	DROP_TUNNEL_NOT_MEMBER = 6,
+	DROP_TUNNEL_UNKNOWN_KEY = 7,
+	DROP_PORT_GONE = 8,
+	DROP_PEER_GONE = 9,
+	DROP_TOO_BIG = 10,
+	DROP_ACTION_FAILED = 11,
+	DROP_CONSUMED = 31,
+	DROP_TUNNEL_RETIRED_KEY = 33,
+};
+
+enum upcall_reason {
+	UPCALL_MISS = 0,
+	UPCALL_TTL = 1,
+	UPCALL_TOO_BIG = 2,
+	UPCALL_COPY = 3,
+};
+
+/* Bits of flow_key.class, as mn_flow::Class. */
+#define CLASS_FRAGMENT_FIRST 1
+#define CLASS_FRAGMENT_LATER 2
+#define CLASS_FRAGMENT 3
+#define CLASS_TTL 4
+#define CLASS_TCP_SYN (1 << 3)
+#define CLASS_TCP_FIN (2 << 3)
+#define CLASS_TCP_RST (3 << 3)
+#define CLASS_ND 0x20
+
+#define VLAN_PRESENT 0x1000
+
+/* The headers of one packet. Every octet is compared: there is no padding but `zero`. */
+struct flow_key {
+	__u32	in_port;
+	__u32	tun_key;
+	__u8	tun_src[16];	/* IPv4 as IPv4-mapped, here and below */
+	__u8	eth_dst[6];
+	__be16	eth_type;
+	__u8	eth_src[6];
+	__be16	vlan;		/* VLAN_PRESENT says whether there is a tag */
+	__u8	nw_src[16];
+	__u8	nw_dst[16];
+	__be16	inner_vlan;
+	__u8	nw_proto;
+	__u8	nw_tos;
+	__u8	class;
+	__u8	conn;
+	__be16	tp_src;
+	__be16	tp_dst;
+	__u8	zero[6];
+} __attribute__((aligned(8)));
+
+/* What an action slot holds. A slot's `slots` says how many it takes, itself included. */
+enum action_op {
+	OP_OUTPUT = 1,		/* b: port */
+	OP_TUNNEL = 2,		/* a: peer, b: VNI */
+	OP_OUTPUTS = 3,		/* b: group */
+	OP_ETH_SRC = 4,		/* mac */
+	OP_ETH_DST = 5,
+	OP_NW_SRC4 = 6,		/* b: address, as on the wire */
+	OP_NW_DST4 = 7,
+	OP_NW_SRC6 = 8,		/* the address in the two slots after */
+	OP_NW_DST6 = 9,
+	OP_NW_TOS = 10,		/* a */
+	OP_TP_SRC = 11,		/* a: as on the wire */
+	OP_TP_DST = 12,
+	OP_ICMP_ID = 13,
+	OP_DEC_TTL = 14,
+	OP_PUSH_VLAN = 15,	/* a: TCI, host order */
+	OP_POP_VLAN = 16,
+	OP_INNER_SRC4 = 17,	/* b: address; a: port, as on the wire; with_port */
+	OP_INNER_DST4 = 18,
+	OP_INNER_SRC6 = 19,
+	OP_INNER_DST6 = 20,
+	OP_TRACK = 21,		/* b: zone */
+	OP_METER = 22,		/* b: index */
+	OP_COPY = 23,		/* b: one packet in so many */
+	OP_DROP = 24,		/* a: cause */
+	OP_DROP_RULE = 25,	/* a: cause; the rule in the two slots after, for people */
+};
+
+struct action {
+	union {
+		struct {
+			__u8	op;
+			__u8	slots;	/* bits 0..6; bit 7: with_port of the INNER ops */
+			__u16	a;
+			__u32	b;
+		};
+		struct {
+			__u8	head[2];
+			__u8	mac[6];
+		};
+	};
+};
+#define ACTION_WITH_PORT 0x80
+
+struct actions {
+	struct action slot[SLOTS_MAX];
+};
+
+/* An IPv6 address in the two slots after an action. */
+struct address_slots {
+	struct action slot[2];
+};
+
+enum flow_state { FLOW_FREE = 0, FLOW_LIVE = 1 };
+
+/*
+ * One flow. The agent writes it whole while no index entry names it, then makes it live, then
+ * names it; it writes it anew only a grace period after it was made free.
+ */
+struct flow {
+	__u32	state;
+	__u16	mask;		/* number of its mask */
+	__u8	slots;		/* action slots in use */
+	__u8	hops;		/* OP_DEC_TTL among them */
+	__u64	packets;	/* on the wire: segments count */
+	__u64	octets;
+	__u64	used_at;	/* CLOCK_MONOTONIC, coarse */
+	__u64	cookie;
+	__u64	key[KEY_WORDS];		/* masked */
+	struct actions actions;
+	__u64	first[KEY_WORDS];	/* unmasked key of its first packet: for the next agent */
+};
+
+/* Flows by the hash of masked key and mask number. A flow number is one more than its place. */
+struct bucket {
+	__u32	overflow;	/* flows of this bucket that live in their second one */
+	__u32	zero;
+	__u64	entry[BUCKET_ENTRIES];	/* tag << 32 | flow; 0: none */
+};
+
+/* Guesses by the hash of the unmasked key: tag << 32 | flow. A guess is checked, never believed. */
+struct guess {
+	__u64	entry[2];
+};
+
+struct config {
+	__u64	seed[KEY_WORDS + 1];	/* of the hash; odd */
+	__u64	heartbeat_at;		/* CLOCK_MONOTONIC */
+	__u32	bucket_mask;		/* buckets - 1 */
+	__u32	guess_mask;		/* guesses - 1 */
+	__u32	rings;			/* workers */
+	__u32	tunnel_ifindex;
+	__u32	mtu_min;		/* no packet up to this size is too big for any output */
+	__u32	order_active;		/* which of `order` is in use: 0 or 1 */
+	__u32	order_len[2];
+	__u16	order[2][MASKS_MAX];	/* mask numbers, the busiest first */
+	__u64	mask[MASKS_MAX][KEY_WORDS];
+};
+
+#define PORT_PEER_REDIRECT 1
+
+struct port {
+	__u32	ifindex;	/* 0: not attached */
+	__u32	flags;
+	__u32	mtu;		/* largest IP packet */
+	__u32	rate;		/* upcalls: tokens a second */
+	__u64	burst_ns;	/* upcalls: the bucket, as the time it takes to fill */
+	__u64	arrival_at;	/* upcalls: theoretical arrival time (GCRA) */
+};
+
+struct port_stats {
+	__u64	rx_packets;
+	__u64	rx_octets;
+	__u64	tx_packets;
+	__u64	tx_octets;
+	__u64	rx_dropped;
+	__u64	zero[3];
+};
+
+struct drop_key {
+	__u32	port;
+	__u32	cause;
+};
+
+struct iface {
+	__u32	ifindex;
+	__u32	port;
+};
+
+#define PEER_V6 1
+
+struct peer {
+	__u8	remote[16];	/* IPv4 as IPv4-mapped; all zero: no peer */
+	__u8	local[16];
+	__u32	mtu;		/* largest inner IP packet */
+	__u32	flags;
+};
+
+enum delivery_kind { DELIVERY_RETIRED = 0, DELIVERY_PORT = 1, DELIVERY_SEGMENT = 2 };
+
+struct delivery {
+	__u32	kind;
+	__u32	index;		/* port, or first segment */
+};
+
+/* A list of outputs, in pieces. */
+struct segment {
+	__u32	len;
+	__u32	next;		/* 0: the last */
+	struct action output[SEGMENT_OUTPUTS];
+};
+
+/* Actions of one packet that the agent sends: its mark names the place. */
+struct inject {
+	__u32	slots;
+	__u32	zero;
+	struct actions actions;
+};
+
+struct upcall {
+	__u64	at;		/* CLOCK_MONOTONIC */
+	struct flow_key key;
+	__u32	len;		/* octets of the frame, which follows */
+	__u16	gso_size;
+	__u8	reason;
+	__u8	zero;
+};
+
+struct meter {
+	__u64	packets;
+	__u64	octets;
+};
+
+_Static_assert(sizeof(struct flow_key) == 88, "");
+_Static_assert(offsetof(struct flow_key, eth_dst) == 24, "");
+_Static_assert(offsetof(struct flow_key, nw_src) == 40, "");
+_Static_assert(offsetof(struct flow_key, inner_vlan) == 72, "");
+_Static_assert(offsetof(struct flow_key, tp_dst) == 80, "");
+_Static_assert(sizeof(struct action) == 8, "");
+_Static_assert(sizeof(struct flow) == 384, "");
+_Static_assert(offsetof(struct flow, key) == 40, "");
+_Static_assert(offsetof(struct flow, actions) == 128, "");
+_Static_assert(offsetof(struct flow, first) == 296, "");
+_Static_assert(sizeof(struct bucket) == 64, "");
+_Static_assert(sizeof(struct guess) == 16, "");
+_Static_assert(offsetof(struct config, heartbeat_at) == 96, "");
+_Static_assert(offsetof(struct config, order) == 136, "");
+_Static_assert(offsetof(struct config, mask) == 648, "");
+_Static_assert(sizeof(struct config) == 11912, "");
+_Static_assert(sizeof(struct port) == 32, "");
+_Static_assert(sizeof(struct port_stats) == 64, "");
+_Static_assert(sizeof(struct peer) == 40, "");
+_Static_assert(sizeof(struct delivery) == 8, "");
+_Static_assert(sizeof(struct segment) == 248, "");
+_Static_assert(sizeof(struct inject) == 176, "");
+_Static_assert(sizeof(struct upcall) == 104, "");
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What other hosts send: delivered by its key alone, without flows and without asking anybody, so
+ * that it works while no agent is alive.
+ */
+#ifndef MN_TUNNEL_H
+#define MN_TUNNEL_H
+
+#include "flow_key.h"
+#include "output.h"
+
+#define VNI_MARK (1 << 21)
+
+/* Reads the outer header. Returns 0 or an error. */
+static __always_inline int tunnel_source(struct __sk_buff *skb, __u8 *src, __u32 *vni)
+{
+	struct bpf_tunnel_key key = {};
+	__be32 addr;
+
+	if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0)) {
+		addr = bpf_htonl(key.remote_ipv4);
+		map_v4(src, &addr);
+	} else if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6)) {
+		__builtin_memcpy(src, key.remote_ipv6, 16);
+	} else {
+		return -1;
+	}
+	*vni = key.tunnel_id;
+	return 0;
+}
+
+static __always_inline int tunnel_deliver(struct __sk_buff *skb)
+{
+	struct packet pkt = { .ingress = 1, .port = PORT_TUNNEL };
+	__u8 src[16] __attribute__((aligned(8))) = {};
+	struct delivery *delivery;
+	struct load load;
+	__u32 vni, key;
+	int cause;
+
+	if (tunnel_source(skb, src, &vni))
+		return TC_ACT_SHOT;
+	cause = flow_key_read(skb, &pkt);
+	load = load_of(skb, &pkt);
+	count_rx(PORT_TUNNEL, load);
+	if (cause)
+		return drop(&pkt, cause, load.packets);
+	if (!bpf_map_lookup_elem(&mn_members, src))
+		return drop(&pkt, DROP_TUNNEL_NOT_MEMBER, load.packets);
+	key = vni & ~VNI_MARK;
+	delivery = bpf_map_lookup_elem(&mn_keys, &key);
+	if (!delivery)
+		return drop(&pkt, DROP_TUNNEL_UNKNOWN_KEY, load.packets);
+	switch (delivery->kind) {
+	case DELIVERY_PORT:
+		return output_port(skb, &pkt, delivery->index, SEND_LAST);
+	case DELIVERY_SEGMENT:
+		output_segments(skb, &pkt, delivery->index);
+		return TC_ACT_SHOT;
+	}
+	return drop(&pkt, DROP_TUNNEL_RETIRED_KEY, load.packets);
+}
+
+#endif

@@ -1,0 +1,422 @@
+//! The table of flows, written as memory shared with the programs.
+//!
+//! A flow is written while nothing names its place, made live, then named in the index. A removed
+//! flow's place rests until every program that may still read it has ended.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use mn_datapath_abi::limits::{BUCKET_ENTRIES, CHUNK_FLOWS, CHUNKS_MAX, KEY_WORDS};
+use mn_datapath_abi::{Bucket, Config, Flow, FlowKey as AbiKey, FlowState, Plain};
+use mn_flow::{Cookie, FlowKey, FlowMask};
+use mn_time::Instant;
+
+use super::action::Slots;
+use super::key;
+use super::masks::Masks;
+use super::sys::{self, Shared};
+use crate::{Counters, DatapathError, FlowSpec, InstalledFlow};
+
+/// Flows, the index that finds them, and their masks.
+pub struct FlowTable {
+    buckets: Shared<Bucket>,
+    chunks: Vec<Shared<Flow>>,
+    chunks_map: OwnedFd,
+    seed: [u64; KEY_WORDS + 1],
+    masks: Masks,
+    /// Places nothing refers to.
+    free: Vec<u32>,
+    /// Places that programs may still read.
+    resting: Vec<u32>,
+    max: usize,
+    len: usize,
+}
+
+/// Where a flow is named.
+#[derive(Clone, Copy)]
+struct Name {
+    bucket: usize,
+    entry: usize,
+}
+
+/// The two buckets a flow may be named in, and its tag.
+#[derive(Clone, Copy)]
+struct Home {
+    first: usize,
+    second: usize,
+    tag: u32,
+}
+
+impl FlowTable {
+    /// Opens the table, with all that an earlier agent has left in it.
+    pub fn open(
+        config: std::sync::Arc<Shared<Config>>,
+        buckets: BorrowedFd<'_>,
+        chunks_map: OwnedFd,
+        max: usize,
+    ) -> Result<Self, DatapathError> {
+        let system = |source| DatapathError::System { call: "mmap of the flow table", source };
+        let buckets = Shared::map(buckets).map_err(system)?;
+        let seed = config.read(0).seed;
+        let masks = Masks::open(config);
+        let mut table = Self {
+            buckets,
+            chunks: Vec::new(),
+            chunks_map,
+            seed,
+            masks,
+            free: Vec::new(),
+            resting: Vec::new(),
+            max: max.min(CHUNKS_MAX * CHUNK_FLOWS),
+            len: 0,
+        };
+        table.adopt()?;
+        if table.chunks.is_empty() {
+            table.grow()?;
+        }
+        Ok(table)
+    }
+
+    /// How many flows are installed.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// See [`crate::Datapath::install`].
+    pub fn install(&mut self, spec: &FlowSpec, now: u64) -> Result<(), DatapathError> {
+        if !spec.mask.contains(mn_flow::Field::InPort) || spec.cookie == Cookie(0) {
+            return Err(DatapathError::Invalid("a flow without port or cookie".into()));
+        }
+        if spec.actions.len() > FlowSpec::ACTIONS_MAX {
+            let count = spec.actions.len();
+            return Err(DatapathError::Invalid(format!("{count} actions in one flow")));
+        }
+        let slots = Slots::of(&spec.actions)?;
+        let first = key::to_abi(&spec.key).words();
+        let mask = self.masks.acquire(spec.mask)?;
+        let masked = key::masked(&first, &self.masks.words(mask));
+        let home = self.home(&masked, mask);
+        let old = self.find(&masked, mask, home);
+        let mut flow = Flow {
+            state: FlowState::Live as u32,
+            mask,
+            slots: slots.len,
+            hops: slots.hops,
+            packets: 0,
+            octets: 0,
+            used_at: now,
+            cookie: spec.cookie.0,
+            key: masked,
+            actions: slots.slots,
+            first,
+        };
+        if let Some((_, number)) = old {
+            let before = self.read(number);
+            flow.packets = before.packets;
+            flow.octets = before.octets;
+            flow.used_at = before.used_at;
+        }
+        let result = self.put(&flow, home, old);
+        if old.is_some() || result.is_err() {
+            self.masks.release(mask);
+        }
+        result
+    }
+
+    /// Writes a flow into a free place and names it, instead of the old one where there is one.
+    fn put(
+        &mut self,
+        flow: &Flow,
+        home: Home,
+        old: Option<(Name, u32)>,
+    ) -> Result<(), DatapathError> {
+        let name = match old {
+            Some((name, _)) => name,
+            None if self.len >= self.max => return Err(self.full()),
+            None => self.vacancy(home).ok_or_else(|| self.full())?,
+        };
+        let number = self.take_place()?;
+        let (chunk, place) = self.place(number);
+        chunk.write(place, flow);
+        let entry = u64::from(home.tag) << 32 | u64::from(number);
+        if old.is_none() && name.bucket != home.first {
+            self.buckets.half(home.first, 0).fetch_add(1, Release);
+        }
+        self.buckets.word(name.bucket, Bucket::entry_at(name.entry)).store(entry, Release);
+        match old {
+            Some((_, old)) => self.carry_over(flow, old, number),
+            None => self.len += 1,
+        }
+        Ok(())
+    }
+
+    /// Ends a flow that was replaced; what it counted since it was copied goes to its successor.
+    fn carry_over(&mut self, copied: &Flow, old: u32, new: u32) {
+        self.end(old);
+        let last = self.read(old);
+        let (chunk, place) = self.place(new);
+        chunk
+            .word(place, Flow::PACKETS_AT)
+            .fetch_add(last.packets.wrapping_sub(copied.packets), Relaxed);
+        chunk
+            .word(place, Flow::OCTETS_AT)
+            .fetch_add(last.octets.wrapping_sub(copied.octets), Relaxed);
+    }
+
+    /// See [`crate::Datapath::remove`].
+    pub fn remove(&mut self, spec: &FlowSpec) -> Option<InstalledFlow> {
+        let (name, number, home, mask) = self.locate(&spec.key, spec.mask)?;
+        if self.read(number).cookie != spec.cookie.0 {
+            return None;
+        }
+        self.buckets.word(name.bucket, Bucket::entry_at(name.entry)).store(0, Release);
+        if name.bucket != home.first {
+            self.buckets.half(home.first, 0).fetch_sub(1, Release);
+        }
+        self.end(number);
+        let last = self.installed(number);
+        self.masks.release(mask);
+        self.len -= 1;
+        last
+    }
+
+    /// The flow with this masked key.
+    pub fn get(&self, key: &FlowKey, mask: FlowMask) -> Option<InstalledFlow> {
+        let (_, number, ..) = self.locate(key, mask)?;
+        self.installed(number)
+    }
+
+    /// Every flow.
+    pub fn each(&self, each: &mut dyn FnMut(InstalledFlow)) {
+        for number in 1..=u32::try_from(self.chunks.len() * CHUNK_FLOWS).unwrap_or(u32::MAX) {
+            if self.state(number) == FlowState::Live as u32 {
+                self.installed(number).into_iter().for_each(&mut *each);
+            }
+        }
+    }
+
+    /// Sorts the masks by use, the busiest first.
+    pub fn order_masks(&mut self) {
+        let mut used = vec![0_u64; self.masks.len_max()];
+        for number in 1..=u32::try_from(self.chunks.len() * CHUNK_FLOWS).unwrap_or(u32::MAX) {
+            if self.state(number) == FlowState::Live as u32 {
+                let flow = self.read(number);
+                if let Some(used) = used.get_mut(usize::from(flow.mask)) {
+                    *used = used.saturating_add(flow.packets);
+                }
+            }
+        }
+        self.masks.order_by(&used);
+    }
+
+    fn locate(&self, key: &FlowKey, mask: FlowMask) -> Option<(Name, u32, Home, u16)> {
+        let mask = self.masks.find(mask)?;
+        let masked = key::masked(&key::to_abi(key).words(), &self.masks.words(mask));
+        let home = self.home(&masked, mask);
+        let (name, number) = self.find(&masked, mask, home)?;
+        Some((name, number, home, mask))
+    }
+
+    /// The same as `lookup_mask` of `bpf/lookup.h`.
+    fn home(&self, masked: &[u64; KEY_WORDS], mask: u16) -> Home {
+        let sum = masked
+            .iter()
+            .zip(&self.seed)
+            .fold(0_u64, |sum, (word, seed)| sum.wrapping_add(word.wrapping_mul(*seed)))
+            .wrapping_add((u64::from(mask) + 1).wrapping_mul(self.seed[KEY_WORDS]));
+        let sum = (sum ^ sum >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = sum ^ sum >> 29;
+        let tag = (hash >> 32) as u32;
+        let bucket_mask = self.buckets.len() - 1;
+        let first = hash as usize & bucket_mask;
+        Home { first, second: (first ^ (tag | 1) as usize) & bucket_mask, tag }
+    }
+
+    fn find(&self, masked: &[u64; KEY_WORDS], mask: u16, home: Home) -> Option<(Name, u32)> {
+        self.tagged(home).find(|(_, number)| {
+            let flow = self.read(*number);
+            flow.mask == mask && flow.key == *masked
+        })
+    }
+
+    /// Names in both buckets with the tag.
+    fn tagged(&self, home: Home) -> impl Iterator<Item = (Name, u32)> {
+        let entries = [home.first, home.second]
+            .into_iter()
+            .flat_map(|bucket| (0..BUCKET_ENTRIES).map(move |entry| Name { bucket, entry }));
+        entries.filter_map(move |name| {
+            let entry = self.entry(name);
+            let number = entry as u32;
+            (number != 0 && (entry >> 32) as u32 == home.tag).then_some((name, number))
+        })
+    }
+
+    fn entry(&self, name: Name) -> u64 {
+        self.buckets.word(name.bucket, Bucket::entry_at(name.entry)).load(Acquire)
+    }
+
+    /// An empty entry for a new flow. Two flows with one tag cannot share a bucket: the programs
+    /// would only ever look at the first.
+    fn vacancy(&self, home: Home) -> Option<Name> {
+        if self.tagged(home).next().is_some() {
+            return None;
+        }
+        [home.first, home.second].into_iter().find_map(|bucket| {
+            (0..BUCKET_ENTRIES)
+                .map(|entry| Name { bucket, entry })
+                .find(|name| self.entry(*name) == 0)
+        })
+    }
+
+    fn full(&self) -> DatapathError {
+        DatapathError::Full { table: "flows", max: self.max }
+    }
+
+    fn place(&self, number: u32) -> (&Shared<Flow>, usize) {
+        let index = number as usize - 1;
+        (&self.chunks[index / CHUNK_FLOWS], index % CHUNK_FLOWS)
+    }
+
+    fn read(&self, number: u32) -> Flow {
+        let (chunk, place) = self.place(number);
+        chunk.read(place)
+    }
+
+    fn state(&self, number: u32) -> u32 {
+        let (chunk, place) = self.place(number);
+        chunk.half(place, 0).load(Acquire)
+    }
+
+    /// Makes a flow unusable at once; its place may be used again after a grace period.
+    fn end(&mut self, number: u32) {
+        let (chunk, place) = self.place(number);
+        chunk.half(place, 0).store(FlowState::Free as u32, Release);
+        self.resting.push(number);
+    }
+
+    fn installed(&self, number: u32) -> Option<InstalledFlow> {
+        let flow = self.read(number);
+        let slots = Slots { slots: flow.actions, len: flow.slots, hops: flow.hops };
+        Some(InstalledFlow {
+            spec: FlowSpec {
+                cookie: Cookie(flow.cookie),
+                key: key::from_abi(&AbiKey::from_words(&flow.first))?,
+                mask: self.masks.get(flow.mask)?,
+                actions: slots.actions()?,
+            },
+            counters: Counters { packets: flow.packets, octets: flow.octets },
+            used_at: Instant::from_nanos(flow.used_at),
+        })
+    }
+
+    fn take_place(&mut self) -> Result<u32, DatapathError> {
+        if self.free.is_empty() {
+            // Waiting once for many places is cheap; growing is cheaper while there are few.
+            if self.resting.len() >= CHUNK_FLOWS / 4 || self.grow().is_err() {
+                self.recycle()?;
+            }
+        }
+        self.free.pop().ok_or_else(|| self.full())
+    }
+
+    /// Whether [`FlowTable::recycle`] should be called soon.
+    pub fn wants_rest(&self) -> bool {
+        self.resting.len() >= CHUNK_FLOWS / 8
+    }
+
+    /// Makes the places of ended flows usable again.
+    pub fn recycle(&mut self) -> Result<(), DatapathError> {
+        if self.resting.is_empty() {
+            return Ok(());
+        }
+        sys::grace_period()
+            .map_err(|source| DatapathError::System { call: "membarrier", source })?;
+        self.free.append(&mut self.resting);
+        Ok(())
+    }
+
+    /// Adds a chunk.
+    fn grow(&mut self) -> Result<(), DatapathError> {
+        let index = self.chunks.len();
+        if index * CHUNK_FLOWS >= self.max.next_multiple_of(CHUNK_FLOWS) + CHUNK_FLOWS
+            || index >= CHUNKS_MAX
+        {
+            return Err(self.full());
+        }
+        let system = |source| DatapathError::System { call: "adding flows", source };
+        let value = u32::try_from(size_of::<Flow>()).unwrap_or(0);
+        let entries = u32::try_from(CHUNK_FLOWS).unwrap_or(0);
+        let map = sys::map_create(sys::BPF_MAP_TYPE_ARRAY, value, entries, sys::BPF_F_MMAPABLE)
+            .map_err(system)?;
+        let chunk = Shared::map(map.as_fd()).map_err(system)?;
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        let fd = u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX);
+        sys::map_update(self.chunks_map.as_fd(), number.octets(), fd.octets()).map_err(system)?;
+        self.push_chunk(chunk);
+        Ok(())
+    }
+
+    fn push_chunk(&mut self, chunk: Shared<Flow>) {
+        let base = u32::try_from(self.chunks.len() * CHUNK_FLOWS).unwrap_or(u32::MAX);
+        let flows = u32::try_from(CHUNK_FLOWS).unwrap_or(0);
+        self.chunks.push(chunk);
+        self.free.extend((base + 1..=base + flows).rev());
+    }
+
+    /// Takes over what an earlier agent left: every chunk, every live flow that is named; repairs
+    /// what it was in the middle of.
+    fn adopt(&mut self) -> Result<(), DatapathError> {
+        let system = |source| DatapathError::System { call: "opening the flow table", source };
+        for index in 0..u32::try_from(CHUNKS_MAX).unwrap_or(0) {
+            let mut id = [0; 4];
+            let found = sys::map_lookup(self.chunks_map.as_fd(), index.octets(), &mut id)
+                .map_err(system)?;
+            if !found {
+                break;
+            }
+            let map = sys::map_by_id(u32::from_ne_bytes(id)).map_err(system)?;
+            self.push_chunk(Shared::map(map.as_fd()).map_err(system)?);
+        }
+        let mut named = vec![false; self.chunks.len() * CHUNK_FLOWS + 1];
+        for bucket in 0..self.buckets.len() {
+            let mut overflow = 0;
+            for entry in 0..BUCKET_ENTRIES {
+                let name = Name { bucket, entry };
+                let number = self.entry(name) as u32;
+                if number != 0 && !self.adopt_name(name, number, &mut named) {
+                    self.buckets.word(bucket, Bucket::entry_at(entry)).store(0, Release);
+                    overflow += 1;
+                }
+            }
+            if overflow > 0 {
+                tracing::warn!(bucket, "forgot flows that a dead agent had not finished");
+            }
+        }
+        self.free.retain(|number| !named[*number as usize]);
+        for number in self.free.clone() {
+            if self.state(number) != FlowState::Free as u32 {
+                let (chunk, place) = self.place(number);
+                chunk.half(place, 0).store(FlowState::Free as u32, Release);
+            }
+        }
+        self.masks.drop_unused();
+        Ok(())
+    }
+
+    /// Takes over one named flow; `false` if the name is not good.
+    fn adopt_name(&mut self, name: Name, number: u32, named: &mut [bool]) -> bool {
+        let known = named.get(number as usize) == Some(&false);
+        if !known || self.state(number) != FlowState::Live as u32 {
+            return false;
+        }
+        let flow = self.read(number);
+        let home = self.home(&flow.key, flow.mask);
+        if (home.first != name.bucket && home.second != name.bucket) || !self.masks.adopt(flow.mask)
+        {
+            return false;
+        }
+        named[number as usize] = true;
+        self.len += 1;
+        true
+    }
+}

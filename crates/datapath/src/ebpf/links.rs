@@ -1,0 +1,177 @@
+//! Programs on interfaces. Links are pinned by interface number and outlive the agent.
+//!
+//! Where the kernel has no tcx (before 6.6) the program is a filter of the clsact qdisc, which
+//! needs no pin; a directory named after it says that it is there.
+
+use std::path::{Path, PathBuf};
+
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle};
+use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, tc};
+
+use super::open::{chain, system};
+use crate::DatapathError;
+
+/// Which program is on which hook.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Hook {
+    PortIngress,
+    TunnelIngress,
+    InjectEgress,
+}
+
+impl Hook {
+    const ALL: [Self; 3] = [Self::PortIngress, Self::TunnelIngress, Self::InjectEgress];
+
+    const fn program(self) -> &'static str {
+        match self {
+            Self::PortIngress => "port_ingress",
+            Self::TunnelIngress => "tunnel_ingress",
+            Self::InjectEgress => "inject_egress",
+        }
+    }
+
+    const fn direction(self) -> TcAttachType {
+        match self {
+            Self::PortIngress | Self::TunnelIngress => TcAttachType::Ingress,
+            Self::InjectEgress => TcAttachType::Egress,
+        }
+    }
+
+    /// The hook and the interface that the name of a pin says.
+    fn of_pin(name: &str) -> Option<(Self, u32)> {
+        let (program, ifindex) = name.rsplit_once('-')?;
+        let hook = Self::ALL.into_iter().find(|hook| hook.program() == program)?;
+        Some((hook, ifindex.parse().ok()?))
+    }
+}
+
+/// The programs and where they are attached.
+pub struct Links {
+    programs: aya::Ebpf,
+    dir: PathBuf,
+    tcx: bool,
+}
+
+impl Links {
+    /// Loads the programs, and puts them in the place of those an earlier agent left attached.
+    pub fn open(programs: aya::Ebpf, pins: &Path, tcx: bool) -> Result<Self, DatapathError> {
+        let mut links = Self { programs, dir: pins.join("links"), tcx };
+        for hook in Hook::ALL {
+            links.program(hook)?.load().map_err(|error| DatapathError::Load(chain(&error)))?;
+        }
+        for entry in std::fs::read_dir(&links.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some((hook, ifindex)) = name.to_str().and_then(Hook::of_pin) else { continue };
+            // What cannot be replaced has lost its interface.
+            if entry.path().is_dir() {
+                if links.attach_clsact(hook, ifindex).is_err() {
+                    let _ = std::fs::remove_dir(entry.path());
+                }
+            } else if !links.replace(hook, &entry.path()) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        Ok(links)
+    }
+
+    /// The maps of the programs.
+    pub const fn programs(&self) -> &aya::Ebpf {
+        &self.programs
+    }
+
+    fn program(&mut self, hook: Hook) -> Result<&mut SchedClassifier, DatapathError> {
+        self.programs
+            .program_mut(hook.program())
+            .and_then(|program| program.try_into().ok())
+            .ok_or_else(|| DatapathError::Load(format!("no program {}", hook.program())))
+    }
+
+    /// Puts the program into a pinned link, in one step.
+    fn replace(&mut self, hook: Hook, pin: &Path) -> bool {
+        let Ok(pinned) = PinnedLink::from_pin(pin) else { return false };
+        let Ok(link) = SchedClassifierLink::try_from(FdLink::from(pinned)) else { return false };
+        let Ok(program) = self.program(hook) else { return false };
+        let Ok(id) = program.attach_to_link(link) else { return false };
+        // Dropping the link closes our descriptor; the pin holds it.
+        program.take_link(id).is_ok()
+    }
+
+    /// Attaches a program to an interface, before the programs of others; an earlier one of ours
+    /// is replaced.
+    pub fn attach(&mut self, hook: Hook, ifindex: u32) -> Result<(), DatapathError> {
+        let pin = self.dir.join(format!("{}-{ifindex}", hook.program()));
+        if !self.tcx {
+            return self.attach_clsact(hook, ifindex);
+        }
+        if pin.exists() {
+            if self.replace(hook, &pin) {
+                return Ok(());
+            }
+            let _ = std::fs::remove_file(&pin);
+        }
+        let name = interface_name(ifindex)?;
+        let load = |error: &dyn std::error::Error| DatapathError::Load(chain(error));
+        let program = self.program(hook)?;
+        let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        let id = program
+            .attach_with_options(&name, hook.direction(), options)
+            .map_err(|error| load(&error))?;
+        let link = program.take_link(id).map_err(|error| load(&error))?;
+        FdLink::try_from(link)
+            .map_err(|error| load(&error))?
+            .pin(&pin)
+            .map_err(|error| load(&error))?;
+        Ok(())
+    }
+
+    fn attach_clsact(&mut self, hook: Hook, ifindex: u32) -> Result<(), DatapathError> {
+        const PRIORITY: u16 = 1;
+        const HANDLE: TcHandle = TcHandle::new(0, 1);
+        let name = interface_name(ifindex)?;
+        let load = |error: &dyn std::error::Error| DatapathError::Load(chain(error));
+        // Already there is fine.
+        let _ = tc::qdisc_add_clsact(&name);
+        let program = self.program(hook)?;
+        let options = TcAttachOptions::Netlink(NlOptions {
+            priority: PRIORITY,
+            handle: HANDLE,
+            ..NlOptions::default()
+        });
+        let id = match program.attach_with_options(&name, hook.direction(), options) {
+            Ok(id) => id,
+            Err(_) => {
+                let old =
+                    SchedClassifierLink::attached(&name, hook.direction(), PRIORITY, HANDLE, None)
+                        .map_err(|error| load(&error))?;
+                program.attach_to_link(old).map_err(|error| load(&error))?
+            }
+        };
+        let link = program.take_link(id).map_err(|error| load(&error))?;
+        // Dropping it would take the filter off.
+        std::mem::forget(link);
+        let mark = self.dir.join(format!("{}-{ifindex}", hook.program()));
+        std::fs::create_dir_all(mark).map_err(system("mkdir"))
+    }
+}
+
+/// Takes off the filters that have no link to be unpinned.
+pub fn detach_clsact(pins: &Path) {
+    for entry in std::fs::read_dir(pins.join("links")).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some((hook, ifindex)) = name.to_str().and_then(Hook::of_pin) else { continue };
+        if entry.path().is_dir()
+            && let Ok(interface) = interface_name(ifindex)
+        {
+            // Gone already is as good.
+            let _ = tc::qdisc_detach_program(&interface, hook.direction(), hook.program());
+        }
+    }
+}
+
+fn interface_name(ifindex: u32) -> Result<String, DatapathError> {
+    nix::net::if_::if_indextoname(ifindex)
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .ok_or_else(|| DatapathError::Missing(format!("interface {ifindex}")))
+}

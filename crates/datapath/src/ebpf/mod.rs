@@ -1,0 +1,23 @@
+//! The datapath on the kernel: tc programs, their maps, and the devices they need.
+//!
+//! Everything the programs use is pinned under a bpffs of the agent's own, so that packets go on
+//! while no agent lives and the next one takes over what the last one left.
+
+mod action;
+mod engine;
+mod flow_table;
+mod inject;
+mod key;
+mod links;
+mod masks;
+mod netlink;
+mod open;
+mod outputs;
+mod ports;
+mod ring;
+mod sys;
+
+pub use engine::Ebpf;
+pub use open::{Options, remove_datapath};
+#[doc(hidden)]
+pub use sys::Tap;

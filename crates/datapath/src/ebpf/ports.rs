@@ -1,0 +1,189 @@
+//! Ports: which interface each has, its limits and counters.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, Release};
+
+use mn_datapath_abi::limits::{IFACES_DIRECT, PORTS_MAX};
+use mn_datapath_abi::{Config, Iface, Plain, Port, PortStats};
+use mn_flow::PortNo;
+
+use super::open::system;
+use super::sys::{self, Shared};
+use crate::{Counters, DatapathError, Interface, PortCounters, UpcallLimit};
+
+/// The tables of ports.
+pub struct Ports {
+    config: Arc<Shared<Config>>,
+    ports: Shared<Port>,
+    ifaces: Shared<Iface>,
+    ifaces_more: OwnedFd,
+    stats: OwnedFd,
+    processors: usize,
+    /// The smallest MTU of any tunnel.
+    tunnel_mtu: u32,
+}
+
+/// The maps of [`Ports`].
+pub struct PortMaps<'a> {
+    pub ports: BorrowedFd<'a>,
+    pub ifaces: BorrowedFd<'a>,
+    pub ifaces_more: BorrowedFd<'a>,
+    pub stats: BorrowedFd<'a>,
+}
+
+impl Ports {
+    pub fn open(config: Arc<Shared<Config>>, maps: &PortMaps<'_>) -> Result<Self, DatapathError> {
+        let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(system("dup"));
+        let processors = aya::util::nr_cpus().map_err(|(path, source)| DatapathError::System {
+            call: "counting processors",
+            source: std::io::Error::new(source.kind(), format!("{path}: {source}")),
+        })?;
+        Ok(Self {
+            config,
+            ports: Shared::map(maps.ports).map_err(system("mmap of ports"))?,
+            ifaces: Shared::map(maps.ifaces).map_err(system("mmap of interfaces"))?,
+            ifaces_more: own(maps.ifaces_more)?,
+            stats: own(maps.stats)?,
+            processors,
+            tunnel_mtu: u32::MAX,
+        })
+    }
+
+    /// Where a port is in its table.
+    fn index(port: PortNo) -> Result<usize, DatapathError> {
+        match port.0 as usize {
+            index @ 0..PORTS_MAX if port != PortNo::NONE && port != PortNo::TUNNEL => Ok(index),
+            _ => Err(DatapathError::Invalid(format!("port number {}", port.0))),
+        }
+    }
+
+    /// Writes a port. Its program must be attached after.
+    pub fn set(
+        &mut self,
+        port: PortNo,
+        interface: Interface,
+        limit: UpcallLimit,
+    ) -> Result<(), DatapathError> {
+        let index = Self::index(port)?;
+        let old = self.ports.read(index);
+        if old.ifindex != 0 && old.ifindex != interface.ifindex {
+            self.forget_interface(old.ifindex, port)?;
+        }
+        let burst_ns = match limit.rate {
+            0 => 0,
+            rate => u64::from(limit.burst) * 1_000_000_000 / u64::from(rate),
+        };
+        let value = Port {
+            ifindex: interface.ifindex,
+            flags: if interface.peer_redirect { Port::PEER_REDIRECT } else { 0 },
+            mtu: interface.mtu,
+            rate: limit.rate,
+            burst_ns,
+            arrival_at: old.arrival_at,
+        };
+        self.ports.write(index, &value);
+        self.learn_interface(interface.ifindex, port)?;
+        self.update_mtu();
+        Ok(())
+    }
+
+    /// Clears a port; its last counters.
+    pub fn clear(&mut self, port: PortNo) -> Result<PortCounters, DatapathError> {
+        let index = Self::index(port).unwrap_or(0);
+        let old = self.ports.read(index);
+        if old.ifindex == 0 {
+            return Err(DatapathError::Missing(format!("port {}", port.0)));
+        }
+        self.forget_interface(old.ifindex, port)?;
+        self.ports.half(index, Port::IFINDEX_AT).store(0, Release);
+        let counters = self.counters(port)?;
+        let zero = vec![0; size_of::<PortStats>() * self.processors];
+        sys::map_update(self.stats.as_fd(), port.0.octets(), &zero).map_err(system("bpf"))?;
+        self.update_mtu();
+        Ok(counters)
+    }
+
+    /// Every attached port.
+    pub fn attached(&self) -> Vec<(PortNo, Interface)> {
+        (0..self.ports.len())
+            .map(|index| (index, self.ports.read(index)))
+            .filter(|(_, port)| port.ifindex != 0)
+            .map(|(index, port)| {
+                let interface = Interface {
+                    ifindex: port.ifindex,
+                    peer_redirect: port.flags & Port::PEER_REDIRECT != 0,
+                    mtu: port.mtu,
+                };
+                (PortNo(u32::try_from(index).unwrap_or(0)), interface)
+            })
+            .collect()
+    }
+
+    pub fn is_attached(&self, port: PortNo) -> bool {
+        Self::index(port).is_ok_and(|index| self.ports.read(index).ifindex != 0)
+    }
+
+    /// What a port has carried, on all processors.
+    pub fn counters(&self, port: PortNo) -> Result<PortCounters, DatapathError> {
+        let mut octets = vec![0; size_of::<PortStats>() * self.processors];
+        let there = sys::map_lookup(self.stats.as_fd(), port.0.octets(), &mut octets)
+            .map_err(system("bpf"))?;
+        if !there {
+            return Err(DatapathError::Missing(format!("port {}", port.0)));
+        }
+        let mut sum = PortCounters::default();
+        for octets in octets.chunks_exact(size_of::<PortStats>()) {
+            let stats = PortStats::from_octets(octets).unwrap_or_default();
+            let add = |sum: &mut Counters, packets, octets| {
+                sum.packets += packets;
+                sum.octets += octets;
+            };
+            add(&mut sum.rx, stats.rx_packets, stats.rx_octets);
+            add(&mut sum.tx, stats.tx_packets, stats.tx_octets);
+            sum.rx_dropped += stats.rx_dropped;
+        }
+        Ok(sum)
+    }
+
+    /// The smallest MTU of the tunnels.
+    pub fn set_tunnel_mtu(&mut self, mtu: u32) {
+        self.tunnel_mtu = mtu;
+        self.update_mtu();
+    }
+
+    /// Up to this size a packet need not be compared with any MTU.
+    fn update_mtu(&self) {
+        let ports = self.attached().into_iter().map(|(_, interface)| interface.mtu);
+        let min = ports.min().unwrap_or(u32::MAX).min(self.tunnel_mtu);
+        self.config.half(0, Config::MTU_MIN_AT).store(min, Release);
+    }
+
+    /// Says which port an interface has: in its place of the direct table, or beside it where
+    /// another interface has the place.
+    fn learn_interface(&self, ifindex: u32, port: PortNo) -> Result<(), DatapathError> {
+        let place = ifindex as usize % IFACES_DIRECT;
+        let now = self.ifaces.read(place);
+        if now.ifindex == 0 || now.ifindex == ifindex {
+            let value = Iface { ifindex, port: port.0 };
+            self.ifaces.write(place, &value);
+            return Ok(());
+        }
+        sys::map_update(self.ifaces_more.as_fd(), ifindex.octets(), port.0.octets())
+            .map_err(system("bpf"))
+    }
+
+    /// Takes an interface from its port: its packets are dropped from now on.
+    fn forget_interface(&self, ifindex: u32, port: PortNo) -> Result<(), DatapathError> {
+        let place = ifindex as usize % IFACES_DIRECT;
+        let now = self.ifaces.read(place);
+        if now.ifindex == ifindex {
+            if now.port == port.0 {
+                self.ifaces.word(place, 0).store(0, Relaxed);
+            }
+            return Ok(());
+        }
+        sys::map_delete(self.ifaces_more.as_fd(), ifindex.octets()).map_err(system("bpf"))?;
+        Ok(())
+    }
+}

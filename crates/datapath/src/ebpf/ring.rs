@@ -1,0 +1,150 @@
+//! What comes up: one ring of packets per worker.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use aya::maps::{Map, MapData, RingBuf};
+use mn_datapath_abi::{DropKey, Plain, UpcallHeader};
+use mn_flow::DropCause;
+use mn_packet::{IpProtocol, Layers};
+use mn_time::Instant;
+
+use super::open::{chain, system};
+use super::{key, sys};
+use crate::{DatapathError, Offload, Upcall, UpcallReason, Upcalls};
+
+/// A record this old was written for an agent that has died: contracts §2.
+const STALE: Duration = Duration::from_millis(200);
+
+/// A worker's ring.
+pub struct Ring {
+    ring: RingBuf<MapData>,
+    drops: OwnedFd,
+    opened_at: Instant,
+}
+
+impl Ring {
+    /// Opens the ring of a worker.
+    pub fn open(
+        rings: BorrowedFd<'_>,
+        drops: OwnedFd,
+        worker: usize,
+    ) -> Result<Self, DatapathError> {
+        let number = u32::try_from(worker).unwrap_or(u32::MAX);
+        let mut id = [0; 4];
+        if !sys::map_lookup(rings, number.octets(), &mut id).map_err(system("bpf"))? {
+            return Err(DatapathError::Missing(format!("the ring of worker {worker}")));
+        }
+        let load = |error: &dyn std::error::Error| DatapathError::Load(chain(error));
+        let data = MapData::from_id(u32::from_ne_bytes(id)).map_err(|error| load(&error))?;
+        let map = Map::from_map_data(data).map_err(|error| load(&error))?;
+        let ring = RingBuf::try_from(map).map_err(|error| load(&error))?;
+        Ok(Self { ring, drops, opened_at: Instant::from_nanos(sys::monotonic_now()) })
+    }
+}
+
+impl Upcalls for Ring {
+    fn poll(
+        &mut self,
+        max: usize,
+        timeout: Duration,
+        each: &mut dyn FnMut(Upcall<'_>),
+    ) -> Result<usize, DatapathError> {
+        let count = self.drain(max, each);
+        if count > 0 || timeout.is_zero() {
+            return Ok(count);
+        }
+        sys::wait_readable(self.ring.as_fd(), timeout).map_err(system("poll"))?;
+        Ok(self.drain(max, each))
+    }
+}
+
+impl Ring {
+    fn drain(&mut self, max: usize, each: &mut dyn FnMut(Upcall<'_>)) -> usize {
+        let mut count = 0;
+        let mut stale: Vec<u32> = Vec::new();
+        while count < max {
+            let opened_at = self.opened_at;
+            let Some(record) = self.ring.next() else { break };
+            let Some(header) = UpcallHeader::from_octets(&record) else { continue };
+            let at = Instant::from_nanos(header.at);
+            if at < opened_at && opened_at.since(at) > STALE {
+                stale.push(header.key.in_port);
+                continue;
+            }
+            let frame = record.get(size_of::<UpcallHeader>()..).unwrap_or_default();
+            let Some(frame) = frame.get(..header.len as usize) else { continue };
+            let Some(key) = key::from_abi(&header.key) else { continue };
+            each(Upcall {
+                reason: reason(header.reason),
+                key,
+                frame,
+                offload: Offload {
+                    gso_size: header.gso_size,
+                    checksum_partial: has_partial_checksum(frame),
+                },
+                at,
+            });
+            count += 1;
+        }
+        for port in stale {
+            self.count_stale(port);
+        }
+        count
+    }
+
+    /// Counts a packet that waited for an agent that died.
+    fn count_stale(&self, port: u32) {
+        let key = DropKey { port, cause: DropCause::AgentDown as u32 };
+        let mut value = [0; 8];
+        let before = sys::map_lookup(self.drops.as_fd(), key.octets(), &mut value);
+        let count = if let Ok(true) = before { u64::from_ne_bytes(value) } else { 0 };
+        // Racing with a program that counts the same costs a count, not a packet.
+        let _ = sys::map_update(self.drops.as_fd(), key.octets(), (count + 1).octets());
+    }
+}
+
+const fn reason(code: u8) -> UpcallReason {
+    match code {
+        1 => UpcallReason::Ttl,
+        2 => UpcallReason::TooBig,
+        3 => UpcallReason::Copy,
+        _ => UpcallReason::Miss,
+    }
+}
+
+/// Whether the transport checksum is the sum of the pseudo-header alone, left to a device to
+/// finish. A finished checksum is equal to it for one packet in 65,535; finishing it once more is
+/// then the same sum.
+fn has_partial_checksum(frame: &[u8]) -> bool {
+    let Ok(layers) = Layers::of(frame) else { return false };
+    let Some(ip) = layers.ip() else { return false };
+    if ip.is_later_fragment() {
+        return false;
+    }
+    let at = match ip.protocol {
+        IpProtocol::TCP => 16,
+        IpProtocol::UDP => 6,
+        _ => return false,
+    };
+    let Some(&[high, low]) = ip.payload.get(at..at + 2) else { return false };
+    let (src, dst) = ip.addresses_v6();
+    let len = u32::try_from(ip.payload.len()).unwrap_or(0);
+    let pairs = |octets: &[u8; 16]| -> u32 {
+        octets.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum()
+    };
+    let addresses = |v6: std::net::Ipv6Addr| match v6.to_ipv4_mapped() {
+        // The mapping's ffff is no part of an IPv4 pseudo-header.
+        Some(v4) => {
+            let [a, b, c, d] = v4.octets();
+            u32::from(u16::from_be_bytes([a, b])) + u32::from(u16::from_be_bytes([c, d]))
+        }
+        None => pairs(&v6.octets()),
+    };
+    let mut sum = addresses(src) + addresses(dst) + u32::from(ip.protocol.0);
+    sum += (len >> 16) + (len & 0xffff);
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum == u32::from(u16::from_be_bytes([high, low]))
+}

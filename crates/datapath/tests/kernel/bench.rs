@@ -1,0 +1,220 @@
+//! The kernel's datapath in a bench: taps as interfaces, a tap as the underlay.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mn_datapath::conformance::{Asked, Bench};
+use mn_datapath::ebpf::{Ebpf, Tap};
+use mn_datapath::software::Sent;
+use mn_datapath::{Datapath, Interface, Offload, Output, Upcalls};
+use mn_flow::{Action, PortNo, TunnelKey, TunnelOrigin};
+use mn_packet::{
+    EtherType, EthernetHeader, IpProtocol, Ipv4Header, Layers, Mac, UdpHeader, ip_packet,
+};
+
+use crate::lab::{Dir, now, run};
+use crate::recorder::Recorder;
+
+const UNDERLAY_MAC: Mac = Mac([2, 0, 0, 0, 0xff, 1]);
+const NEXT_HOP_MAC: Mac = Mac([2, 0, 0, 0, 0xff, 2]);
+const VNET_LEN: usize = 10;
+
+/// See the module.
+pub struct KernelBench {
+    datapath: Recorder,
+    engine: Arc<Ebpf>,
+    taps: BTreeMap<PortNo, Tap>,
+    underlay: Tap,
+    upcalls: Box<dyn Upcalls>,
+    /// Taken down last.
+    _dir: Dir,
+}
+
+impl KernelBench {
+    /// A fresh datapath in this thread's network namespace. Devices of an earlier bench are gone
+    /// with their files.
+    pub fn new() -> Self {
+        let dir = Dir::new();
+        let underlay = Tap::open("under").unwrap();
+        std::fs::write("/proc/sys/net/ipv6/conf/under/accept_dad", "0").unwrap();
+        run("ip", &format!("link set under address {UNDERLAY_MAC} mtu 1600 up"));
+        run("ip", "addr add 172.16.0.1/24 dev under");
+        run("ip", "-6 addr add fd00::1/64 dev under nodad");
+        for member in ["172.16.0.9", "172.16.0.10", "fd00::9"] {
+            run("ip", &format!("neigh add {member} lladdr {NEXT_HOP_MAC} dev under"));
+        }
+        let engine = dir.open();
+        let upcalls = engine.upcalls(0).unwrap();
+        let datapath = Recorder::new(engine.clone());
+        Self { datapath, engine, taps: BTreeMap::new(), underlay, upcalls, _dir: dir }
+    }
+
+    /// Gives a frame to a tap as if its far end had sent it.
+    fn write(tap: &Tap, frame: &[u8], offload: Offload) {
+        let mut octets = header(frame, offload).to_vec();
+        octets.extend_from_slice(frame);
+        nix::unistd::write(tap.as_fd(), &octets).unwrap();
+    }
+
+    /// What has come out since.
+    fn collect(&mut self) -> Vec<Sent> {
+        let mut sent = self.drain();
+        let until = Instant::now() + Duration::from_millis(1);
+        while sent.is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_micros(200));
+            sent = self.drain();
+        }
+        sent
+    }
+
+    fn drain(&mut self) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for (port, tap) in &self.taps {
+            while let Some((frame, offload)) = read(tap) {
+                sent.push(Sent { to: Output::Port(*port), frame, offload });
+            }
+        }
+        while let Some((frame, offload)) = read(&self.underlay) {
+            sent.extend(self.decapsulate(&frame, offload));
+        }
+        sent
+    }
+
+    /// The frame in a tunnelled packet, and by what output it went; nothing for other packets.
+    fn decapsulate(&self, frame: &[u8], offload: Offload) -> Option<Sent> {
+        let layers = Layers::of(frame).ok()?;
+        let ip = layers.ip()?;
+        if ip.protocol != IpProtocol::UDP || ip.ports()?.1 != 6677 {
+            return None;
+        }
+        assert!(ip.dont_fragment, "tunnelled packets are never fragmented");
+        let vxlan = ip.payload.get(UdpHeader::LEN..)?;
+        let vni = u32::from_be_bytes([0, vxlan[4], vxlan[5], vxlan[6]]);
+        let peer = self.datapath.peer_of(ip.dst)?;
+        let (key, _) = TunnelKey::from_vni(vni)?;
+        Some(Sent { to: Output::Tunnel { peer, key }, frame: vxlan[8..].to_vec(), offload })
+    }
+}
+
+/// The next frame that has come out of an interface. Frames the host makes by itself are left out.
+fn read(tap: &Tap) -> Option<(Vec<u8>, Offload)> {
+    let mut octets = vec![0; 70_000];
+    let len = nix::unistd::read(tap.as_fd(), &mut octets).ok()?;
+    let [flags, gso, ..] = octets[..] else { return None };
+    let gso_size = if gso == 0 { 0 } else { u16::from_ne_bytes([octets[4], octets[5]]) };
+    // To be segmented includes to be summed; the frames of cases are whole.
+    let checksum_partial = flags & 1 != 0;
+    let offload = Offload { gso_size, checksum_partial };
+    Some((octets[VNET_LEN..len].to_vec(), offload))
+}
+
+/// `struct virtio_net_hdr` of a frame.
+fn header(frame: &[u8], offload: Offload) -> [u8; VNET_LEN] {
+    let mut out = [0; VNET_LEN];
+    if offload == Offload::default() {
+        return out;
+    }
+    let layers = Layers::of(frame).unwrap();
+    let ip = layers.ip().unwrap();
+    let (at, len) = if ip.protocol == IpProtocol::TCP { (16_u16, 20) } else { (6, 8) };
+    let transport = u16::try_from(ip.transport_at).unwrap();
+    out[0] = 1;
+    out[6..8].copy_from_slice(&transport.to_ne_bytes());
+    out[8..].copy_from_slice(&at.to_ne_bytes());
+    if offload.gso_size > 0 {
+        out[1] = match (ip.protocol, ip.src) {
+            (IpProtocol::UDP, _) => 5,
+            (_, IpAddr::V4(_)) => 1,
+            _ => 4,
+        };
+        out[2..4].copy_from_slice(&(transport + len).to_ne_bytes());
+        out[4..6].copy_from_slice(&offload.gso_size.to_ne_bytes());
+    }
+    out
+}
+
+/// A VXLAN packet of another host.
+fn encapsulate(origin: TunnelOrigin, frame: &[u8]) -> Vec<u8> {
+    let [_, a, b, c] = origin.vni.to_be_bytes();
+    let payload = [&[8, 0, 0, 0, a, b, c, 0], frame].concat();
+    let dst: IpAddr = if origin.src.is_ipv4() { "172.16.0.1" } else { "fd00::1" }.parse().unwrap();
+    let datagram = UdpHeader { src: 40000, dst: 6677 }.datagram(origin.src, dst, &payload);
+    let packet = ip_packet(origin.src, dst, Ipv4Header::TTL, IpProtocol::UDP, &datagram);
+    let eth_type = if dst.is_ipv4() { EtherType::IPV4 } else { EtherType::IPV6 };
+    EthernetHeader::untagged(NEXT_HOP_MAC, UNDERLAY_MAC, eth_type).frame(&packet)
+}
+
+impl Bench for KernelBench {
+    fn datapath(&self) -> &dyn Datapath {
+        &self.datapath
+    }
+
+    fn interface(&mut self, port: PortNo, mtu: u32) -> Interface {
+        let name = format!("tap{}", port.0);
+        if !self.taps.contains_key(&port) {
+            let tap = Tap::open(&name).unwrap();
+            std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1").unwrap();
+            run("ip", &format!("link set {name} up"));
+            self.taps.insert(port, tap);
+        }
+        let ifindex = nix::net::if_::if_nametoindex(name.as_str()).unwrap();
+        Interface { ifindex, peer_redirect: false, mtu }
+    }
+
+    fn receive(&mut self, port: PortNo, frame: &[u8], offload: Offload) -> Vec<Sent> {
+        self.drain();
+        Self::write(&self.taps[&port], frame, offload);
+        self.collect()
+    }
+
+    fn receive_tunnelled(
+        &mut self,
+        origin: TunnelOrigin,
+        frame: &[u8],
+        offload: Offload,
+    ) -> Vec<Sent> {
+        assert_eq!(offload, Offload::default(), "whole frames only");
+        self.drain();
+        Self::write(&self.underlay, &encapsulate(origin, frame), Offload::default());
+        self.collect()
+    }
+
+    fn execute(&mut self, frame: &[u8], actions: &[Action]) -> Vec<Sent> {
+        self.drain();
+        self.engine.execute(frame, Offload::default(), actions).unwrap();
+        self.collect()
+    }
+
+    fn asked(&mut self) -> Vec<Asked> {
+        let mut asked = Vec::new();
+        let each = &mut |upcall: mn_datapath::Upcall<'_>| {
+            asked.push(Asked {
+                reason: upcall.reason,
+                key: upcall.key,
+                frame: upcall.frame.to_vec(),
+                offload: upcall.offload,
+            });
+        };
+        self.upcalls.poll(usize::MAX, Duration::ZERO, each).unwrap();
+        asked
+    }
+
+    fn beat(&mut self) {
+        self.engine.heartbeat(now()).unwrap();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn takes_gso(&self) -> bool {
+        true
+    }
+
+    fn takes_partial_checksums(&self) -> bool {
+        true
+    }
+}

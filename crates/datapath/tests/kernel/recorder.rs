@@ -1,0 +1,92 @@
+//! A datapath that remembers its peers, to tell where a tunnelled packet went.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use mn_datapath::ebpf::Ebpf;
+use mn_datapath::{
+    Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, Offload, Output,
+    PeerAddresses, PortCounters, UpcallLimit, Upcalls,
+};
+use mn_flow::{Action, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey};
+use mn_time::Instant;
+
+type Result<T> = std::result::Result<T, DatapathError>;
+
+/// See the module.
+pub struct Recorder {
+    engine: Arc<Ebpf>,
+    peers: Mutex<BTreeMap<PeerIndex, IpAddr>>,
+}
+
+impl Recorder {
+    pub fn new(engine: Arc<Ebpf>) -> Self {
+        Self { engine, peers: Mutex::default() }
+    }
+
+    /// The peer with this address.
+    pub fn peer_of(&self, addr: IpAddr) -> Option<PeerIndex> {
+        let peers = self.peers.lock().unwrap();
+        peers.iter().find(|(_, remote)| **remote == addr).map(|(peer, _)| *peer)
+    }
+}
+
+impl Datapath for Recorder {
+    fn attach(&self, port: PortNo, interface: Interface, limit: UpcallLimit) -> Result<()> {
+        self.engine.attach(port, interface, limit)
+    }
+    fn detach(&self, port: PortNo) -> Result<PortCounters> {
+        self.engine.detach(port)
+    }
+    fn attached(&self) -> Result<Vec<(PortNo, Interface)>> {
+        self.engine.attached()
+    }
+    fn port_counters(&self, port: PortNo) -> Result<PortCounters> {
+        self.engine.port_counters(port)
+    }
+    fn set_peer(&self, peer: PeerIndex, addresses: Option<PeerAddresses>) -> Result<()> {
+        let mut peers = self.peers.lock().unwrap();
+        match addresses {
+            Some(addresses) => peers.insert(peer, addresses.remote),
+            None => peers.remove(&peer),
+        };
+        self.engine.set_peer(peer, addresses)
+    }
+    fn set_members(&self, members: &[IpAddr]) -> Result<()> {
+        self.engine.set_members(members)
+    }
+    fn set_key(&self, key: TunnelKey, delivery: Option<&Delivery>) -> Result<()> {
+        self.engine.set_key(key, delivery)
+    }
+    fn keys(&self) -> Result<Vec<(TunnelKey, Delivery)>> {
+        self.engine.keys()
+    }
+    fn set_group(&self, group: GroupIndex, outputs: &[Output]) -> Result<()> {
+        self.engine.set_group(group, outputs)
+    }
+    fn install(&self, flow: &FlowSpec) -> Result<()> {
+        self.engine.install(flow)
+    }
+    fn remove(&self, flow: &FlowSpec) -> Result<Option<InstalledFlow>> {
+        self.engine.remove(flow)
+    }
+    fn flow(&self, key: &FlowKey, mask: FlowMask) -> Result<Option<InstalledFlow>> {
+        self.engine.flow(key, mask)
+    }
+    fn flows(&self, each: &mut dyn FnMut(InstalledFlow)) -> Result<()> {
+        self.engine.flows(each)
+    }
+    fn execute(&self, frame: &[u8], offload: Offload, actions: &[Action]) -> Result<()> {
+        self.engine.execute(frame, offload, actions)
+    }
+    fn heartbeat(&self, now: Instant) -> Result<()> {
+        self.engine.heartbeat(now)
+    }
+    fn upcalls(&self, worker: usize) -> Result<Box<dyn Upcalls>> {
+        self.engine.upcalls(worker)
+    }
+    fn drops(&self) -> Result<Vec<(PortNo, DropCause, u64)>> {
+        self.engine.drops()
+    }
+}
