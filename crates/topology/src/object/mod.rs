@@ -58,3 +58,6 @@ impl References {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests;
