@@ -1,0 +1,164 @@
+//! Why a request came to nothing, by who must act.
+
+use serde_json::{Map, Value, json};
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The caller: the server understood and refused.
+    #[error("{}", sentence(message, violations))]
+    Refused { status: u16, message: String, violations: Vec<Violation> },
+
+    /// The caller: wrong user, password or project.
+    #[error("{message}")]
+    Unauthorized { message: String },
+
+    /// Whoever runs the server: it failed on a request that may be fine.
+    #[error("{message}")]
+    ServerFailed { status: u16, message: String },
+
+    /// Whoever runs the network or the server: nothing was sent, so nothing happened.
+    #[error("{uri} cannot be reached: {reason}")]
+    Unreachable { uri: String, reason: String },
+
+    /// The caller: a write was sent and its answer lost, so it may have happened.
+    #[error("no answer to {method} {uri}: {reason}; perhaps applied, look before trying again")]
+    AnswerLost { method: &'static str, uri: String, reason: String },
+
+    /// Whoever wrote the server or stands between: the answer is not what the API says.
+    #[error("the answer of {uri} cannot be understood: {reason}")]
+    Answer { uri: String, reason: String },
+
+    /// Whoever runs the server: its version does not have this.
+    #[error("the server offers no {what:?}")]
+    NotOffered { what: String },
+}
+
+/// One field that the server found fault with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Violation {
+    pub property: String,
+    pub message: String,
+}
+
+impl Error {
+    /// Reads the body of an answer that is no success.
+    pub(crate) fn from_answer(status: u16, body: &str) -> Self {
+        let document = serde_json::from_str::<Value>(body).unwrap_or_default();
+        let message = match document.get("message").and_then(Value::as_str) {
+            Some(message) => message.to_owned(),
+            None if body.is_empty() || document.is_object() => reason_of(status).to_owned(),
+            None => body.to_owned(),
+        };
+        match status {
+            401 => Self::Unauthorized { message },
+            500.. => Self::ServerFailed { status, message },
+            _ => Self::Refused { status, message, violations: violations(&document) },
+        }
+    }
+
+    /// The status that the server answered with, when it answered.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } | Self::ServerFailed { status, .. } => Some(*status),
+            Self::Unauthorized { .. } => Some(401),
+            _ => None,
+        }
+    }
+
+    /// The error as the API's error document, which scripts read.
+    #[must_use]
+    pub fn document(&self) -> Value {
+        let mut document = Map::new();
+        let message = match self {
+            Self::Refused { message, .. } => message.clone(),
+            other => other.to_string(),
+        };
+        document.insert("message".to_owned(), message.into());
+        document.insert("code".to_owned(), self.status().unwrap_or_default().into());
+        if let Self::Refused { violations, .. } = self
+            && !violations.is_empty()
+        {
+            let list = violations.iter();
+            let list = list.map(|v| json!({ "property": v.property, "message": v.message }));
+            document.insert("violations".to_owned(), list.collect());
+        }
+        Value::Object(document)
+    }
+}
+
+fn violations(document: &Value) -> Vec<Violation> {
+    let text = |value: &Value, key| value.get(key).and_then(Value::as_str).map(str::to_owned);
+    let list = document.get("violations").and_then(Value::as_array);
+    list.into_iter()
+        .flatten()
+        .map(|one| Violation {
+            property: text(one, "property").unwrap_or_default(),
+            message: text(one, "message").unwrap_or_default(),
+        })
+        .collect()
+}
+
+fn sentence(message: &str, violations: &[Violation]) -> String {
+    let mut text = message.to_owned();
+    for Violation { property, message } in violations {
+        text.push_str(&format!("; {property}: {message}"));
+    }
+    text
+}
+
+/// What a status without a body means. Some refusals of the API have none.
+const fn reason_of(status: u16) -> &'static str {
+    match status {
+        400 => "bad request",
+        401 => "authentication error",
+        403 => "forbidden",
+        404 => "there is no such object",
+        405 => "the server does not do that to such an object",
+        406 => "the server does not have it in this form",
+        409 => "that is there already, or in use",
+        413 => "the request is too large",
+        415 => "the server does not take it in this form",
+        500.. => "the server failed",
+        _ => "the server refused",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_sentence_is_kept() {
+        let body = r#"{"message":"No bridge with ID 7 exists.","code":400}"#;
+        let error = Error::from_answer(400, body);
+        assert_eq!(error.to_string(), "No bridge with ID 7 exists.");
+        assert_eq!(
+            error.document(),
+            json!({ "message": "No bridge with ID 7 exists.", "code": 400 })
+        );
+    }
+
+    #[test]
+    fn each_violation_names_its_field() {
+        let body = r#"{"message":"Validation error(s) found","code":400,
+            "violations":[{"property":"name","message":"is too long"}]}"#;
+        let error = Error::from_answer(400, body);
+        assert_eq!(error.to_string(), "Validation error(s) found; name: is too long");
+    }
+
+    #[test]
+    fn a_status_without_a_body_still_says_something() {
+        let error = Error::from_answer(409, "");
+        assert_eq!(error.to_string(), "that is there already, or in use");
+        assert_eq!(error.status(), Some(409));
+    }
+
+    #[test]
+    fn who_must_act_follows_from_the_status() {
+        assert!(matches!(Error::from_answer(401, ""), Error::Unauthorized { .. }));
+        assert!(matches!(Error::from_answer(404, ""), Error::Refused { .. }));
+        assert!(matches!(Error::from_answer(503, ""), Error::ServerFailed { .. }));
+    }
+}
