@@ -4,12 +4,13 @@ use std::cell::{OnceCell, RefCell};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use mn_api_types::{Media, MediaForm};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::transport::{Answer, Ask, Method, Transport};
-use crate::{Credentials, Error, MediaType, Root, Server, TrustError};
+use crate::{Credentials, Error, Root, Server, TrustError};
 
 /// A session with one server. It logs in when it must, and again once when its token has expired.
 pub struct Client {
@@ -19,6 +20,9 @@ pub struct Client {
     root: OnceCell<Root>,
     log: RefCell<Option<Log>>,
 }
+
+/// What an answer without a document may be.
+const JSON: &str = "application/json";
 
 /// Is told of each request and answer, in one line each.
 pub type Log = Box<dyn Fn(&str)>;
@@ -54,7 +58,7 @@ impl Client {
             return Ok(root);
         }
         let uri = self.server.base.trim_end_matches('/').to_owned();
-        let document = self.get(&uri, &MediaType::APPLICATION.to_string())?;
+        let document = self.get(&uri, &Media::APPLICATION.newest(MediaForm::One))?;
         Ok(self.root.get_or_init(|| Root::new(document)))
     }
 
@@ -73,8 +77,8 @@ impl Client {
     /// # Errors
     ///
     /// [`Error`] as the server or the way to it gives it.
-    pub fn object<T: DeserializeOwned>(&self, uri: &str, media: MediaType) -> Result<T, Error> {
-        self.get(uri, &media.to_string())
+    pub fn object<T: DeserializeOwned>(&self, uri: &str, media: &Media) -> Result<T, Error> {
+        self.get(uri, &media.newest(MediaForm::One))
     }
 
     /// Reads a list of objects.
@@ -82,8 +86,8 @@ impl Client {
     /// # Errors
     ///
     /// [`Error`] as the server or the way to it gives it.
-    pub fn list<T: DeserializeOwned>(&self, uri: &str, media: MediaType) -> Result<Vec<T>, Error> {
-        self.get(uri, &media.list())
+    pub fn list<T: DeserializeOwned>(&self, uri: &str, media: &Media) -> Result<Vec<T>, Error> {
+        self.get(uri, &media.newest(MediaForm::Collection))
     }
 
     /// Creates an object in a collection, and gives the URI of what was made.
@@ -94,10 +98,10 @@ impl Client {
     pub fn create<T: Serialize>(
         &self,
         uri: &str,
-        media: MediaType,
+        media: &Media,
         object: &T,
     ) -> Result<Option<String>, Error> {
-        Ok(self.write(Method::Post, uri, &media.to_string(), object)?.location)
+        Ok(self.write(Method::Post, uri, &media.newest(MediaForm::One), object)?.location)
     }
 
     /// Sends a question that is too long for a URI and changes nothing.
@@ -121,10 +125,10 @@ impl Client {
     pub fn replace<T: Serialize>(
         &self,
         uri: &str,
-        media: MediaType,
+        media: &Media,
         object: &T,
     ) -> Result<(), Error> {
-        self.write(Method::Put, uri, &media.to_string(), object).map(drop)
+        self.write(Method::Put, uri, &media.newest(MediaForm::One), object).map(drop)
     }
 
     /// Deletes an object.
@@ -133,7 +137,7 @@ impl Client {
     ///
     /// [`Error`] as the server or the way to it gives it.
     pub fn delete(&self, uri: &str) -> Result<(), Error> {
-        let media = MediaType::JSON.to_owned();
+        let media = JSON.to_owned();
         self.send(&Ask { method: Method::Delete, uri, media, body: None }).map(drop)
     }
 
@@ -203,7 +207,7 @@ impl Client {
         let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")));
         let mut headers = vec![("Authorization", basic.as_str())];
         headers.extend(project.as_deref().map(|project| ("X-Auth-Project", project)));
-        let media = MediaType::TOKEN.to_string();
+        let media = Media::TOKEN.newest(MediaForm::One);
         let body = Some(String::new());
         let ask = Ask { method: Method::Post, uri: &uri, media, body };
         let answer = self.exchange(&ask, &headers).map_err(read_only)?;

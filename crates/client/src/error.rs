@@ -1,6 +1,6 @@
 //! Why a request came to nothing, by who must act.
 
-use serde_json::{Map, Value, json};
+use mn_api_types::{Fault, Violation};
 
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -34,26 +34,17 @@ pub enum Error {
     NotOffered { what: String },
 }
 
-/// One field that the server found fault with.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Violation {
-    pub property: String,
-    pub message: String,
-}
-
 impl Error {
     /// Reads the body of an answer that is no success.
     pub(crate) fn from_answer(status: u16, body: &str) -> Self {
-        let document = serde_json::from_str::<Value>(body).unwrap_or_default();
-        let message = match document.get("message").and_then(Value::as_str) {
-            Some(message) => message.to_owned(),
-            None if body.is_empty() || document.is_object() => reason_of(status).to_owned(),
-            None => body.to_owned(),
-        };
+        let fault = serde_json::from_str::<Fault>(body).ok();
+        let plain = (fault.is_none() && !body.is_empty()).then(|| body.to_owned());
+        let Fault { message, violations, .. } = fault.unwrap_or_default();
+        let message = message.or(plain).unwrap_or_else(|| reason_of(status).to_owned());
         match status {
             401 => Self::Unauthorized { message },
             500.. => Self::ServerFailed { status, message },
-            _ => Self::Refused { status, message, violations: violations(&document) },
+            _ => Self::Refused { status, message, violations },
         }
     }
 
@@ -69,40 +60,21 @@ impl Error {
 
     /// The error as the API's error document, which scripts read.
     #[must_use]
-    pub fn document(&self) -> Value {
-        let mut document = Map::new();
-        let message = match self {
-            Self::Refused { message, .. } => message.clone(),
-            other => other.to_string(),
-        };
-        document.insert("message".to_owned(), message.into());
-        document.insert("code".to_owned(), self.status().unwrap_or_default().into());
-        if let Self::Refused { violations, .. } = self
-            && !violations.is_empty()
-        {
-            let list = violations.iter();
-            let list = list.map(|v| json!({ "property": v.property, "message": v.message }));
-            document.insert("violations".to_owned(), list.collect());
+    pub fn fault(&self) -> Fault {
+        let code = self.status().unwrap_or_default();
+        match self {
+            Self::Refused { message, violations, .. } => {
+                let (message, violations) = (Some(message.clone()), violations.clone());
+                Fault { message, code, violations }
+            }
+            other => Fault { message: Some(other.to_string()), code, violations: Vec::new() },
         }
-        Value::Object(document)
     }
-}
-
-fn violations(document: &Value) -> Vec<Violation> {
-    let text = |value: &Value, key| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let list = document.get("violations").and_then(Value::as_array);
-    list.into_iter()
-        .flatten()
-        .map(|one| Violation {
-            property: text(one, "property").unwrap_or_default(),
-            message: text(one, "message").unwrap_or_default(),
-        })
-        .collect()
 }
 
 fn sentence(message: &str, violations: &[Violation]) -> String {
     let mut text = message.to_owned();
-    for Violation { property, message } in violations {
+    for Violation { property, message, .. } in violations {
         text.push_str(&format!("; {property}: {message}"));
     }
     text
@@ -134,10 +106,7 @@ mod tests {
         let body = r#"{"message":"No bridge with ID 7 exists.","code":400}"#;
         let error = Error::from_answer(400, body);
         assert_eq!(error.to_string(), "No bridge with ID 7 exists.");
-        assert_eq!(
-            error.document(),
-            json!({ "message": "No bridge with ID 7 exists.", "code": 400 })
-        );
+        assert_eq!(error.fault(), serde_json::from_str(body).unwrap());
     }
 
     #[test]

@@ -5,13 +5,11 @@
 
 mod client;
 mod error;
-mod media;
 mod root;
 mod server;
 mod transport;
 
 pub use client::{Client, Log};
-pub use error::{Error, Violation};
-pub use media::MediaType;
+pub use error::Error;
 pub use root::Root;
 pub use server::{Credentials, Server, Trust, TrustError};

@@ -1,10 +1,11 @@
 //! Chains and rules.
 
 use mn_api_types::{self as api, Media};
+use serde_json::Value;
 
 use super::device::PORT;
 use super::group::{IP_ADDRESS_GROUP, PORT_GROUP};
-use super::{Change, Collection, Field, Identity, Kind, Owner, Shown, Type};
+use super::{Change, Collection, Field, Identity, Kind, Object, Owner, Shown, Type};
 
 pub static CHAIN: Type = Type {
     word: "chain",
@@ -39,7 +40,7 @@ const fn test(
 
 /// Conditions first, then the place, then what is done: the order of the guides' listings.
 #[rustfmt::skip]
-const RULE_FIELDS: &[Field] = &[
+static RULE_FIELDS: &[Field] = &[
     Field::id(),
     Field::new("chain", "chainId", Kind::Reference(&CHAIN)).shown(Shown::Asked).read_only(),
     Field::new("inverted", "condInvert", Kind::YesNo).shown(Shown::Unless("no")),
@@ -65,7 +66,8 @@ const RULE_FIELDS: &[Field] = &[
     test("traversed-device", "traversedDevice", Kind::Text, "invTraversedDevice"),
     test("in-ports", "inPorts", Kind::References(&PORT), "invInPorts"),
     test("out-ports", "outPorts", Kind::References(&PORT), "invOutPorts"),
-    Field::new("fragment-policy", "fragmentPolicy", Kind::Choice(FRAGMENT_POLICIES)),
+    Field::new("fragment-policy", "fragmentPolicy", Kind::Choice(FRAGMENT_POLICIES))
+        .shown(Shown::When(has_own_fragment_policy)),
     Field::new("no-vlan", "noVlan", Kind::Bool).shown(Shown::Unless("false")),
     Field::new("vlan", "vlan", Kind::Integer),
     test("icmp-data-src", "icmpDataSrcIpAddress", Kind::Prefix { length: "icmpDataSrcIpLength" },
@@ -86,6 +88,19 @@ const RULE_FIELDS: &[Field] = &[
     Field::new("target", "natTargets", Kind::NatTargets),
     Field::new("meter", "meterName", Kind::Text),
 ];
+
+/// Whether the policy is another than what the rule would have by itself: the guides print only such.
+fn has_own_fragment_policy(rule: &Object) -> bool {
+    let set = |name: &str| rule.get(name).is_some_and(|value| !value.is_null());
+    let nat = matches!(rule.get("type").and_then(Value::as_str), Some("dnat" | "snat"));
+    let by_itself = match rule.get("fragmentPolicy").and_then(Value::as_str) {
+        Some("unfragmented") => nat,
+        Some("header") => set("tpSrc") || set("tpDst"),
+        Some("any") => true,
+        _ => false,
+    };
+    !by_itself
+}
 
 const FRAGMENT_POLICIES: &[(&str, &str)] = &[
     ("any", "any"),

@@ -5,10 +5,15 @@ use mn_api_types::{self as api, Media};
 use super::chain::CHAIN;
 use super::{Change, Collection, Field, Identity, Kind, Owner, Shown, Type};
 
-const IN_FILTER: Field =
-    Field::new("infilter", "inboundFilterId", Kind::Reference(&CHAIN)).clearable();
-const OUT_FILTER: Field =
-    Field::new("outfilter", "outboundFilterId", Kind::Reference(&CHAIN)).clearable();
+// Functions, because a constant that names a type would be part of a cycle of types.
+const fn in_filter() -> Field {
+    Field::new("infilter", "inboundFilterId", Kind::Reference(&CHAIN)).clearable()
+}
+
+const fn out_filter() -> Field {
+    Field::new("outfilter", "outboundFilterId", Kind::Reference(&CHAIN)).clearable()
+}
+
 const STATE: Field = Field::new("state", "adminStateUp", Kind::UpDown);
 
 pub static BRIDGE: Type = Type {
@@ -21,8 +26,8 @@ pub static BRIDGE: Type = Type {
         Field::tenant(),
         Field::new("name", "name", Kind::Text),
         STATE,
-        IN_FILTER,
-        OUT_FILTER,
+        in_filter(),
+        out_filter(),
     ],
     collections: &[
         Collection::link("port", &PORT, "ports").with(&[("type", "Bridge")]),
@@ -44,8 +49,8 @@ pub static ROUTER: Type = Type {
         Field::tenant(),
         Field::new("name", "name", Kind::Text),
         STATE,
-        IN_FILTER,
-        OUT_FILTER,
+        in_filter(),
+        out_filter(),
         Field::new("asn", "asNumber", Kind::Integer).shown(Shown::Unless("0")),
     ],
     collections: &[
@@ -67,15 +72,16 @@ pub static PORT: Type = Type {
         Field::new("device", "deviceId", Kind::Device).read_only(),
         STATE,
         Field::new("plugged", "active", Kind::YesNo).shown(Shown::Asked).read_only(),
-        IN_FILTER,
-        OUT_FILTER,
+        in_filter(),
+        out_filter(),
         Field::new("vlan", "vlanId", Kind::Integer).shown(Shown::Unless("0")),
         Field::new("mac", "portMac", Kind::Text),
         Field::new("addresses", "portSubnet", Kind::Texts).clearable(),
         // The older way to say `addresses`; both are accepted, `addresses` is printed.
-        Field::new("address", "portAddress", Kind::Text).shown(Shown::Asked),
+        Field::new("address", "portAddress", Kind::Text).shown(Shown::Asked).at_creation(),
         Field::new("net", "networkAddress", Kind::Prefix { length: "networkLength" })
-            .shown(Shown::Asked),
+            .shown(Shown::Asked)
+            .at_creation(),
         Field::new("ra-mode", "raMode", Kind::Choice(RA_MODES)).clearable(),
         Field::new("ra-prefixes", "raPrefixes", Kind::Texts).clearable(),
         Field::new("peer", "peerId", Kind::Peer(&PORT)).clearable(),

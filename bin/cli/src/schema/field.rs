@@ -1,6 +1,11 @@
 //! A field: its word, its JSON, and how one becomes the other.
 
+use serde_json::{Map, Value};
+
 use super::Type;
+
+/// An object as the API has it.
+pub type Object = Map<String, Value>;
 
 /// A field of an object.
 #[derive(Debug)]
@@ -55,7 +60,7 @@ pub enum Kind {
 }
 
 /// When a listing has a field.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Shown {
     /// When it has a value.
     Set,
@@ -65,6 +70,8 @@ pub enum Shown {
     Or(&'static str),
     /// Only when asked for by its name.
     Asked,
+    /// When this is true of the object.
+    When(fn(&Object) -> bool),
 }
 
 /// What may be done to a field.
@@ -72,6 +79,7 @@ pub enum Shown {
 pub enum Settable {
     Yes,
     Clearable,
+    AtCreation,
     No,
 }
 
@@ -98,6 +106,10 @@ impl Field {
 
     pub(super) const fn read_only(self) -> Self {
         Self { settable: Settable::No, ..self }
+    }
+
+    pub(super) const fn at_creation(self) -> Self {
+        Self { settable: Settable::AtCreation, ..self }
     }
 
     pub(super) const fn clearable(self) -> Self {

@@ -12,9 +12,9 @@ mod root;
 
 use mn_api_types::{Description, Media};
 
-pub use chain::CHAIN;
 pub use device::{BRIDGE, PORT, ROUTER};
-pub use field::{Field, Kind, Settable, Shown};
+pub use field::{Field, Kind, Object, Settable, Shown};
+pub use place::HOST;
 pub use root::ROOT;
 
 /// A kind of object.
