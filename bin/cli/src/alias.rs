@@ -17,6 +17,7 @@ pub struct Aliases {
 #[derive(Debug)]
 struct Alias {
     owner: Option<Uuid>,
+    number: usize,
     name: String,
 }
 
@@ -31,10 +32,10 @@ impl Aliases {
     pub fn give(&mut self, id: Uuid, prefix: &'static str, owner: Option<Uuid>) -> &str {
         let alias = self.by_id.entry(id).or_insert_with(|| {
             let count = self.counted.entry((owner, prefix)).or_default();
-            let name = format!("{prefix}{count}");
+            let (number, name) = (*count, format!("{prefix}{count}"));
             *count += 1;
             self.by_name.insert((owner, name.clone()), id);
-            Alias { owner, name }
+            Alias { owner, number, name }
         });
         &alias.name
     }
@@ -47,6 +48,12 @@ impl Aliases {
             None => Some(alias.name.clone()),
             Some(owner) => Some(format!("{}:{}", self.full(owner)?, alias.name)),
         }
+    }
+
+    /// The number in an object's name, if it has one.
+    #[must_use]
+    pub fn number(&self, id: Uuid) -> Option<usize> {
+        self.by_id.get(&id).map(|alias| alias.number)
     }
 
     /// The object of a name, which may have several parts, within an owner or the root.

@@ -74,8 +74,9 @@ pub enum Task {
     /// Print the manual page.
     #[command(hide = true)]
     Man,
+    /// Words that are no command.
     #[command(external_subcommand)]
-    Unknown(Vec<String>),
+    Unknown(#[expect(dead_code, reason = "only that there are any counts")] Vec<String>),
 }
 
 #[cfg(test)]

@@ -71,7 +71,12 @@ impl At {
         }
     }
 
-    fn take_object(&mut self, of: &'static Collection, word: &str, aliases: Option<&Aliases>) -> Expects {
+    fn take_object(
+        &mut self,
+        of: &'static Collection,
+        word: &str,
+        aliases: Option<&Aliases>,
+    ) -> Expects {
         if self.verb.is_none()
             && let Some(verb) = Verb::of(word)
         {
@@ -85,7 +90,8 @@ impl At {
             return Expects::Value(field, of.of);
         }
         self.of = of.of;
-        let find = |aliases: &Aliases| aliases.find(self.owner, word).or_else(|| aliases.find(None, word));
+        let find =
+            |aliases: &Aliases| aliases.find(self.owner, word).or_else(|| aliases.find(None, word));
         self.owner = word.parse().ok().or_else(|| aliases.and_then(find)).or(self.owner);
         Expects::Anything
     }
@@ -164,14 +170,23 @@ mod tests {
         ];
         for (line, may, may_not) in cases {
             let words = next_words(line, Some(&aliases));
-            assert!(may.iter().all(|word| words.contains(&(*word).to_owned())), "{line:?}: {words:?}");
-            assert!(!may_not.iter().any(|word| words.contains(&(*word).to_owned())), "{line:?}: {words:?}");
+            assert!(
+                may.iter().all(|word| words.contains(&(*word).to_owned())),
+                "{line:?}: {words:?}"
+            );
+            assert!(
+                !may_not.iter().any(|word| words.contains(&(*word).to_owned())),
+                "{line:?}: {words:?}"
+            );
         }
     }
 
     #[test]
     fn a_host_is_told_the_fields_of_a_binding() {
         let words = next_words(&["host", "host0", "add", "binding"], None);
-        assert!(["host", "interface", "port"].iter().all(|word| words.contains(&(*word).to_owned())), "{words:?}");
+        assert!(
+            ["host", "interface", "port"].iter().all(|word| words.contains(&(*word).to_owned())),
+            "{words:?}"
+        );
     }
 }

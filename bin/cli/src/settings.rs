@@ -159,8 +159,7 @@ project_id = admin
             "MIDO_USER" => Some("eve".to_owned()),
             _ => None,
         };
-        let settings =
-            Settings::from_file(FILE).over_environment(variable).over_options(&args);
+        let settings = Settings::from_file(FILE).over_environment(variable).over_options(&args);
         let server = settings.server(false, None).unwrap();
         assert_eq!(server.base, "http://file:8181/midonet-api");
         let credentials = server.credentials.unwrap();

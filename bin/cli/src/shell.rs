@@ -54,10 +54,7 @@ pub fn talk(session: Session) -> bool {
     good
 }
 
-fn converse(
-    editor: &mut Editor<Completion, DefaultHistory>,
-    session: &RefCell<Session>,
-) -> bool {
+fn converse(editor: &mut Editor<Completion, DefaultHistory>, session: &RefCell<Session>) -> bool {
     let mut good = true;
     loop {
         let line = match editor.readline(PROMPT) {

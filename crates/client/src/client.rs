@@ -122,12 +122,7 @@ impl Client {
     /// # Errors
     ///
     /// [`Error`] as the server or the way to it gives it.
-    pub fn replace<T: Serialize>(
-        &self,
-        uri: &str,
-        media: &Media,
-        object: &T,
-    ) -> Result<(), Error> {
+    pub fn replace<T: Serialize>(&self, uri: &str, media: &Media, object: &T) -> Result<(), Error> {
         self.write(Method::Put, uri, &media.newest(MediaForm::One), object).map(drop)
     }
 

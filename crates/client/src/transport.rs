@@ -77,11 +77,7 @@ impl Transport {
         read(ask, response)
     }
 
-    fn run(
-        &self,
-        request: request::Builder,
-        ask: &Ask<'_>,
-    ) -> Result<Response<Body>, ureq::Error> {
+    fn run(&self, request: request::Builder, ask: &Ask<'_>) -> Result<Response<Body>, ureq::Error> {
         match &ask.body {
             Some(body) => {
                 let request = request.header("Content-Type", &ask.media);

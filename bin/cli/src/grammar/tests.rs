@@ -15,7 +15,9 @@ fn told(line: &str) -> String {
         Ok(Command::Show { what, field }) => {
             format!("SHOW {}{}", path(&what), field.map_or("", |field| field.word))
         }
-        Ok(Command::Set { what, attributes }) => format!("SET {}{}", path(&what), pairs(&attributes)),
+        Ok(Command::Set { what, attributes }) => {
+            format!("SET {}{}", path(&what), pairs(&attributes))
+        }
         Ok(Command::Clear { what, fields }) => {
             let words: Vec<_> = fields.iter().map(|field| field.word).collect();
             format!("CLEAR {}{}", path(&what), words.join(","))
@@ -28,7 +30,9 @@ fn told(line: &str) -> String {
 fn path(path: &[Step]) -> String {
     let step = |step: &Step| match step {
         Step::Member { of, key: Key::Word(word) } => format!("{}={word}/", of.word),
-        Step::Member { of, key: Key::Filter(filter) } => format!("{}[{}]/", of.word, pairs(filter).trim()),
+        Step::Member { of, key: Key::Filter(filter) } => {
+            format!("{}[{}]/", of.word, pairs(filter).trim())
+        }
         Step::Member { of, key: Key::Only } => format!("{}/", of.word),
         Step::Follow { field, .. } => format!("->{}/", field.word),
     };

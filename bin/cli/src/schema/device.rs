@@ -96,11 +96,8 @@ pub static PORT: Type = Type {
     change: Change::Replace,
 };
 
-const RA_MODES: &[(&str, &str)] = &[
-    ("slaac", "slaac"),
-    ("dhcp-stateless", "dhcpStateless"),
-    ("dhcp-stateful", "dhcpStateful"),
-];
+const RA_MODES: &[(&str, &str)] =
+    &[("slaac", "slaac"), ("dhcp-stateless", "dhcpStateless"), ("dhcp-stateful", "dhcpStateful")];
 
 /// The guides print a router's local routes as normal ones.
 const ROUTE_TYPES: &[(&str, &str)] =

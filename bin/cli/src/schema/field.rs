@@ -38,7 +38,9 @@ pub enum Kind {
     /// An Ethernet type; printed as a signed 16-bit number.
     EtherType,
     /// An address with a length, which is in this JSON field.
-    Prefix { length: &'static str },
+    Prefix {
+        length: &'static str,
+    },
     /// One number or two with a hyphen: `start` and `end` in JSON.
     Range,
     /// `ip[-ip][:port[-port]]`, with commas.

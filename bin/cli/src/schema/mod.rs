@@ -54,7 +54,10 @@ pub enum Identity {
 pub enum Owner {
     Nobody,
     /// The object that this JSON field names.
-    Object { key: &'static str, of: &'static Type },
+    Object {
+        key: &'static str,
+        of: &'static Type,
+    },
     /// The bridge or router of a port.
     Device,
 }

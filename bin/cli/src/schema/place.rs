@@ -51,8 +51,7 @@ pub static HOST: Type = Type {
         Field::new("addresses", "addresses", Kind::Texts).shown(Shown::Asked).read_only(),
         Field::new("flooding-proxy-weight", "floodingProxyWeight", Kind::Integer)
             .shown(Shown::Unless("1")),
-        Field::new("container-weight", "containerWeight", Kind::Integer)
-            .shown(Shown::Unless("1")),
+        Field::new("container-weight", "containerWeight", Kind::Integer).shown(Shown::Unless("1")),
         Field::new("container-limit", "containerLimit", Kind::Limit)
             .shown(Shown::Unless("no-limit")),
         Field::new("enforce-container-limit", "enforceContainerLimit", Kind::Bool)

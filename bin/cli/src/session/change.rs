@@ -106,7 +106,7 @@ impl Session {
             return Err(Refusal::NotCleared(field.word));
         }
         let mut node = self.resolve(what)?;
-        let (links, others): (Vec<_>, Vec<_>) =
+        let (links, others): (Vec<&Field>, Vec<&Field>) =
             fields.iter().partition(|field| matches!(field.kind, Kind::Peer(_)));
         if !others.is_empty() {
             changeable(node.of)?;

@@ -94,8 +94,7 @@ impl Session {
     /// [`mn_client::Error`] as the server or the way to it gives it.
     pub fn greet(&self) -> Result<Option<String>, mn_client::Error> {
         let uri = self.client.root()?.collection("systemState")?;
-        let state: mn_api_types::SystemState =
-            self.client.object(uri, &Media::SYSTEM_STATE)?;
+        let state: mn_api_types::SystemState = self.client.object(uri, &Media::SYSTEM_STATE)?;
         Ok(state.information)
     }
 

@@ -26,7 +26,11 @@ pub(super) enum At {
     Root,
     Uri(String),
     /// In a list within another object.
-    Inside { parent: Box<Node>, key: &'static str, index: usize },
+    Inside {
+        parent: Box<Node>,
+        key: &'static str,
+        index: usize,
+    },
 }
 
 impl Node {
@@ -212,7 +216,8 @@ impl Session {
             }
             let mut wanted = Object::new();
             let written = value::write(pair.field, &typed, self, &mut wanted);
-            if written.is_err() || wanted.iter().any(|(key, value)| object.get(key) != Some(value)) {
+            if written.is_err() || wanted.iter().any(|(key, value)| object.get(key) != Some(value))
+            {
                 return Ok(false);
             }
         }

@@ -6,7 +6,7 @@ use super::naming::Within;
 use super::{Form, Reply, Session, pretty};
 use crate::grammar::{Pair, Path};
 use crate::refusal::Refusal;
-use crate::schema::{Collection, Field, Object, Type};
+use crate::schema::{Collection, Field, Kind, Object, Type};
 use crate::value;
 
 /// Whether a line stands in a listing or alone.
@@ -33,6 +33,7 @@ impl Session {
                 found.push(object);
             }
         }
+        found.sort_by_cached_key(|object| self.place(of.of, object));
         if self.form == Form::Json {
             return Ok(Reply::Text(pretty(&found.into_iter().map(Json::Object).collect())));
         }
@@ -44,6 +45,23 @@ impl Session {
             lines.push(self.line(of.of, object, Line::Listed, within)?);
         }
         Ok(Reply::Text(lines.join("\n")))
+    }
+
+    /// Where an object stands in a listing: by position, then as its alias counts, then by what it says.
+    fn place(&self, of: &Type, object: &Object) -> (u64, usize, String) {
+        let position = object.get("position").and_then(Json::as_u64).unwrap_or_default();
+        let id = object.get("id").and_then(Json::as_str).and_then(|id| id.parse().ok());
+        let number = self.aliases.as_ref().zip(id).and_then(|(aliases, id)| aliases.number(id));
+        let mut words = String::new();
+        for field in of.fields.iter().filter(|field| field.word != "id") {
+            if let (Kind::Text | Kind::Prefix { .. }, Some(Json::String(text))) =
+                (field.kind, object.get(field.json))
+            {
+                words.push_str(text);
+                words.push(' ');
+            }
+        }
+        (position, number.unwrap_or(usize::MAX), words)
     }
 
     pub(super) fn show(

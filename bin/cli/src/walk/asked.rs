@@ -69,8 +69,10 @@ impl Asked {
     pub fn from_words(words: &[&str]) -> Result<Self, String> {
         let line = Line::try_parse_from(words).map_err(|error| {
             let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            format!("{}: walk FROM TO [--proto P] [--sport N] [--dport N]", first.trim_start_matches("error: "))
+            let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage"));
+            let told = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+            let told = told.trim_start_matches("error: ");
+            format!("{told}; it is: walk FROM TO [--proto P] [--sport N] [--dport N]")
         })?;
         Ok(line.asked)
     }
@@ -115,7 +117,9 @@ fn protocol(text: &str) -> Result<u8, String> {
         "tcp" => Ok(6),
         "udp" => Ok(17),
         "icmpv6" | "icmp6" => Ok(58),
-        number => number.parse().map_err(|_| format!("{text} is no protocol: icmp, tcp, udp, icmpv6 or a number")),
+        number => number
+            .parse()
+            .map_err(|_| format!("{text} is no protocol: icmp, tcp, udp, icmpv6 or a number")),
     }
 }
 

@@ -230,13 +230,17 @@ fn difference(before: &Headers, after: &Headers) -> String {
 fn described(headers: &Headers) -> [(&'static str, String); 5] {
     let arrow = |a: Option<String>, b: Option<String>| match (a, b) {
         (None, None) => String::new(),
-        (a, b) => format!("{} > {}", a.unwrap_or_else(|| "?".into()), b.unwrap_or_else(|| "?".into())),
+        (a, b) => {
+            format!("{} > {}", a.unwrap_or_else(|| "?".into()), b.unwrap_or_else(|| "?".into()))
+        }
     };
-    let mut l2 = arrow(headers.src_mac.map(|m| m.to_string()), headers.dst_mac.map(|m| m.to_string()));
+    let mut l2 =
+        arrow(headers.src_mac.map(|m| m.to_string()), headers.dst_mac.map(|m| m.to_string()));
     for tag in [headers.vlan, headers.inner_vlan].into_iter().flatten() {
         let _ = write!(l2, " vlan {tag}");
     }
-    let l3 = arrow(headers.src_addr.map(|a| a.to_string()), headers.dst_addr.map(|a| a.to_string()));
+    let l3 =
+        arrow(headers.src_addr.map(|a| a.to_string()), headers.dst_addr.map(|a| a.to_string()));
     let proto = match (headers.protocol, headers.ether_type) {
         (Some(1), _) => "icmp".to_owned(),
         (Some(6), _) => "tcp".to_owned(),
@@ -246,7 +250,8 @@ fn described(headers: &Headers) -> [(&'static str, String); 5] {
         (None, 0x0806) => "arp".to_owned(),
         (None, other) => format!("type {other:#06x}"),
     };
-    let mut l4 = arrow(headers.src_port.map(|p| p.to_string()), headers.dst_port.map(|p| p.to_string()));
+    let mut l4 =
+        arrow(headers.src_port.map(|p| p.to_string()), headers.dst_port.map(|p| p.to_string()));
     if let (Some(kind), Some(code)) = (headers.icmp_type, headers.icmp_code) {
         l4 = format!("type {kind} code {code}");
     }
