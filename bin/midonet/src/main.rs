@@ -24,6 +24,13 @@ struct Midonet {
 enum Command {
     /// Runs a cluster node: the REST API and the state database.
     Cluster(mn_cluster::Settings),
+    /// Takes commands about virtual networks: `midonet-cli`.
+    #[command(disable_help_flag = true)]
+    Cli {
+        /// As `midonet cli --help` says.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Writes man pages and completion scripts.
     #[command(subcommand, hide = true)]
     Generate(generate::Generate),
@@ -34,9 +41,14 @@ fn main() -> ExitCode {
     if let Some(command) = args.first().and_then(|name| linked_command(name)) {
         args.insert(1, command.into());
     }
+    // The CLI reads its own options, some of which are spelled as ours.
+    if args.get(1).is_some_and(|command| command == "cli") {
+        return mn_cli::run(&args[1..]);
+    }
     let midonet = Midonet::parse_from(args);
     midonet.logging.start();
     match midonet.command {
+        Command::Cli { args } => mn_cli::run(std::iter::once("midonet-cli".into()).chain(args)),
         Command::Cluster(settings) => asynchronous(cluster(settings)),
         Command::Generate(generate) => match generate.run(Midonet::command()) {
             Ok(()) => ExitCode::SUCCESS,

@@ -74,8 +74,11 @@ impl Error {
 
 fn sentence(message: &str, violations: &[Violation]) -> String {
     let mut text = message.to_owned();
-    for Violation { property, message, .. } in violations {
-        text.push_str(&format!("; {property}: {message}"));
+    // Our own server's message names them already; that of an older one does not.
+    for Violation { property, message: wrong, .. } in violations {
+        if !message.contains(wrong) {
+            text.push_str(&format!("; {property}: {wrong}"));
+        }
     }
     text
 }
