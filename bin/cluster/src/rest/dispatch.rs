@@ -7,7 +7,8 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Query, Request};
 use axum::http::header::{ACCEPT, ALLOW, CONTENT_TYPE, LOCATION};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
@@ -82,56 +83,83 @@ struct Route {
 }
 
 async fn serve(route: Route, request: Request) -> Response {
-    match tokio::time::timeout(route.context.settings.request_for, answer(&route, request)).await {
+    let started_at = tokio::time::Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let request_for = route.context.settings.request_for;
+    let response = match tokio::time::timeout(request_for, answer(&route, request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(problem)) => problem.into_response(),
         Err(_) => Problem::timed_out().into_response(),
+    };
+    let (status, took) = (response.status().as_u16(), started_at.elapsed());
+    if method == Method::GET {
+        tracing::debug!(%method, path, status, ?took, "REST request");
+    } else {
+        tracing::info!(%method, path, status, ?took, "REST request");
     }
+    response
 }
 
 async fn answer(route: &Route, request: Request) -> Result<Response, Problem> {
     let Route { context, media, endpoint } = route;
-    let settings = &context.settings;
-    let (mut parts, body) = request.into_parts();
-    limit_headers(&parts.headers, settings.header_bytes_max)?;
-    settings.auth.authorize(text(&parts.headers, "x-auth-token")).await?;
+    let (parts, body) = request.into_parts();
+    limit_headers(&parts.headers, context.settings.header_bytes_max)?;
+    context.settings.auth.authorize(text(&parts.headers, "x-auth-token")).await?;
     let accepted = accepted(route, &parts.headers)?;
     if endpoint.takes.is_some() {
         check_content(media, endpoint, &parts.headers)?;
     }
+    let call = call(context, endpoint, parts, body).await?;
+    let answer = decide(context, endpoint, Arc::new(call)).await?;
+    Ok(respond(endpoint, answer, &accepted))
+}
+
+/// What a handler needs to know of a request.
+async fn call(
+    context: &Context,
+    endpoint: &Endpoint,
+    mut parts: Parts,
+    body: Body,
+) -> Result<Call, Problem> {
+    let settings = &context.settings;
     let path = parts.extract::<Path<Vec<(String, String)>>>().await;
     let Path(path) = path.map_err(|error| Problem::bad_request(error.to_string()))?;
     let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-    let query = query.map_err(|error| Problem::bad_request(error.to_string()))?.0;
+    let Query(query) = query.map_err(|error| Problem::bad_request(error.to_string()))?;
     // Also where none is taken: the Python client sends two octets with every GET and DELETE.
     let bytes = to_bytes(body, settings.body_bytes_max)
         .await
         .map_err(|_| Problem::body_too_large(settings.body_bytes_max))?;
     let body = if endpoint.takes.is_some() { parse(&bytes)? } else { Value::Null };
-    let links = Links::of_request(&parts.headers, settings.scheme, &settings.root);
-    let call = Call {
+    Ok(Call {
         db: context.db.clone(),
-        links,
+        links: Links::of_request(&parts.headers, settings.scheme, &settings.root),
         settings: settings.clone(),
         rule_index: context.rule_index.clone(),
         path,
         query,
         body,
-    };
-    let _turn = context.turns.take(endpoint, &call.path).await;
-    let answer = decide(endpoint, Arc::new(call)).await?;
-    Ok(respond(endpoint, answer, &accepted))
+    })
 }
 
 /// Has a request handled, again while it was overtaken by another.
-async fn decide(endpoint: &Endpoint, call: Arc<Call>) -> Result<Answer, Problem> {
+async fn decide(
+    context: &Context,
+    endpoint: &Endpoint,
+    call: Arc<Call>,
+) -> Result<Answer, Problem> {
+    let mut turn = context.turns.of_request(endpoint, &call.path).await;
     let mut retry_after = RETRY_AFTER;
     for _ in 0..RETRIES_MAX {
-        match (endpoint.handler)(call.clone()).await {
-            Err(problem) if problem.is_retried() => tokio::time::sleep(retry_after).await,
+        let problem = match (endpoint.handler)(call.clone()).await {
+            Err(problem) => problem,
             decided => return decided,
-        }
+        };
+        let Some(contended) = problem.overtaken_at() else { return Err(problem) };
+        drop(turn.take());
+        tokio::time::sleep(retry_after).await;
         retry_after *= 2;
+        turn = Some(context.turns.of_object(contended).await);
     }
     (endpoint.handler)(call).await
 }

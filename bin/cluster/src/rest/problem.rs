@@ -10,6 +10,7 @@ use mn_ids::ObjectKey;
 use mn_nsdb::{ReadError, Remedy, TxError};
 use mn_topology::{Invalid, NotLinkable};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::auth::AuthError;
 use super::walks::WalkError;
@@ -21,8 +22,8 @@ pub struct Problem {
     message: Option<String>,
     violations: Vec<Violation>,
     headers: Vec<(HeaderName, HeaderValue)>,
-    /// Reading again and deciding again may help.
-    retry: bool,
+    /// The object that another request wrote meanwhile: reading and deciding again may help.
+    overtaken_at: Option<Uuid>,
     /// Nothing but the status is sent, as clients know it (api-facts §1.4).
     bare: bool,
 }
@@ -40,7 +41,7 @@ impl Problem {
             message: Some(message.into()),
             violations: Vec::new(),
             headers: Vec::new(),
-            retry: false,
+            overtaken_at: None,
             bare: false,
         }
     }
@@ -123,6 +124,12 @@ impl Problem {
         Self::unavailable(message)
     }
 
+    /// A field refers to something that is not there.
+    pub fn dangling(property: &str, id: Uuid, kind: &str) -> Self {
+        let field = Self::field(property, id.to_string(), format!("there is no such {kind}"));
+        Self { status: StatusCode::NOT_FOUND, ..field }
+    }
+
     /// Something needed is not there now.
     pub fn unavailable(message: impl Into<String>) -> Self {
         let headers = vec![RETRY_AFTER];
@@ -134,9 +141,9 @@ impl Problem {
         Self { bare: true, ..self }
     }
 
-    /// Whether the request should be tried again from the beginning.
-    pub const fn is_retried(&self) -> bool {
-        self.retry
+    /// Where another request came first, if the request should be tried again from the beginning.
+    pub const fn overtaken_at(&self) -> Option<Uuid> {
+        self.overtaken_at
     }
 }
 
@@ -158,15 +165,17 @@ const VALUE_SHOWN_MAX: usize = 100;
 impl From<TxError> for Problem {
     fn from(error: TxError) -> Self {
         match &error {
-            TxError::Conflict { .. } => Self { retry: true, ..Self::conflict(error.to_string()) },
+            TxError::Conflict { object, .. } => {
+                let overtaken_at = Some(object.id);
+                Self { overtaken_at, ..Self::conflict(error.to_string()) }
+            }
             TxError::Exists { object } => {
                 Self::taken("id", object.id.to_string(), error.to_string())
             }
             TxError::Missing { object } => Self::no_object(*object),
             TxError::Dangling { field, to, .. } => {
-                let reason = format!("there is no {to}");
-                let field = Self::field(&api_name(field), to.id.to_string(), reason);
-                Self { status: StatusCode::NOT_FOUND, ..field }
+                let kind = to.class.name().replace('_', " ");
+                Self::dangling(&api_name(field), to.id, &kind)
             }
             TxError::InUse { .. } => Self::conflict(error.to_string()),
             TxError::TooLarge { .. } => Self::bad_request(error.to_string()),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mn_api_types::{self as api, Media};
-use mn_ids::{ChainId, RuleId};
-use mn_topology::{Chain, RuleAction};
+use mn_ids::{BridgeId, ChainId, PortId, RouterId, RuleId};
+use mn_topology::{Bridge, Chain, Port, Router, Rule, RuleAction};
 
 use super::call::{Answer, Call};
 use super::db::{Changes, Db, Found};
@@ -56,6 +56,7 @@ async fn create(call: Arc<Call>) -> Result<Answer, Problem> {
             format!("Position exceeds number of rules in chain ({})", chain.object.rules.len());
         return Err(Problem::field("position", position, reason));
     }
+    refuse_unknown_device(&call.db, &rule).await?;
     let mut changes = Changes::default();
     if let RuleAction::Jump { chain_id } = rule.action {
         changes = jumps::refuse_loop(&call.db, changes, chain.object.id, chain_id).await?;
@@ -73,6 +74,16 @@ async fn delete(call: Arc<Call>) -> Result<Answer, Problem> {
     call.db.commit(Changes::default().update(&chain)).await?;
     call.rule_index.forget(id);
     Ok(Answer::Done)
+}
+
+/// A device to have been crossed must be there. It may be deleted later: then no packet crosses it.
+async fn refuse_unknown_device(db: &Db, rule: &Rule) -> Result<(), Problem> {
+    let Some(device) = &rule.condition.traversed_device else { return Ok(()) };
+    let id = *device.set();
+    let known = db.find::<Bridge>(BridgeId::from_uuid(id)).await?.is_some()
+        || db.find::<Router>(RouterId::from_uuid(id)).await?.is_some()
+        || db.find::<Port>(PortId::from_uuid(id)).await?.is_some();
+    if known { Ok(()) } else { Err(Problem::dangling("traversedDevice", id, "device")) }
 }
 
 /// The chain a rule is in, and where.

@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::http::Method;
 use tokio::sync::{Mutex, MutexGuard};
+use uuid::Uuid;
 
 use super::endpoint::Endpoint;
 
@@ -26,7 +27,7 @@ impl Default for Turns {
 impl Turns {
     /// Waits for the turn of a request, and keeps it until the guard is dropped. Reading, and writing
     /// what is not below an object, goes on at once.
-    pub async fn take(
+    pub async fn of_request(
         &self,
         endpoint: &Endpoint,
         path: &[(String, String)],
@@ -35,9 +36,15 @@ impl Turns {
             return None;
         }
         let (_, id) = path.iter().find(|(name, _)| name == "id")?;
+        Some(self.of_object(id.parse().ok()?).await)
+    }
+
+    /// Waits for the turn of an object. Whoever waits has no other turn, or two would wait for each
+    /// other.
+    pub async fn of_object(&self, id: Uuid) -> MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
-        id.to_ascii_lowercase().hash(&mut hasher);
-        let place = hasher.finish() % PLACES as u64;
-        Some(self.0.get(usize::try_from(place).ok()?)?.lock().await)
+        id.hash(&mut hasher);
+        let place = (hasher.finish() % PLACES as u64) as usize;
+        self.0[place].lock().await
     }
 }

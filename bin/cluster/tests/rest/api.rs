@@ -35,7 +35,11 @@ impl Api {
     }
 
     pub fn with(settings: Settings) -> Self {
-        let store: Arc<dyn Store> = Arc::new(Engine::memory());
+        Self::over(Engine::memory(), settings)
+    }
+
+    pub fn over(engine: Engine, settings: Settings) -> Self {
+        let store: Arc<dyn Store> = Arc::new(engine);
         Self { router: router(store.clone(), settings), store }
     }
 

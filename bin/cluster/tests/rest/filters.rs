@@ -1,6 +1,7 @@
 //! Chains and rules.
 
 use axum::http::Method;
+use mn_cluster::rest::Settings;
 use serde_json::{Value, json};
 
 use crate::api::{Api, len, text};
@@ -220,12 +221,17 @@ async fn a_wrong_rule_is_refused_with_the_field_that_is_wrong() {
     }
     let nobody = json!({"type": "drop", "inPorts": [mn_ids::PortId::random()]});
     api.refused_field(404, rules, nobody, "inPorts").await;
+    let nowhere = json!({"type": "drop", "traversedDevice": mn_ids::BridgeId::random()});
+    api.refused_field(404, rules, nowhere, "traversedDevice").await;
     assert_eq!(api.get(rules).await, json!([]));
 }
 
+/// On disk, where a commit takes its time and the others overtake it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rules_that_come_all_at_once_are_all_taken() {
-    let api = Api::new();
+async fn rules_that_come_and_go_all_at_once_all_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let engine = mn_nsdb_embedded::open(&directory.path().join("nsdb")).unwrap();
+    let api = Api::over(engine, Settings::default());
     let chain = chain(&api, "c").await;
     let mut requests = tokio::task::JoinSet::new();
     for _ in 0..50 {
@@ -236,5 +242,14 @@ async fn rules_that_come_all_at_once_are_all_taken() {
     }
     let statuses = requests.join_all().await;
     assert!(statuses.iter().all(|status| *status == 201), "{statuses:?}");
-    assert_eq!(positions(&api, &chain).await.len(), 50);
+    let made = api.get(text(&chain["rules"])).await;
+    assert_eq!(len(&made), 50);
+    let mut requests = tokio::task::JoinSet::new();
+    for rule in made.as_array().unwrap().clone() {
+        let api = api.clone();
+        requests.spawn(async move { api.status(Method::DELETE, text(&rule["uri"]), None).await });
+    }
+    let statuses = requests.join_all().await;
+    assert!(statuses.iter().all(|status| *status == 204), "{statuses:?}");
+    assert_eq!(api.get(text(&chain["rules"])).await, json!([]));
 }
