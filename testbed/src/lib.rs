@@ -28,7 +28,7 @@ pub use http::{Answer, Http};
 pub use lab::{Lab, Plan};
 pub use namespace::{Namespace, finish};
 pub use probe::{Arrivals, Probe, Received};
-pub use process::{Process, program};
+pub use process::{Identity, Process, program};
 pub use state::{Record, labs_directory, sweep};
 pub use tap::bridge_taps;
 pub use traffic::{DhcpLease, Ping, Throughput};

@@ -2,7 +2,9 @@
 
 mod arrows;
 mod command;
+mod demo;
 mod features;
+mod lab;
 mod licences;
 mod metadata;
 mod package;
@@ -25,6 +27,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Set up a cloud of two hosts on this machine, draw a network, check it with real traffic
+    Demo(demo::Options),
+    /// Explore the demo's lab
+    #[command(subcommand)]
+    Lab(lab::Task),
     /// Run every test there is, labs in network namespaces included (needs root)
     Test(test_run::Options),
     /// Do what CI does: formatting, lints, documentation, checks of the tree, tests
@@ -49,6 +56,8 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
+        Task::Demo(options) => demo::run_demo(&options),
+        Task::Lab(task) => lab::run(&task),
         Task::Test(options) => test_run::run_all(&options),
         Task::Preflight(options) => preflight::run_steps(&options),
         Task::Arrows => arrows::check(),
