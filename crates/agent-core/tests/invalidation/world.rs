@@ -1,0 +1,375 @@
+//! Routers with two bridges each, stations on four hosts, and random changes to all of it.
+
+use std::net::IpAddr;
+
+use mn_agent_core::{
+    LocalView, MacPlace, Neighbors, Owner, Place, Row, RowChange, StateTables, TableName,
+    Translation, View, translate,
+};
+use mn_flow::{Action, FlowKey, FlowMask, KeyKind, PeerIndex, PortNo, Tag, TunnelKey, extract};
+use mn_ids::{BridgeId, ChainId, Id, Kind, Object, ObjectKey, PortId, RouteId, RouterId};
+use mn_packet::{EtherType, EthernetHeader, IpProtocol, Mac, UdpHeader, ip_packet};
+use mn_simulation::{Buffers, Entry, Inputs, Outcome, Packet, simulate};
+use mn_time::Instant;
+use mn_topology::snapshot::{Loaded, Snapshot};
+use mn_topology::{
+    AnyObject, Bridge, Chain, Condition, IfAddr, Port, PortKind, RaMode, Route, RouteTarget,
+    Router, RouterPort, Rule, RuleAction, Test,
+};
+use uuid::Uuid;
+
+/// Stations of one bridge.
+const STATIONS: u128 = 4;
+/// Hosts; number 0 is this one.
+const HOSTS: u128 = 4;
+
+fn id<K: Kind>(kind: u128, router: u128, side: u128, number: u128) -> Id<K> {
+    Id::from_uuid(Uuid::from_u128(kind << 64 | router << 32 | side << 16 | number))
+}
+
+fn bridge_id(router: u128, side: u128) -> BridgeId {
+    id(1, router, side, 0)
+}
+
+fn router_id(router: u128) -> RouterId {
+    id(2, router, 0, 0)
+}
+
+fn port_id(router: u128, side: u128, station: u128) -> PortId {
+    id(3, router, side, station)
+}
+
+fn router_port_id(router: u128, side: u128) -> PortId {
+    id(4, router, side, 0)
+}
+
+fn linked_port_id(router: u128, side: u128) -> PortId {
+    id(5, router, side, 0)
+}
+
+fn chain_id(router: u128) -> ChainId {
+    id(6, router, 0, 0)
+}
+
+fn route_id(router: u128, number: u128) -> RouteId {
+    id(7, router, 0, number)
+}
+
+fn host_id(host: u128) -> mn_ids::HostId {
+    id(8, host, 0, 0)
+}
+
+fn station_mac(side: u128, station: u128) -> Mac {
+    Mac([2, 0, 0, 0, side as u8, station as u8 + 1])
+}
+
+fn router_mac(side: u128) -> Mac {
+    Mac([2, 0, 0, 1, side as u8, 0])
+}
+
+fn station_addr(side: u128, station: u128) -> IpAddr {
+    IpAddr::from([10, 0, side as u8, station as u8 + 1])
+}
+
+/// What the agent decides by.
+pub struct World {
+    pub routers: u128,
+    pub snapshot: Snapshot,
+    pub tables: StateTables,
+    pub local: LocalView,
+    neighbors: Neighbors,
+    objects: std::collections::BTreeMap<ObjectKey, AnyObject>,
+    revision: u64,
+}
+
+/// A packet of a flow.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    pub key: FlowKey,
+    frame: Vec<u8>,
+    port: PortId,
+}
+
+/// What becomes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    Flow {
+        mask: FlowMask,
+        actions: Vec<Action>,
+    },
+    /// A neighbour must be asked for first.
+    Waits,
+}
+
+impl World {
+    pub fn new(routers: u128) -> Self {
+        let mut local = LocalView::new(host_id(0), 1450);
+        local.peers.extend((1..HOSTS).map(|host| (host_id(host), PeerIndex(host as u32))));
+        let mut world = Self {
+            routers,
+            snapshot: Snapshot::default(),
+            tables: StateTables::default(),
+            local,
+            neighbors: Neighbors::default(),
+            objects: Default::default(),
+            revision: 0,
+        };
+        for router in 0..routers {
+            world.draw(router);
+        }
+        world
+    }
+
+    fn draw(&mut self, router: u128) {
+        let rule = Rule {
+            id: Id::random(),
+            condition: Condition::default(),
+            action: RuleAction::Accept,
+            meter_name: None,
+        };
+        let chain = Chain { id: chain_id(router), tenant_id: None, name: None, rules: vec![rule] };
+        self.put(chain);
+        self.put(Router {
+            id: router_id(router),
+            tenant_id: None,
+            name: None,
+            admin_state_up: true,
+            inbound_filter_id: Some(chain_id(router)),
+            outbound_filter_id: None,
+            as_number: 0,
+        });
+        for side in 0..2 {
+            self.draw_side(router, side);
+        }
+    }
+
+    fn draw_side(&mut self, router: u128, side: u128) {
+        let bridge = bridge_id(router, side);
+        self.put(Bridge {
+            id: bridge,
+            tenant_id: None,
+            name: None,
+            admin_state_up: true,
+            inbound_filter_id: None,
+            outbound_filter_id: None,
+        });
+        let (near, far) = (router_port_id(router, side), linked_port_id(router, side));
+        let addr = IfAddr { addr: IpAddr::from([10, 0, side as u8, 254]), len: 24 };
+        let kind = PortKind::Router(RouterPort {
+            router_id: router_id(router),
+            mac: router_mac(side),
+            addresses: vec![addr],
+            ra_mode: RaMode::Off,
+            ra_prefixes: Vec::new(),
+        });
+        self.put(Port { peer_id: Some(far), ..port(near, kind) });
+        let kind = PortKind::Bridge { bridge_id: bridge, vlan_id: 0 };
+        self.put(Port { peer_id: Some(near), ..port(far, kind.clone()) });
+        self.route(router, side, &format!("10.0.{side}.0/24"), near);
+        for station in 0..STATIONS {
+            let id = port_id(router, side, station);
+            self.put(port(id, kind.clone()));
+            let host = (router + side + station) % HOSTS;
+            if host == 0 {
+                let number = 16 + (router * 16 + side * STATIONS + station) as u32;
+                self.local.add_port(id, PortNo(number));
+            }
+            self.put_row(Row::Location(id, Some(place(host, router, side, station))));
+            self.tables.complete(TableName::Location(id));
+            let mac = station_mac(side, station);
+            let at = MacPlace { bridge, vlan: None, mac };
+            self.put_row(Row::Mac(at, Some(id)));
+            let addr = station_addr(side, station);
+            let value = Some((mac, near));
+            self.put_row(Row::Neighbor { router: router_id(router), addr, value });
+        }
+        self.tables.complete(TableName::Mac(bridge));
+        self.tables.complete(TableName::BridgeNeighbor(bridge));
+        self.tables.complete(TableName::Neighbor(router_id(router)));
+    }
+
+    fn route(&mut self, router: u128, number: u128, dst: &str, port: PortId) -> Vec<Tag> {
+        self.put(Route {
+            id: route_id(router, number),
+            router_id: router_id(router),
+            src: "0.0.0.0/0".parse().unwrap(),
+            dst: dst.parse().unwrap(),
+            target: RouteTarget::Normal { next_hop_port: port, gateway: None },
+            weight: 0,
+            attributes: None,
+            learned: false,
+        })
+    }
+
+    fn put<T: Object>(&mut self, object: T) -> Vec<Tag>
+    where
+        AnyObject: From<T>,
+    {
+        self.set(object.key(), Some(AnyObject::from(object)))
+    }
+
+    fn set(&mut self, key: ObjectKey, object: Option<AnyObject>) -> Vec<Tag> {
+        match &object {
+            Some(object) => drop(self.objects.insert(key, object.clone())),
+            None => drop(self.objects.remove(&key)),
+        }
+        let (snapshot, tags) = self.snapshot.apply([(key, object)], &Loaded::of(key));
+        self.snapshot = snapshot;
+        tags
+    }
+
+    fn put_row(&mut self, row: Row) -> Vec<Tag> {
+        self.revision += 1;
+        let change = RowChange { row, owner: Owner::Host(host_id(1)), revision: self.revision };
+        let mut tags = Vec::new();
+        self.tables.apply(&change, &mut tags);
+        tags
+    }
+
+    /// A packet from a station of this host to another of the same router.
+    pub fn probe(&self, dice: &mut Dice) -> Probe {
+        loop {
+            let router = dice.below(self.routers);
+            let [side, other] = [dice.below(2), dice.below(2)];
+            let [from, to] = [dice.below(STATIONS), dice.below(STATIONS)];
+            let port = port_id(router, side, from);
+            let Some(number) = self.local.ports.get(&port) else { continue };
+            if (side, from) == (other, to) {
+                continue;
+            }
+            let (src, dst) = (station_addr(side, from), station_addr(other, to));
+            let next = if side == other { station_mac(other, to) } else { router_mac(side) };
+            let ports = UdpHeader { src: dice.below(60_000) as u16, dst: dice.below(100) as u16 };
+            let message = ports.datagram(src, dst, b"probe");
+            let packet = ip_packet(src, dst, 64, IpProtocol::UDP, &message);
+            let mac = station_mac(side, from);
+            let frame = EthernetHeader::untagged(mac, next, EtherType::IPV4).frame(&packet);
+            let key = extract(&frame, *number, None).unwrap();
+            return Probe { key, frame, port };
+        }
+    }
+
+    /// What the agent would do with it now, and what that depends on.
+    pub fn decide(&self, probe: &Probe, buffers: &mut Buffers) -> (Verdict, Vec<Tag>) {
+        let inputs =
+            Inputs { now: Instant::ZERO, seed: 0, entry: Entry::Ingress(probe.port), mtu: 1450 };
+        let packet = Packet { key: probe.key, frame: &probe.frame, gso_size: 0 };
+        let view = View { tables: &self.tables, neighbors: &self.neighbors };
+        match simulate(&self.snapshot, &view, &inputs, &packet, buffers, None) {
+            Outcome::Decided(decision) => {
+                let mut out = Translation::default();
+                translate(&buffers.actions, decision.drop, &self.tables, &self.local, &mut out);
+                assert_eq!(out.missing, []);
+                let tags = [&buffers.tags[..], &out.tags].concat();
+                (Verdict::Flow { mask: decision.mask, actions: out.actions }, tags)
+            }
+            Outcome::AwaitNeighbor { .. } => (Verdict::Waits, Vec::new()),
+            Outcome::Load(keys) => panic!("everything is loaded: {keys:?}"),
+        }
+    }
+
+    /// A random change; what it is, and the tags it raises.
+    pub fn change(&mut self, dice: &mut Dice) -> (&'static str, Vec<Tag>) {
+        let router = dice.below(self.routers);
+        let side = dice.below(2);
+        let station = dice.below(STATIONS);
+        let port = port_id(router, side, station);
+        let mac = station_mac(side, station);
+        match dice.below(10) {
+            0 => ("a port goes up or down", self.flip_port(port)),
+            1 => ("a router's port goes up or down", self.flip_port(router_port_id(router, side))),
+            2 => ("the rules of a chain", self.change_chain(router, dice)),
+            3 => ("a longer route comes", {
+                let dst = format!("10.0.{side}.{}/30", station & !3);
+                self.route(router, 10 + side, &dst, router_port_id(router, 1 - side))
+            }),
+            4 => {
+                let key = route_id(router, 10 + side).into();
+                ("a longer route goes", self.set(key, None))
+            }
+            5 => ("a MAC moves", {
+                let place = MacPlace { bridge: bridge_id(router, side), vlan: None, mac };
+                let to = port_id(router, side, dice.below(STATIONS));
+                self.put_row(Row::Mac(place, Some(to)))
+            }),
+            6 => ("a neighbour changes", {
+                let mac = station_mac(side, dice.below(STATIONS));
+                let value = Some((mac, router_port_id(router, side)));
+                let addr = station_addr(side, station);
+                self.put_row(Row::Neighbor { router: router_id(router), addr, value })
+            }),
+            7 if !self.local.ports.contains_key(&port) => ("a port moves", {
+                let host = 1 + dice.below(HOSTS - 1);
+                let number = dice.below(1000);
+                self.put_row(Row::Location(port, Some(place(host, router, side, number))))
+            }),
+            8 => ("a peer comes or goes", self.flip_peer(1 + dice.below(HOSTS - 1))),
+            _ => ("a bridge goes up or down", self.flip_bridge(bridge_id(router, side))),
+        }
+    }
+
+    fn flip_port(&mut self, id: PortId) -> Vec<Tag> {
+        let Some(AnyObject::Port(port)) = self.objects.get(&id.into()).cloned() else {
+            panic!("the port was drawn");
+        };
+        self.put(Port { admin_state_up: !port.admin_state_up, ..port })
+    }
+
+    fn flip_bridge(&mut self, id: BridgeId) -> Vec<Tag> {
+        let Some(AnyObject::Bridge(bridge)) = self.objects.get(&id.into()).cloned() else {
+            panic!("the bridge was drawn");
+        };
+        self.put(Bridge { admin_state_up: !bridge.admin_state_up, ..bridge })
+    }
+
+    fn flip_peer(&mut self, host: u128) -> Vec<Tag> {
+        let host_id = host_id(host);
+        if self.local.peers.remove(&host_id).is_none() {
+            self.local.peers.insert(host_id, PeerIndex(host as u32));
+        }
+        vec![Tag::Peer(host_id)]
+    }
+
+    fn change_chain(&mut self, router: u128, dice: &mut Dice) -> Vec<Tag> {
+        let low = dice.below(100) as u16;
+        let range = mn_topology::PortRange { start: low, end: low + 20 };
+        let condition = Condition { tp_dst: Some(Test::Is(range)), ..Condition::default() };
+        let rule = Rule { id: Id::random(), condition, action: RuleAction::Drop, meter_name: None };
+        self.put(Chain { id: chain_id(router), tenant_id: None, name: None, rules: vec![rule] })
+    }
+}
+
+fn place(host: u128, router: u128, side: u128, number: u128) -> Place {
+    let value = 1 + (router * 4096 + side * 2048 + number) as u32;
+    Place { host: host_id(host), key: TunnelKey::new(KeyKind::Port, value).unwrap() }
+}
+
+fn port(id: PortId, kind: PortKind) -> Port {
+    Port {
+        id,
+        tenant_id: None,
+        kind,
+        admin_state_up: true,
+        inbound_filter_id: None,
+        outbound_filter_id: None,
+        peer_id: None,
+        host_id: None,
+        interface_name: None,
+        previous_host_id: None,
+        vif_id: None,
+        tunnel_key: 0,
+    }
+}
+
+/// `SplitMix64`: small, and the same on every machine.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, end: u128) -> u128 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        u128::from(z ^ (z >> 31)) % end
+    }
+}
