@@ -41,13 +41,12 @@ fn play(seed: u64, routers: u128, flows: usize, changes: usize) {
     let mut world = World::new(routers);
     let mut table = FlowTable::new(0, 1, 2 * flows);
     let (mut live, mut buffers) = (BTreeMap::new(), Buffers::default());
-    // Below a chain that reads ports, every probe makes a flow of its own.
-    for _ in 0..routers {
-        world.change(&mut dice);
+    for _ in 0..100 * flows {
+        if live.len() < flows {
+            enter(&world, world.probe(&mut dice), &mut table, &mut live, &mut buffers);
+        }
     }
-    for _ in 0..flows {
-        enter(&world, world.probe(&mut dice), &mut table, &mut live, &mut buffers);
-    }
+    assert_eq!(live.len(), flows, "seed {seed}");
     let (mut removed_in_all, mut changed_in_all) = (0, 0);
     for step in 0..changes {
         let (what, tags) = world.change(&mut dice);
