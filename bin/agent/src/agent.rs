@@ -157,8 +157,7 @@ impl Agent {
 
     /// Stops it. The datapath goes on with what it has.
     pub async fn stop(mut self) {
-        // Nobody else holds the receiver but the control thread, which may have ended.
-        drop(self.stop_control.send(true));
+        self.stop_control.send_replace(true);
         if let Some(control) = self.control.take() {
             drop(control.await);
         }

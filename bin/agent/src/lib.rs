@@ -2,7 +2,8 @@
 //! datapath asks about, and keeps what it decided true while the topology changes.
 //!
 //! Decisions stand in `agent-core` and `simulation`; here are the threads, sockets and files
-//! around them. [`Agent`] is one agent as a value, of which tests run several in one process.
+//! around them. [`Agent`] is one agent as a value, of which tests run several in one process; [`run`]
+//! is the program.
 
 mod agent;
 mod clock;
@@ -12,6 +13,7 @@ mod interfaces;
 mod metrics;
 mod numbers;
 mod rows;
+mod run;
 mod session;
 mod socket;
 mod subscriptions;
@@ -21,4 +23,5 @@ mod writer;
 
 pub use agent::{Agent, Parts, StartError};
 pub use handle::Handle;
-pub use interfaces::{Link, Links, interfaces};
+pub use interfaces::{Link, Links};
+pub use run::{RunError, Settings, run};

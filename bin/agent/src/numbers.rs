@@ -191,7 +191,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let mut numbers = Numbers::open(root.path()).unwrap();
         let key = TunnelKey::new(KeyKind::Port, 5).unwrap();
-        let mut take = |numbers: &mut Numbers| {
+        let take = |numbers: &mut Numbers| {
             let port = Id::random();
             let number = numbers.port_number(port).unwrap();
             numbers.keep_port(port, KeptPort { number, interface: String::new(), key });

@@ -22,6 +22,8 @@ struct Midonet {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the agent of this host: it connects its interfaces to virtual networks.
+    Agent(mn_agent::Settings),
     /// Runs a cluster node: the REST API and the state database.
     Cluster(mn_cluster::Settings),
     /// Takes commands about virtual networks: `midonet-cli`.
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
     midonet.logging.start();
     match midonet.command {
         Command::Cli { args } => mn_cli::run(std::iter::once("midonet-cli".into()).chain(args)),
+        Command::Agent(settings) => asynchronous(async { Ok(mn_agent::run(settings).await?) }),
         Command::Cluster(settings) => asynchronous(cluster(settings)),
         Command::Generate(generate) => match generate.run(Midonet::command()) {
             Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,160 @@
+//! The agent as a program.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use mn_agent_core::limits;
+use mn_datapath::ebpf::{Ebpf, Options, remove_datapath};
+use mn_datapath::{Datapath, DatapathError, UpcallLimit};
+use mn_nsdb::Store;
+use mn_nsdb_remote::{Remote, SettingsError, Tls};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{Agent, Parts, StartError, interfaces, metrics, socket};
+
+/// The flags of `midonet agent`.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// Directory of the agent's id, state, socket and datapath.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/midonet/agent")]
+    root: PathBuf,
+    /// Name of this host; by default the machine's.
+    #[arg(long)]
+    name: Option<String>,
+    /// Cluster nodes, tried in this order.
+    #[arg(long, value_name = "URL", value_delimiter = ',', required = true)]
+    cluster: Vec<String>,
+    /// Speak to the cluster in plain text: for labs.
+    #[arg(long)]
+    insecure: bool,
+    /// Certificate authority of the cluster, PEM.
+    #[arg(long, value_name = "FILE", required_unless_present = "insecure")]
+    ca: Option<PathBuf>,
+    /// Packet workers.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    workers: u8,
+    /// Most flows in the datapath.
+    #[arg(long, default_value_t = 1 << 18)]
+    flows_max: usize,
+    /// New flows a second that one port may ask for.
+    #[arg(long, default_value_t = 100_000)]
+    upcall_rate: u32,
+    /// New flows that one port may ask for at once.
+    #[arg(long, default_value_t = 8_192)]
+    upcall_burst: u32,
+    /// Address that serves /metrics; by default nothing does.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics: Option<SocketAddr>,
+    /// Take the datapath away at a clean stop. Without it packets go on while no agent runs.
+    #[arg(long)]
+    remove_datapath: bool,
+}
+
+/// An agent that could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("{path} cannot be used")]
+    Path { path: PathBuf, source: io::Error },
+    #[error("the cluster's addresses cannot be used")]
+    Cluster(#[from] SettingsError),
+    #[error("the datapath cannot be used")]
+    Datapath(#[from] DatapathError),
+    #[error("the interfaces of this host cannot be read")]
+    Interfaces(#[source] io::Error),
+    #[error("{0} cannot be listened on")]
+    Listen(SocketAddr, #[source] io::Error),
+    #[error("signals cannot be received")]
+    Signals(#[source] io::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Runs an agent until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// See [`RunError`]: what makes it useless to run at all. A state database that cannot be reached
+/// is none of that.
+pub async fn run(settings: Settings) -> Result<(), RunError> {
+    make_root(&settings)?;
+    let remote = Remote::new(&cluster(&settings)?)?;
+    let datapath: Arc<dyn Datapath> = Arc::new(Ebpf::open(&Options {
+        flows_max: settings.flows_max,
+        ..Options::new(&settings.root, usize::from(settings.workers))
+    })?);
+    let mut links = interfaces::interfaces().map_err(RunError::Interfaces)?;
+    // The first reading: what was attached is recognised by it. The sender lives as long as this.
+    drop(links.changed().await);
+    let agent = Agent::start(Parts {
+        root: settings.root.clone(),
+        name: settings.name.clone().unwrap_or_else(machine_name),
+        store: Arc::new(remote.clone()) as Arc<dyn Store>,
+        datapath,
+        links,
+        workers: usize::from(settings.workers),
+        flows_max: settings.flows_max.min(limits::FLOWS_MAX),
+        upcall_limit: UpcallLimit { rate: settings.upcall_rate, burst: settings.upcall_burst },
+    })?;
+    let served = serve(&settings, &agent, remote).await;
+    agent.stop().await;
+    if settings.remove_datapath {
+        remove_datapath(&settings.root)?;
+    }
+    served
+}
+
+/// Serves whoever asks until a signal says stop.
+async fn serve(settings: &Settings, agent: &Agent, remote: Remote) -> Result<(), RunError> {
+    let path = settings.root.join("agent.sock");
+    let listener = socket::listen(&path).map_err(|source| RunError::Path { path, source })?;
+    let questions = tokio::spawn(socket::serve(listener, agent.handle().clone()));
+    if let Some(address) = settings.metrics {
+        let listener =
+            TcpListener::bind(address).await.map_err(|e| RunError::Listen(address, e))?;
+        tokio::spawn(metrics::serve(listener, agent.handle().clone()));
+    }
+    let (host, handler) = (agent.host(), Arc::new(agent.handle().clone()));
+    let passed_on = tokio::spawn(async move { remote.serve(host, handler).await });
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(RunError::Signals)?,
+    }
+    tracing::info!("stopping");
+    questions.abort();
+    passed_on.abort();
+    Ok(())
+}
+
+fn make_root(settings: &Settings) -> Result<(), RunError> {
+    let path = settings.root.clone();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    made.map_err(|source| RunError::Path { path, source })
+}
+
+fn cluster(settings: &Settings) -> Result<mn_nsdb_remote::Settings, RunError> {
+    let tls = match &settings.ca {
+        Some(path) if !settings.insecure => {
+            let pem = fs::read_to_string(path);
+            Tls::Authority(pem.map_err(|source| RunError::Path { path: path.clone(), source })?)
+        }
+        _ => {
+            tracing::warn!("the cluster is spoken to in plain text (--insecure)");
+            Tls::Insecure
+        }
+    };
+    Ok(mn_nsdb_remote::Settings { nodes: settings.cluster.clone(), tls })
+}
+
+/// The name this machine calls itself.
+fn machine_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "unnamed".to_owned() } else { name.to_owned() }
+}
