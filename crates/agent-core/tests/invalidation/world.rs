@@ -233,7 +233,8 @@ impl World {
             }
             let (src, dst) = (station_addr(side, from), station_addr(other, to));
             let next = if side == other { station_mac(other, to) } else { router_mac(side) };
-            let ports = UdpHeader { src: dice.below(60_000) as u16, dst: dice.below(50_000) as u16 };
+            let ports =
+                UdpHeader { src: dice.below(60_000) as u16, dst: dice.below(50_000) as u16 };
             let message = ports.datagram(src, dst, b"probe");
             let packet = ip_packet(src, dst, 64, IpProtocol::UDP, &message);
             let mac = station_mac(side, from);
@@ -332,12 +333,7 @@ impl World {
     fn put_chain(&mut self, router: u128, low: u16) -> Vec<Tag> {
         let range = mn_topology::PortRange { start: low, end: low + 10_000 };
         let condition = Condition { tp_dst: Some(Test::Is(range)), ..Condition::default() };
-        let rule = Rule {
-            id: Id::random(),
-            condition,
-            action: RuleAction::Drop,
-            meter_name: None,
-        };
+        let rule = Rule { id: Id::random(), condition, action: RuleAction::Drop, meter_name: None };
         self.put(Chain { id: chain_id(router), tenant_id: None, name: None, rules: vec![rule] })
     }
 }
