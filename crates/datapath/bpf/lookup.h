@@ -79,8 +79,8 @@ __noinline __u32 lookup_mask(const struct flow_key *flow_key, __u32 id)
 	struct config *cfg = config();
 	const __u64 *key = (const __u64 *)flow_key;
 	struct bucket *bucket;
-	__u64 hash = 0;
 	__u32 at, tag, number, i;
+	__u64 hash = 0;
 
 	if (!cfg || !flow_key || id >= MASKS_MAX)
 		return 0;
@@ -94,32 +94,32 @@ __noinline __u32 lookup_mask(const struct flow_key *flow_key, __u32 id)
 	if (!bucket)
 		return 0;
 	number = bucket_search(bucket, tag);
-	if (number || !bucket->overflow)
-		return number;
-	at = (at ^ (tag | 1)) & cfg->bucket_mask;
-	bucket = bpf_map_lookup_elem(&mn_buckets, &at);
-	return bucket ? bucket_search(bucket, tag) : 0;
+	if (!number && bucket->overflow) {
+		at = (at ^ (tag | 1)) & cfg->bucket_mask;
+		bucket = bpf_map_lookup_elem(&mn_buckets, &at);
+		if (bucket)
+			number = bucket_search(bucket, tag);
+	}
+	return number && flow_matching(cfg, key, number) ? number : 0;
 }
 
-static __always_inline struct flow *lookup_masks(struct config *cfg, const struct flow_key *key,
-						 __u32 *found)
+/* Looks through all masks, in order. Returns the number of a flow, or 0. */
+__noinline __u32 lookup_masks(const struct flow_key *key)
 {
-	__u32 active = cfg->order_active & 1, i, number;
-	struct flow *flow;
+	struct config *cfg = config();
+	__u32 active, i, number;
 
+	if (!cfg || !key)
+		return 0;
+	active = cfg->order_active & 1;
 	for (i = 0; i < MASKS_MAX; i++) {
 		if (i >= cfg->order_len[active])
 			break;
 		number = lookup_mask(key, cfg->order[active][i]);
-		if (!number)
-			continue;
-		flow = flow_matching(cfg, (const __u64 *)key, number);
-		if (flow) {
-			*found = number;
-			return flow;
-		}
+		if (number)
+			return number;
 	}
-	return NULL;
+	return 0;
 }
 
 /**
@@ -130,13 +130,15 @@ static __always_inline struct flow *lookup_masks(struct config *cfg, const struc
 static __always_inline struct flow *lookup(struct config *cfg, const struct flow_key *flow_key)
 {
 	const __u64 *key = (const __u64 *)flow_key;
+	__u32 active = cfg->order_active & 1, at, number, i;
 	struct guess *guess;
 	struct flow *flow;
 	__u64 hash = 0;
-	__u32 at, number, i;
 
-	if (cfg->order_len[cfg->order_active & 1] <= 1)
-		return lookup_masks(cfg, flow_key, &number);
+	if (cfg->order_len[active] <= 1) {
+		number = lookup_mask(flow_key, cfg->order[active][0]);
+		return number ? flow_at(number) : NULL;
+	}
 #pragma unroll
 	for (i = 0; i < KEY_WORDS; i++)
 		hash += key[i] * cfg->seed[i];
@@ -155,12 +157,12 @@ static __always_inline struct flow *lookup(struct config *cfg, const struct flow
 		if (flow)
 			return flow;
 	}
-	flow = lookup_masks(cfg, flow_key, &number);
-	if (flow) {
-		guess->entry[1] = guess->entry[0];
-		guess->entry[0] = (hash >> 32) << 32 | number;
-	}
-	return flow;
+	number = lookup_masks(flow_key);
+	if (!number)
+		return NULL;
+	guess->entry[1] = guess->entry[0];
+	guess->entry[0] = (hash >> 32) << 32 | number;
+	return flow_at(number);
 }
 
 #endif

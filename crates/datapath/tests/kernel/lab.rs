@@ -277,6 +277,22 @@ pub fn switched(places: &[(Mac, PortNo)], upcall: &Upcall<'_>) -> FlowSpec {
     FlowSpec { cookie: cookie(), key: upcall.key, mask: switch_mask(), actions: outputs }
 }
 
+/// Does something in a namespace: sockets made there stay there.
+pub fn within<T>(namespace: &Namespace, what: impl FnOnce() -> T + Send) -> T
+where
+    T: Send,
+{
+    let path = format!("/proc/{}/ns/net", namespace.pid());
+    let file = std::fs::File::open(path).unwrap();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            nix::sched::setns(file, CloneFlags::CLONE_NEWNET).unwrap();
+            what()
+        });
+        thread.join().unwrap()
+    })
+}
+
 /// An address of a text.
 pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()

@@ -1,7 +1,11 @@
 //! The datapath on this machine's kernel: namespaces as hosts and VMs, real packets. Needs root.
 
+mod adoption;
+mod attacks;
 mod bench;
 mod conformance;
 mod l2;
 mod lab;
+mod many;
 mod recorder;
+mod tunnel;

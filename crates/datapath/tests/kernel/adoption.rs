@@ -1,0 +1,130 @@
+//! Agents that die and agents that come after.
+
+use std::path::Path;
+
+use mn_datapath::ebpf::{Ebpf, remove_datapath};
+use mn_datapath::{Datapath, DatapathError, Delivery};
+use mn_flow::{DropCause, KeyKind, TunnelKey};
+
+use crate::lab::{Agent, Dir, Vm, enter_host, is_root, run};
+
+#[test]
+fn flows_go_on_without_an_agent_and_the_next_one_takes_them_over() {
+    if !is_root() {
+        return;
+    }
+    enter_host();
+    let dir = Dir::new();
+    let (a, b) = (Vm::new(1, "10.0.0.1/24"), Vm::new(2, "10.0.0.2/24"));
+    let (key, ports) = (
+        TunnelKey::new(KeyKind::Group, 7).unwrap(),
+        Delivery::Ports((16..80).map(mn_flow::PortNo).collect()),
+    );
+    let datapath = dir.open();
+    for vm in [&a, &b] {
+        vm.attach(&*datapath);
+    }
+    datapath.set_key(key, Some(&ports)).unwrap();
+    let agent = Agent::switch(&datapath, &[&a, &b]);
+    assert!(a.pings("10.0.0.2"));
+    let ping = a.namespace.start("ping", "-c200 -i0.01 -W1 10.0.0.2");
+    drop(agent);
+    let before = flows(&datapath);
+    drop(datapath);
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    // A new flow waits for an agent that is not there.
+    b.namespace.run("ip", "link add dummy0 type ifb");
+    a.namespace.run("ip", "neigh add 10.0.0.77 lladdr 02:00:00:00:00:77 dev eth0");
+    assert!(!a.pings("10.0.0.77"));
+    let datapath = dir.open();
+    assert_eq!(flows(&datapath), before, "flows are adopted with cookies and keys");
+    assert_eq!(datapath.keys().unwrap(), [(key, ports)]);
+    assert_eq!(datapath.attached().unwrap(), [(a.port, a.interface), (b.port, b.interface)]);
+    let down = datapath.drops().unwrap();
+    assert!(down.iter().any(|it| (it.0, it.1) == (a.port, DropCause::AgentDown)), "{down:?}");
+    let pings = ping.output();
+    assert!(pings.contains(" 0% packet loss"), "{pings}");
+    let _agent = Agent::switch(&datapath, &[&a, &b]);
+    assert!(b.pings("10.0.0.1"));
+}
+
+/// Cookies and keys, sorted.
+fn flows(datapath: &Ebpf) -> Vec<String> {
+    let mut out = Vec::new();
+    datapath.flows(&mut |flow| out.push(format!("{:?}", flow.spec))).unwrap();
+    out.sort();
+    out
+}
+
+#[test]
+fn many_flows_and_masks_come_back() {
+    if !is_root() {
+        return;
+    }
+    enter_host();
+    let dir = Dir::new();
+    let datapath = dir.open();
+    let mut specs = crate::many::specs(9_000, 40);
+    for spec in &specs {
+        datapath.install(spec).unwrap();
+    }
+    for spec in specs.drain(3_000..6_000) {
+        assert!(datapath.remove(&spec).unwrap().is_some());
+    }
+    assert_eq!(datapath.flows_len(), specs.len());
+    drop(datapath);
+    let datapath = dir.open();
+    assert_eq!(datapath.flows_len(), specs.len());
+    for spec in &specs {
+        let flow = datapath.flow(&spec.key, spec.mask).unwrap().unwrap();
+        assert_eq!(flow.spec, *spec);
+    }
+    for spec in &specs {
+        assert!(datapath.remove(spec).unwrap().is_some());
+    }
+    assert_eq!(flows(&datapath), Vec::<String>::new());
+}
+
+#[test]
+fn a_newer_datapath_is_left_alone() {
+    if !is_root() {
+        return;
+    }
+    enter_host();
+    let dir = Dir::new();
+    drop(dir.open());
+    std::fs::create_dir(dir.path().join("bpf/v99")).unwrap();
+    let refused = Ebpf::open(&dir.options());
+    assert!(
+        matches!(refused, Err(DatapathError::Downgrade { installed: 99, ours: 1 })),
+        "{:?}",
+        refused.err()
+    );
+}
+
+#[test]
+fn a_removed_datapath_leaves_nothing_behind() {
+    if !is_root() {
+        return;
+    }
+    enter_host();
+    let dir = Dir::new();
+    let vm = Vm::new(1, "10.0.0.1/24");
+    let datapath = dir.open();
+    vm.attach(&*datapath);
+    run("ip", "addr add 10.0.0.254/24 dev vm1");
+    assert!(!vm.pings("10.0.0.254"), "nothing a VM sends reaches the host");
+    drop(datapath);
+    remove_datapath(dir.path()).unwrap();
+    assert!(vm.pings("10.0.0.254"), "nothing is attached");
+    assert!(!mounted(&dir.path().join("bpf")));
+    for device in ["mn-vxlan", "mn-inject", "mn-inject-x"] {
+        assert!(nix::net::if_::if_nametoindex(device).is_err(), "{device}");
+    }
+    remove_datapath(dir.path()).unwrap();
+}
+
+fn mounted(dir: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/thread-self/mounts").unwrap();
+    mounts.lines().any(|line| line.split(' ').nth(1) == dir.to_str())
+}
