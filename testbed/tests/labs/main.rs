@@ -1,0 +1,9 @@
+//! Two hosts, real programs, real traffic: what users are promised.
+
+mod attacks;
+mod changes;
+mod cloud;
+mod dhcp;
+mod faults;
+mod filters;
+mod reach;
