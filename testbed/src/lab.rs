@@ -182,7 +182,7 @@ impl Lab {
         let host = self.hosts[at].clone();
         let mut command = host.namespace.command(program("midonet")?);
         command.arg("agent").arg("--root").arg(&host.root).args(["--name", &host.name]);
-        command.args(["--nsdb", &format!("{CLUSTER}:{NSDB_PORT}"), "--insecure"]);
+        command.args(["--cluster", &format!("http://{CLUSTER}:{NSDB_PORT}"), "--insecure"]);
         self.supervise(&host.name, &mut command)?;
         let control = self.control.clone();
         self.wait(&format!("the agent of {} is alive", host.name), &host.name, || {
