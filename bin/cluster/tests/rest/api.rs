@@ -38,8 +38,8 @@ impl Api {
         Self::over(Engine::memory(), settings)
     }
 
-    pub fn over(engine: Engine, settings: Settings) -> Self {
-        let store: Arc<dyn Store> = Arc::new(engine);
+    pub fn over(store: impl Store + 'static, settings: Settings) -> Self {
+        let store: Arc<dyn Store> = Arc::new(store);
         Self { router: router(store.clone(), settings), store }
     }
 

@@ -4,6 +4,7 @@
 
 mod api;
 mod bindings;
+mod database;
 mod devices;
 mod edges;
 mod filters;

@@ -1,6 +1,7 @@
 //! Whatever is sent, the answer is a status that fits, and what was refused left nothing behind.
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{Method, Request};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
@@ -190,5 +191,48 @@ fn no_json_at_all_makes_the_server_fail() {
         "tunnel_zones",
     ] {
         runtime.block_on(api.get(&format!("/{list}")));
+    }
+}
+
+#[test]
+fn no_path_and_no_octets_make_the_server_fail() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let document = mn_cluster::rest::openapi();
+    let (api, things) = runtime.block_on(async {
+        let api = Api::new();
+        let things = things(&api).await;
+        (api, things)
+    });
+    let known: Vec<String> = document["paths"].as_object().unwrap().keys().cloned().collect();
+    let part = prop_oneof![
+        "[ -~&&[^/?#%{}\"<>\\\\^`|]]{0,20}",
+        Just("00000000-0000-0000-0000-000000000001".to_owned()),
+        Just("02-00-00-00-00-01_00000000-0000-0000-0000-000000000001".to_owned()),
+        Just("10.0.0.0_24".to_owned()),
+        Just("%00%ff%2f..".to_owned()),
+        prop::sample::select(things).prop_map(|(_, id)| id),
+    ];
+    let method = prop::sample::select(vec![Method::GET, Method::POST, Method::PUT, Method::DELETE]);
+    let octets = prop::collection::vec(any::<u8>(), 0..40);
+    let request = (method, prop::sample::select(known), prop::collection::vec(part, 4), octets);
+    let config = Config { cases: 3000, failure_persistence: None, ..Config::default() };
+    let sent = TestRunner::new(config).run(&request, |(method, path, parts, octets)| {
+        let filled = path.split('/').scan(parts.into_iter(), |parts, place| {
+            Some(if place.starts_with('{') { parts.next()? } else { place.to_owned() })
+        });
+        let path = filled.collect::<Vec<_>>().join("/").replace(' ', "%20");
+        let request = Request::builder().method(method).uri(format!("/midonet-api{path}"));
+        let Ok(request) = request.body(Body::from(octets)) else { return Ok(()) };
+        let reply = runtime.block_on(api.send(request));
+        let status = reply.status.as_u16();
+        prop_assert!(
+            status == 405 || STATUSES.contains(&status),
+            "{path}: {status} {}",
+            reply.body
+        );
+        Ok(())
+    });
+    if let Err(error) = sent {
+        panic!("{error}");
     }
 }
