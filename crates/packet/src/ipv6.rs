@@ -106,10 +106,6 @@ pub struct Upper<'a> {
 /// The most extension headers a packet may have. RFC 8200 §4.1 knows no more than seven places.
 pub const EXTENSIONS_MAX: usize = 8;
 
-/// The most octets all extension headers of a packet may have together: what lies behind them must
-/// be within reach of a datapath (RFC 8504 §5.3 lets a host set such limits).
-pub const EXTENSIONS_LEN_MAX: usize = 1024;
-
 /// Walks the extension headers of a packet: hop-by-hop options, routing, destination options,
 /// fragment and authentication (RFC 4302). Every other protocol ends the walk.
 ///
@@ -122,8 +118,7 @@ pub const EXTENSIONS_LEN_MAX: usize = 1024;
 ///
 /// For each header in turn: [`WireError::Malformed`] where it is one more than [`EXTENSIONS_MAX`] or
 /// a second fragment header; [`WireError::Truncated`] where the payload ends inside it (RFC 7112
-/// forbids this for first fragments too); [`WireError::Malformed`] where it ends after
-/// [`EXTENSIONS_LEN_MAX`].
+/// forbids this for first fragments too).
 pub fn walk_extensions(first: IpProtocol, payload: &[u8]) -> Result<Upper<'_>, WireError> {
     let mut upper = Upper { protocol: first, fragment: None, payload };
     for count in 0..=EXTENSIONS_MAX {
@@ -134,9 +129,6 @@ pub fn walk_extensions(first: IpProtocol, payload: &[u8]) -> Result<Upper<'_>, W
             break;
         }
         upper = upper.next()?;
-        if payload.len() - upper.payload.len() > EXTENSIONS_LEN_MAX {
-            return Err(WireError::malformed(EXTENSION, "too long"));
-        }
         if upper.fragment.is_some_and(|fragment| fragment.offset != 0) {
             return Ok(upper);
         }
@@ -250,16 +242,5 @@ mod tests {
         };
         assert_eq!(chain(EXTENSIONS_MAX), Some(IpProtocol(59)));
         assert_eq!(chain(EXTENSIONS_MAX + 1), None);
-    }
-
-    #[test]
-    fn extension_headers_that_end_out_of_reach_are_malformed() {
-        let options = |len: u8| {
-            let mut chain = vec![0; 8 + usize::from(len) * 8];
-            [chain[0], chain[1]] = [59, len];
-            walk_extensions(IpProtocol::DESTINATION_OPTIONS, &chain).is_ok()
-        };
-        assert!(options(127), "1024 octets");
-        assert!(!options(128));
     }
 }

@@ -31,9 +31,7 @@ pub use frame::EthernetHeader;
 pub use icmp::{IcmpError, IcmpHeader, echo_reply};
 pub use ip::{IpPrefix, IpProtocol, PrefixError, from_v6, to_v6};
 pub use ipv4::{Ipv4Header, Ipv4Packet};
-pub use ipv6::{
-    EXTENSIONS_LEN_MAX, EXTENSIONS_MAX, FragmentHeader, Ipv6Header, Upper, walk_extensions,
-};
+pub use ipv6::{EXTENSIONS_MAX, FragmentHeader, Ipv6Header, Upper, walk_extensions};
 pub use layers::{IpPacket, Layers, Network, eth_type_of, ip_packet};
 pub use tcp::{TcpFlags, TcpHeader, reset_frame};
 pub use udp::UdpHeader;

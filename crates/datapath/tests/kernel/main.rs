@@ -4,6 +4,7 @@ mod adoption;
 mod attacks;
 mod bench;
 mod conformance;
+mod differential;
 mod l2;
 mod lab;
 mod many;
