@@ -45,6 +45,7 @@ impl Ipv6Header {
     /// [`WireError::Truncated`] where the octets end before the header or the payload length;
     /// [`WireError::Malformed`] where the version is not 6.
     pub fn split(octets: &[u8]) -> Result<(Self, &[u8]), WireError> {
+        let (_whole, _) = take::<{ Self::LEN }>(octets, "IPv6 header")?;
         let (fixed, rest) = take::<8>(octets, "IPv6 header")?;
         let [v, t, f0, f1, l0, l1, next_header, hop_limit] = *fixed;
         if v >> 4 != 6 {
@@ -188,6 +189,8 @@ mod tests {
         }
         octets[0] = 0x40;
         assert!(matches!(Ipv6Header::split(&octets), Err(WireError::Malformed { .. })));
+        let short = Ipv6Header::split(&octets[..39]);
+        assert!(matches!(short, Err(WireError::Truncated { .. })), "a header that is not whole");
     }
 
     fn fragment(next: u8, offset: u16, more: bool) -> [u8; 8] {

@@ -40,7 +40,7 @@ impl KernelBench {
         let dir = Dir::new();
         let underlay = Tap::open("under").unwrap();
         std::fs::write("/proc/sys/net/ipv6/conf/under/accept_dad", "0").unwrap();
-        run("ip", &format!("link set under address {UNDERLAY_MAC} mtu 1600 up"));
+        run("ip", &format!("link set under address {UNDERLAY_MAC} mtu 9000 up"));
         run("ip", "addr add 172.16.0.1/24 dev under");
         run("ip", "-6 addr add fd00::1/64 dev under nodad");
         for member in ["172.16.0.9", "172.16.0.10", "fd00::9"] {
