@@ -24,4 +24,4 @@ mod writer;
 pub use agent::{Agent, Parts, StartError};
 pub use handle::Handle;
 pub use interfaces::{Link, Links};
-pub use run::{RunError, Settings, run};
+pub use run::{RunError, Settings, remove, run};

@@ -1,10 +1,10 @@
 //! The agent as a program.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -13,6 +13,7 @@ use mn_datapath::ebpf::{Ebpf, Options, remove_datapath};
 use mn_datapath::{Datapath, DatapathError, UpcallLimit};
 use mn_nsdb::Store;
 use mn_nsdb_remote::{Remote, SettingsError, Tls};
+use nix::fcntl::{Flock, FlockArg};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,6 +21,14 @@ use crate::{Agent, Parts, StartError, interfaces, metrics, socket};
 
 /// The flags of `midonet agent`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = "\
+Examples:
+  midonet agent --cluster https://10.0.0.1:2346 --ca /etc/midolman/ca.pem
+  midonet agent --root /tmp/lab/hv1 --name hv1 --cluster http://10.0.0.1:2346 --insecure
+      In a lab, in plain text. Several agents run on one machine, each in a network namespace.
+
+The datapath goes on when the agent stops or dies; the next agent takes over what it finds. With
+--remove-datapath a clean stop (SIGTERM, SIGINT) takes it away.")]
 pub struct Settings {
     /// Directory of the agent's id, state, socket and datapath.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/midonet/agent")]
@@ -59,8 +68,12 @@ pub struct Settings {
 /// An agent that could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("{path} cannot be used")]
+    #[error("{path} cannot be used", path = path.display())]
     Path { path: PathBuf, source: io::Error },
+    #[error("another agent runs on {path}", path = path.display())]
+    Running { path: PathBuf },
+    #[error("an agent must be root: it loads programs into the kernel")]
+    NotRoot,
     #[error("the cluster's addresses cannot be used")]
     Cluster(#[from] SettingsError),
     #[error("the datapath cannot be used")]
@@ -82,7 +95,7 @@ pub enum RunError {
 /// See [`RunError`]: what makes it useless to run at all. A state database that cannot be reached
 /// is none of that.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
-    make_root(&settings)?;
+    let _lock = lock(&settings.root)?;
     let remote = Remote::new(&cluster(&settings)?)?;
     let datapath: Arc<dyn Datapath> = Arc::new(Ebpf::open(&Options {
         flows_max: settings.flows_max,
@@ -132,10 +145,26 @@ async fn serve(settings: &Settings, agent: &Agent, remote: Remote) -> Result<(),
     Ok(())
 }
 
-fn make_root(settings: &Settings) -> Result<(), RunError> {
-    let path = settings.root.clone();
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-    made.map_err(|source| RunError::Path { path, source })
+/// Takes away the datapath that an agent left behind.
+///
+/// # Errors
+///
+/// An agent runs on it, or something of it cannot be removed.
+pub fn remove(root: &Path) -> Result<(), RunError> {
+    let _lock = lock(root)?;
+    Ok(remove_datapath(root)?)
+}
+
+/// Makes the agent's directory, and keeps other agents off it while the file is open.
+fn lock(root: &Path) -> Result<Flock<File>, RunError> {
+    if !nix::unistd::Uid::effective().is_root() {
+        return Err(RunError::NotRoot);
+    }
+    let failed = |source| RunError::Path { path: root.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
+    let file = File::create(root.join("lock")).map_err(failed)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| RunError::Running { path: root.to_owned() })
 }
 
 fn cluster(settings: &Settings) -> Result<mn_nsdb_remote::Settings, RunError> {

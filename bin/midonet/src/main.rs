@@ -33,6 +33,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Takes away the datapath that an agent left behind: nothing is forwarded then.
+    RemoveDatapath {
+        /// The agent's directory.
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/midonet/agent")]
+        root: std::path::PathBuf,
+    },
     /// Writes man pages and completion scripts.
     #[command(subcommand, hide = true)]
     Generate(generate::Generate),
@@ -53,6 +59,10 @@ fn main() -> ExitCode {
         Command::Cli { args } => mn_cli::run(std::iter::once("midonet-cli".into()).chain(args)),
         Command::Agent(settings) => asynchronous(async { Ok(mn_agent::run(settings).await?) }),
         Command::Cluster(settings) => asynchronous(cluster(settings)),
+        Command::RemoveDatapath { root } => match mn_agent::remove(&root) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
         Command::Generate(generate) => match generate.run(Midonet::command()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
