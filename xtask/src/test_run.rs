@@ -75,7 +75,7 @@ fn runner(nextest: bool, options: &Options) -> Command {
 fn with_settings<'c>(command: &'c mut Command, options: &Options) -> Outcome<&'c mut Command> {
     command.env("MIDONET_BIN", program_directory()?.join("midonet"));
     if options.long {
-        command.env("MIDONET_TEST_LONG", "1");
+        command.env("MIDONET_LONG", "1");
     }
     Ok(command)
 }

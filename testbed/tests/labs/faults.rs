@@ -8,7 +8,7 @@ use crate::cloud::{BACK0, BACK1, Cloud, FRONT0, FRONT1};
 
 /// How long agents stay dead: seconds in CI, ten minutes in a long run.
 fn dead_for() -> Duration {
-    let long = std::env::var_os("MIDONET_TEST_LONG").is_some();
+    let long = std::env::var_os("MIDONET_LONG").is_some();
     Duration::from_secs(if long { 600 } else { 4 })
 }
 

@@ -129,7 +129,7 @@ pub(super) fn follow(there: &mut BTreeMap<ObjectKey, Revision>, batch: &Batch) {
 }
 
 pub async fn a_slow_watcher_ends_at_the_latest_state(fixture: impl Fixture) {
-    const CHANGES: u64 = 1500;
+    const CHANGES: u64 = 400;
     let scene = Scene::of(&fixture).await;
     let mut version = scene.make([plain(bridge(1)), plain(bridge(2))]).await;
     let (mut watch, _) = scene.watch(&[Selector::Class(Class::Bridge)]).await;
