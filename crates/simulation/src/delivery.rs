@@ -81,3 +81,59 @@ fn differs(field: Field, a: &FlowKey, b: &FlowKey) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mn_packet::Mac;
+
+    use super::*;
+
+    const A: Mac = Mac([2, 0, 0, 0, 0, 0xa]);
+    const B: Mac = Mac([2, 0, 0, 0, 0, 0xb]);
+
+    fn copy(port: u128, eth_dst: Option<Mac>, hops: u8) -> Delivery {
+        let headers = FlowKey { eth_dst: eth_dst.unwrap_or(Mac::ZERO), ..FlowKey::default() };
+        let written = eth_dst.map_or(FlowMask::NONE, |_| Field::EthDst.into());
+        let port = PortId::from_uuid(uuid::Uuid::from_u128(port));
+        Delivery { port, headers, written, hops, track: false }
+    }
+
+    /// The actions for these copies of a packet to `Mac::ZERO`, and what they read besides.
+    fn actions(mut copies: Vec<Delivery>) -> (Vec<VirtualAction>, FlowMask) {
+        let (mut actions, mut read) = (Vec::new(), FlowMask::NONE);
+        compile(&FlowKey::default(), &mut copies, &mut read, &mut actions);
+        (actions, read)
+    }
+
+    fn to(mac: Mac) -> VirtualAction {
+        VirtualAction::Rewrite(Rewrite::EthDst(mac))
+    }
+
+    fn deliver(port: u128) -> VirtualAction {
+        VirtualAction::Deliver(PortId::from_uuid(uuid::Uuid::from_u128(port)))
+    }
+
+    #[test]
+    fn a_header_that_only_an_earlier_copy_changed_is_set_back_and_becomes_part_of_the_flow() {
+        let (actions, read) = actions(vec![copy(1, Some(A), 0), copy(2, None, 0)]);
+        assert_eq!(actions, [to(A), deliver(1), to(Mac::ZERO), deliver(2)]);
+        assert_eq!(read, Field::EthDst.into());
+    }
+
+    #[test]
+    fn what_is_set_already_is_not_set_again() {
+        let copies =
+            vec![copy(1, None, 0), copy(2, Some(A), 0), copy(3, Some(A), 0), copy(4, Some(B), 0)];
+        let (actions, read) = actions(copies);
+        let want = [deliver(1), to(A), deliver(2), deliver(3), to(B), deliver(4)];
+        assert_eq!((&actions[..], read), (&want[..], FlowMask::NONE));
+    }
+
+    #[test]
+    fn copies_go_out_in_the_order_of_their_hops() {
+        let hop = VirtualAction::Rewrite(Rewrite::DecTtl);
+        let (actions, _) =
+            actions(vec![copy(1, Some(A), 2), copy(2, None, 0), copy(3, Some(A), 1)]);
+        assert_eq!(actions, [deliver(2), to(A), hop, deliver(3), hop, deliver(1)]);
+    }
+}

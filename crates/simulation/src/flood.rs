@@ -51,7 +51,8 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
     /// Whether a router is at the other end of the port. One with another MAC than the frame's would
     /// not take it.
     fn leads_to_router(&mut self, bridge: &BridgeView, port: PortId) -> bool {
-        let link = bridge.links().iter().find(|link| link.port == port);
+        let links = bridge.links();
+        let link = links.binary_search_by_key(&port, |link| link.port).ok().map(|at| links[at]);
         let Some(link) = link.filter(|link| router_mac(link).is_some()) else { return false };
         self.tag(Tag::Port(port));
         self.tag(Tag::Port(link.peer));

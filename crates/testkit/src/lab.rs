@@ -1,6 +1,6 @@
 //! A topology with its state, and packets sent into it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use mn_flow::Tag;
@@ -31,6 +31,8 @@ pub struct Station {
 pub struct Lab {
     text: String,
     pub objects: BTreeMap<ObjectKey, AnyObject>,
+    /// Every object there ever was: of those, absence is known too.
+    known: BTreeSet<ObjectKey>,
     pub snapshot: Snapshot,
     pub tables: Tables,
     pub stations: BTreeMap<String, Station>,
@@ -49,13 +51,12 @@ impl Lab {
         let read = read(text);
         let objects: BTreeMap<ObjectKey, AnyObject> =
             read.objects.into_iter().map(|object| (object.key(), object)).collect();
-        let complete: Vec<Loaded> = objects.keys().flat_map(|key| Loaded::of(*key)).collect();
-        let changes = objects.iter().map(|(key, object)| (*key, Some(object.clone())));
-        let (snapshot, _) = Snapshot::default().apply(changes, &complete);
+        let known = objects.keys().copied().collect();
         Self {
             text: text.to_owned(),
+            snapshot: whole(&objects, &known),
             objects,
-            snapshot,
+            known,
             tables: read.tables,
             stations: read.stations,
             mtu: 1450,
@@ -66,6 +67,12 @@ impl Lab {
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The snapshot made of all objects at once, whatever changes led to them.
+    #[must_use]
+    pub fn loaded_at_once(&self) -> Snapshot {
+        whole(&self.objects, &self.known)
     }
 
     /// Forgets everything learned.
@@ -80,6 +87,7 @@ impl Lab {
         let object = object.into();
         let key = object.key();
         self.objects.insert(key, object.clone());
+        self.known.insert(key);
         self.change(key, Some(object))
     }
 
@@ -183,4 +191,11 @@ impl Lab {
     pub fn of_class(&self, class: Class) -> impl Iterator<Item = (&ObjectKey, &AnyObject)> {
         self.objects.iter().filter(move |(key, _)| key.class == class)
     }
+}
+
+/// All objects, and all selectors of everything known complete.
+fn whole(objects: &BTreeMap<ObjectKey, AnyObject>, known: &BTreeSet<ObjectKey>) -> Snapshot {
+    let complete: Vec<Loaded> = known.iter().flat_map(|key| Loaded::of(*key)).collect();
+    let changes = objects.iter().map(|(key, object)| (*key, Some(object.clone())));
+    Snapshot::default().apply(changes, &complete).0
 }

@@ -65,6 +65,37 @@ fn every_flow_that_a_change_changes_is_touched_by_it() {
     assert!(changed > 1000 && kept > 4 * touched, "{changed} {touched} {kept}");
 }
 
+#[test]
+fn a_snapshot_changed_step_by_step_is_the_one_loaded_at_once() {
+    let mut delivered = 0;
+    for seed in 0..cases(100) {
+        let mut draw = Draw(seed ^ 0xabc);
+        let mut lab = lab(&mut draw);
+        let mut story = Vec::new();
+        for _ in 0..8 {
+            story.push(change(&mut lab, &mut draw).0);
+        }
+        let mut fresh = lab.clone();
+        fresh.snapshot = lab.loaded_at_once();
+        let stations: Vec<_> = lab.stations.values().map(|station| station.port).collect();
+        for _ in 0..40 {
+            let Some(built) = Spec::random(&mut draw).build(draw.pick(&stations)) else { continue };
+            let entry = Entry::Ingress(built.port);
+            let (a, b) = (lab.inject("it", entry, &built), fresh.inject("it", entry, &built));
+            delivered += a.arrivals().len();
+            assert_eq!(
+                (&a.outcome, &a.buffers.actions, &a.buffers.effects, &a.buffers.tags),
+                (&b.outcome, &b.buffers.actions, &b.buffers.effects, &b.buffers.tags),
+                "seed {seed}: {story:#?}\n{}\n{:#?}\nat once\n{:#?}",
+                lab.text(),
+                a.walk,
+                b.walk,
+            );
+        }
+    }
+    assert!(delivered > 500, "{delivered}");
+}
+
 /// Whether the flow as it was is still right for all its packets: it does the same, and saw all that
 /// the verdict now reads.
 fn is_kept(was: &Verdict, is: &Verdict) -> bool {
