@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mn_api_types::{HostInterfacePort, Media};
 use mn_ids::{HostId, PortId};
+use mn_nsdb::{TableId, TableKind};
 use mn_topology::{Host, Port};
 
 use super::call::{Answer, Call};
@@ -68,8 +69,29 @@ async fn unbind(call: Arc<Call>) -> Result<Answer, Problem> {
     }
     (port.object.host_id, port.object.interface_name) = (None, None);
     port.object.previous_host_id = Some(host);
-    call.db.commit(Changes::default().update(&port)).await?;
+    let changes = Changes::default().update(&port);
+    let changes = take_back_place(&call.db, changes, port.object.id, host).await?;
+    call.db.commit(changes).await?;
     Ok(Answer::Done)
+}
+
+/// Takes back what a dead agent said of where a port is: no other host sends there any more (contracts
+/// §1). An agent that is alive does that itself; if it were done for it and the port bound again at
+/// once, it might never notice and not say it again.
+async fn take_back_place(
+    db: &Db,
+    mut changes: Changes,
+    port: PortId,
+    host: HostId,
+) -> Result<Changes, Problem> {
+    if db.sessions().await?.iter().any(|session| session.host == host) {
+        return Ok(changes);
+    }
+    let (table, key) = (TableId::global(TableKind::Location), port.to_string());
+    for entry in db.entries(table).await?.into_iter().filter(|entry| entry.key == key) {
+        changes = changes.remove_entry_of(table, entry.key, entry.owner);
+    }
+    Ok(changes)
 }
 
 /// Takes an interface of a host for a port, if no other port has it.

@@ -122,8 +122,13 @@ impl Changes {
     }
 
     /// Removes an entry that was put here.
-    pub fn remove_entry(mut self, table: TableId, key: String) -> Self {
-        self.0.ops.push(Op::RemoveEntry { table, key, owner: Owner::Persistent });
+    pub fn remove_entry(self, table: TableId, key: String) -> Self {
+        self.remove_entry_of(table, key, Owner::Persistent)
+    }
+
+    /// Removes an entry of anybody.
+    pub fn remove_entry_of(mut self, table: TableId, key: String, owner: Owner) -> Self {
+        self.0.ops.push(Op::RemoveEntry { table, key, owner });
         self
     }
 }

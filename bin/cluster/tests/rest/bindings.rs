@@ -174,6 +174,35 @@ async fn a_host_shows_its_life_its_interfaces_and_its_active_ports() {
 }
 
 #[tokio::test]
+async fn unbinding_takes_back_what_a_dead_agent_said_of_the_port() {
+    let api = Api::new();
+    let host = api.host("h1").await;
+    let port = api.bridge_port(&api.device("bridges", "b").await).await;
+    let binding = json!({"portId": port["id"], "interfaceName": "tap1"});
+    let binding = api.create(text(&host["ports"]), binding).await;
+    let id: HostId = text(&host["id"]).parse().unwrap();
+    let session = api.store.open_session(id, Duration::from_secs(60)).await.unwrap();
+    let place = json!({"host": id, "tunnel_key": 7, "epoch": session.epoch});
+    let entry = Entry {
+        key: text(&port["id"]).to_owned(),
+        value: place.to_string(),
+        owner: Owner::Host { id, epoch: session.epoch },
+        revision: Revision::ZERO,
+    };
+    let table = TableId::global(TableKind::Location);
+    let ops = vec![Op::PutEntry { table, entry }];
+    api.store.transact(Transaction { ops }).await.unwrap();
+    // Of a living agent it is the agent's to take back.
+    api.delete(text(&binding["uri"])).await;
+    let again = json!({"portId": port["id"], "interfaceName": "tap1"});
+    let binding = api.create(text(&host["ports"]), again).await;
+    api.store.close_session(session.id).await.unwrap();
+    assert_eq!(api.store.entries(table).await.unwrap().len(), 1);
+    api.delete(text(&binding["uri"])).await;
+    assert_eq!(api.store.entries(table).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_host_with_ports_is_not_deleted_and_leaves_its_zones_when_it_is() {
     let api = Api::new();
     let host = api.host("h1").await;
