@@ -25,7 +25,7 @@ use mn_agent_core::{
 use mn_datapath::{Datapath, PeerAddresses, UpcallLimit};
 use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
 use mn_ids::{BridgeId, HostId, PortId, TunnelZoneId};
-use mn_nsdb::{Op, Selector, Session, Store, Watch, WatchEvent};
+use mn_nsdb::{Op, Selector, Session, SessionId, Store, Watch, WatchEvent};
 use mn_packet::Mac;
 use mn_simulation::Entry;
 use mn_time::Instant;
@@ -43,6 +43,8 @@ use crate::worker::report::Report;
 
 /// How often recurring work is done.
 const TICK_EVERY: Duration = Duration::from_millis(500);
+/// How long a stopping agent tries to end its session.
+const GOODBYE_FOR: Duration = Duration::from_secs(1);
 /// Between two tries to open a watch.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -89,6 +91,7 @@ pub(crate) struct Control {
 /// What it knows and has done.
 pub(crate) struct State {
     epoch: Option<u64>,
+    session: Option<SessionId>,
     /// When the state database was last known to be reachable; `None`: it is now.
     stale_since: Option<Instant>,
     revision: u64,
@@ -133,6 +136,7 @@ impl State {
     pub(crate) fn new(host: HostId, now: Instant) -> Self {
         Self {
             epoch: None,
+            session: None,
             stale_since: Some(now),
             revision: 0,
             snapshot: Arc::default(),
@@ -186,7 +190,7 @@ impl Control {
                 Some(uses) = events.uses.recv() => self.take_uses(&uses),
                 Some(ask) = events.asks.recv() => self.answer(ask),
                 _ = tick.tick() => self.tick(),
-                _ = events.stop.changed() => return,
+                _ = events.stop.changed() => return self.say_goodbye().await,
             }
             self.settle();
             if let Some(open) = &mut watch {
@@ -198,6 +202,16 @@ impl Control {
                     watch = None;
                 }
             }
+        }
+    }
+
+    /// Ends the session, so that everybody sees at once that this agent is not alive. Where its
+    /// ports are stays true.
+    async fn say_goodbye(self) {
+        let Some(session) = self.state.session else { return };
+        let closed = tokio::time::timeout(GOODBYE_FOR, self.store.close_session(session)).await;
+        if !matches!(closed, Ok(Ok(()))) {
+            tracing::info!("the session could not be ended; it ends by itself");
         }
     }
 
@@ -340,6 +354,7 @@ impl Control {
 
     fn registered(&mut self, session: Session) {
         self.state.epoch = Some(session.epoch);
+        self.state.session = Some(session.id);
         // Said again under the new epoch: what was said before may be lost.
         self.state.told_places.clear();
         self.state.told_floods.clear();

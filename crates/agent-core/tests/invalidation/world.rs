@@ -186,8 +186,8 @@ impl World {
         self.put(Route {
             id: route_id(router, number),
             router_id: router_id(router),
-            src: "0.0.0.0/0".parse().unwrap(),
-            dst: dst.parse().unwrap(),
+            src: "0.0.0.0/0".parse().expect("a prefix"),
+            dst: dst.parse().expect("a prefix"),
             target: RouteTarget::Normal { next_hop_port: port, gateway: None },
             weight: 0,
             attributes: None,
@@ -239,7 +239,7 @@ impl World {
             let packet = ip_packet(src, dst, 64, IpProtocol::UDP, &message);
             let mac = station_mac(side, from);
             let frame = EthernetHeader::untagged(mac, next, EtherType::IPV4).frame(&packet);
-            let key = extract(&frame, *number, None).unwrap();
+            let key = extract(&frame, *number, None).expect("a whole frame");
             return Probe { key, frame, port };
         }
     }
@@ -340,7 +340,7 @@ impl World {
 
 fn place(host: u128, router: u128, side: u128, number: u128) -> Place {
     let value = 1 + (router * 4096 + side * 2048 + number) as u32;
-    Place { host: host_id(host), key: TunnelKey::new(KeyKind::Port, value).unwrap() }
+    Place { host: host_id(host), key: TunnelKey::new(KeyKind::Port, value).expect("21 bits") }
 }
 
 fn port(id: PortId, kind: PortKind) -> Port {
