@@ -24,7 +24,8 @@ are missing or wrong.";
 
 /// Draws and shows virtual networks over MidoNet's REST API.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "midonet-cli", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "midonet-cli", bin_name = "midonet-cli", version, after_help = EXAMPLES)]
+#[command(max_term_width = 100, next_help_heading = "Server, session and output")]
 pub struct Args {
     /// Do not ask for user, password and project.
     #[arg(short = 'A', long, global = true)]
@@ -57,7 +58,7 @@ pub struct Args {
     #[arg(long, global = true)]
     pub json: bool,
     /// Run one command and exit; objects go by their identifiers.
-    #[arg(short, long, num_args = 1.., value_name = "COMMAND", allow_hyphen_values = true)]
+    #[arg(help_heading = "Instead of a session", short, long, num_args = 1.., value_name = "COMMAND", allow_hyphen_values = true)]
     pub eval: Option<Vec<String>>,
     #[command(subcommand)]
     pub task: Option<Task>,

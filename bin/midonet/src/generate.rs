@@ -25,7 +25,10 @@ impl Generate {
         match self {
             Self::Man { directory } => {
                 command.build();
-                man_pages(&command, &directory)
+                man_pages(&command, &directory)?;
+                let mut cli = mn_cli::command();
+                cli.build();
+                man_pages(&cli, &directory)
             }
             Self::Completions { shell } => {
                 let name = command.get_name().to_owned();

@@ -177,7 +177,8 @@ impl Client {
 
     fn exchange(&self, ask: &Ask<'_>, headers: &[(&str, &str)]) -> Result<Answer, Error> {
         self.tell(|| {
-            format!("{:?} {} {}", ask.method, ask.uri, ask.body.as_deref().unwrap_or_default())
+            let body = ask.body.as_deref().unwrap_or_default();
+            format!("{} {} {body}", ask.method.name(), ask.uri)
         });
         let answer = self.transport.send(ask, headers)?;
         self.tell(|| format!("  {} {}", answer.status, answer.body));

@@ -20,7 +20,7 @@ pub(crate) enum Method {
 }
 
 impl Method {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",

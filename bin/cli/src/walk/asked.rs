@@ -11,15 +11,20 @@ use crate::session::Session;
 
 /// Tell where a packet would go, step by step, without sending one.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "\
+#[command(
+    next_help_heading = "Packet",
+    after_help = "\
 Examples:
   midonet-cli walk hv0/tap0 10.0.1.5
   midonet-cli walk 9ba1f5a2-… 8c11e0b3-… --proto tcp --dport 80
-  midonet-cli walk hv0/tap0 2001:db8::5 --proto udp --sport 1000 --dport 53 --json")]
+  midonet-cli walk hv0/tap0 2001:db8::5 --proto udp --sport 1000 --dport 53 --json"
+)]
 pub struct Asked {
     /// The port that the packet enters by, or HOST/INTERFACE.
+    #[arg(help_heading = "Arguments")]
     pub from: String,
     /// The port that it is meant for, or an address.
+    #[arg(help_heading = "Arguments")]
     pub to: String,
     /// icmp, tcp, udp, icmpv6 or a protocol's number [default: icmp of the addresses' version].
     #[arg(long, value_parser = protocol)]
