@@ -69,12 +69,15 @@ fn converse(editor: &mut Editor<Completion, DefaultHistory>, session: &RefCell<S
                 return false;
             }
         };
-        let reply = session.borrow_mut().answer(&line);
-        match said(reply) {
-            Said::Well => good = true,
-            Said::Badly => good = false,
-            Said::Aside => {}
-            Said::End { failed } => return good && !failed,
+        // What is pasted may have several lines.
+        for line in line.lines() {
+            let reply = session.borrow_mut().answer(line);
+            match said(reply) {
+                Said::Well => good = true,
+                Said::Badly => good = false,
+                Said::Aside => {}
+                Said::End { failed } => return good && !failed,
+            }
         }
     }
 }
