@@ -20,6 +20,12 @@ pub enum Response {
         drops: Vec<DropCount>,
     },
     Walk(Box<Walk>),
+    /// The request asks for something that cannot be: what is wrong with it.
+    Invalid {
+        /// The member of the request that is wrong.
+        property: String,
+        reason: String,
+    },
     /// The request could not be answered; why.
     Error {
         reason: String,

@@ -61,6 +61,21 @@ pub enum DescribeError {
     TcpFlag(String),
 }
 
+impl DescribeError {
+    /// The member of the request that is wrong or missing; empty where none is.
+    #[must_use]
+    pub const fn property(&self) -> &'static str {
+        match self {
+            Self::NoEntry => "fromPort",
+            Self::NoPort { field, .. } | Self::NoAddress { field, .. } => field,
+            Self::NoDestination | Self::Versions { .. } => "dstAddr",
+            Self::Vlan(_) => "vlan",
+            Self::TcpFlag(_) => "tcpFlags",
+            Self::Load(_) => "",
+        }
+    }
+}
+
 /// The MAC of a sender nobody has seen yet: locally administered.
 const MADE_UP: Mac = Mac([0x02, 0, 0, 0, 0, 0x01]);
 /// Source port and echo identifier where none is given.

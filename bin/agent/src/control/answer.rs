@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mn_agent_api::{Link, Request, Response, Status};
-use mn_agent_core::{Neighbors, Translation, View, translate};
+use mn_agent_core::{Neighbors, TableName, Translation, View, translate};
 use mn_api_types::walk::{Walk as Document, WalkRequest};
 use mn_datapath::InstalledFlow;
 use mn_flow::{Field, FlowKey, FlowMask, PortNo, extract};
@@ -14,6 +14,8 @@ use mn_packet::Mac;
 use mn_simulation::walk::Walk;
 use mn_simulation::{Buffers, Entry, Inputs, Outcome, Packet, simulate};
 use mn_time::Instant;
+use mn_topology::DeviceId;
+use mn_topology::snapshot::Lookup;
 use mn_walk::{
     DescribeError, Described, Hints, Installed, Names, Place, Story, Tunnel, describe, document,
 };
@@ -35,6 +37,8 @@ pub(crate) struct PendingWalk {
 /// Why a walk has no document yet, or never.
 enum NoWalk {
     Loading,
+    /// The request describes no packet.
+    Invalid(DescribeError),
     Impossible(String),
 }
 
@@ -99,6 +103,12 @@ impl Control {
                 }
                 Err(NoWalk::Loading) => "the topology could not be loaded in time".to_owned(),
                 Err(NoWalk::Impossible(reason)) => reason,
+                Err(NoWalk::Invalid(error)) => {
+                    let property = error.property().to_owned();
+                    let response = Response::Invalid { property, reason: error.to_string() };
+                    drop(walk.reply.send(response));
+                    continue;
+                }
             };
             drop(walk.reply.send(Response::Error { reason }));
         }
@@ -169,8 +179,21 @@ impl Control {
                 }
                 Err(NoWalk::Loading)
             }
-            Err(error) => Err(NoWalk::Impossible(error.to_string())),
+            // Who is behind a port is learned: the tables may be on their way still.
+            Err(DescribeError::NoAddress { port, .. }) if self.loads_learned(port) => {
+                Err(NoWalk::Loading)
+            }
+            Err(error) => Err(NoWalk::Invalid(error)),
         }
+    }
+
+    /// Whether what is learned of a port's bridge is not loaded yet; asks for it.
+    fn loads_learned(&mut self, port: PortId) -> bool {
+        let Lookup::Loaded(port) = self.state.snapshot.port(port) else { return false };
+        let DeviceId::Bridge(bridge) = port.device() else { return false };
+        self.subscriptions.object(bridge.into());
+        let tables = [TableName::Mac(bridge), TableName::BridgeNeighbor(bridge)];
+        !tables.iter().all(|table| self.state.tables.is_loaded(*table))
     }
 
     /// What the reader should know of this walk.

@@ -145,16 +145,8 @@ fn simulated(view: &View, described: &Described) -> Result<Walked, WalkError> {
 
 /// What a client did wrong.
 fn invalid(error: &DescribeError) -> WalkError {
-    let property = match error {
-        DescribeError::NoEntry => "fromPort",
-        DescribeError::NoPort { field, .. } | DescribeError::NoAddress { field, .. } => field,
-        DescribeError::NoDestination | DescribeError::Versions { .. } => "dstAddr",
-        DescribeError::Vlan(_) => "vlan",
-        DescribeError::TcpFlag(_) => "tcpFlags",
-        DescribeError::Load(_) => "",
-    };
     WalkError::Invalid {
-        property: property.to_owned(),
+        property: error.property().to_owned(),
         value: Value::Null,
         reason: error.to_string(),
     }

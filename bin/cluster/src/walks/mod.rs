@@ -81,6 +81,9 @@ impl Walks {
         };
         match serde_json::from_str(&answer) {
             Ok(Response::Walk(walk)) => Ok(Some(*walk)),
+            Ok(Response::Invalid { property, reason }) => {
+                Err(WalkError::Invalid { property, value: serde_json::Value::Null, reason })
+            }
             Ok(Response::Error { reason }) => Err(WalkError::Unavailable(reason)),
             Ok(_) | Err(_) => Err(unexpected("answered something else")),
         }
