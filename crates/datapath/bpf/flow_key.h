@@ -188,7 +188,7 @@ static __noinline int skip_extensions(struct __sk_buff *skb, struct packet *pkt,
 			pkt->proto = proto;
 			return 0;
 		}
-		if (proto == IPPROTO_FRAGMENT && fragments)
+		if (i == EXTENSIONS_MAX || (proto == IPPROTO_FRAGMENT && fragments))
 			return DROP_MALFORMED;
 		if (offset + sizeof(header) > end ||
 		    bpf_skb_load_bytes(skb, offset, header, sizeof(header)))
