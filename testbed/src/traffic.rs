@@ -80,7 +80,7 @@ impl Vm {
     /// When traceroute cannot run.
     pub fn traceroute(&self, to: &str) -> Outcome<Vec<String>> {
         let mut command = self.namespace.command("traceroute");
-        command.args(["-n", "-q", "1", "-w", "1", "-m", "8", to]);
+        command.args(["-n", "-q", "1", "-w", "3", "-m", "8", to]);
         let text = finish(&mut command)?;
         let hops = text.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1));
         Ok(hops.map(str::to_owned).collect())

@@ -63,6 +63,9 @@ impl Vm {
         // A host's stack has nothing to say on a VM's interface.
         host.set(&format!("ipv6/conf/{interface}/disable_ipv6"), "1")?;
         namespace.set(&format!("ipv6/conf/{GUEST}/accept_dad"), "0")?;
+        // Guests answer every probe of a traceroute, not six and then one a second.
+        namespace.set("ipv4/icmp_ratelimit", "0")?;
+        namespace.set("ipv6/icmp/ratelimit", "0")?;
         namespace.ip(&format!("link set {GUEST} address {mac} up"))?;
         host.ip(&format!("link set {interface} up"))?;
         Ok(holder)

@@ -68,6 +68,8 @@ fn a_whole_ethernet_frame_fits_the_tunnel_and_a_larger_packet_is_refused_with_th
     assert!(cloud.vms[FRONT0].ping_with(&cloud.v4(BACK1), 3, &whole)?.is_whole());
     // The tunnel of an underlay of 1600 carries 1550: a VM that believes in more is told.
     cloud.vms[FRONT0].namespace.ip("link set eth0 mtu 1600")?;
+    let interface = &cloud.vms[FRONT0].interface;
+    cloud.lab.hosts[0].namespace.ip(&format!("link set {interface} mtu 1600"))?;
     let larger = ["-M", "do", "-s", "1560"];
     assert_eq!(cloud.vms[FRONT0].ping_with(&cloud.v4(BACK1), 2, &larger)?.received, 0);
     let route = cloud.vms[FRONT0].namespace.ip(&format!("route get {}", cloud.v4(BACK1)))?;
