@@ -180,8 +180,15 @@ impl Lab {
     /// When it is not alive in time.
     pub fn start_agent(&mut self, at: usize) -> Outcome {
         let host = self.hosts[at].clone();
-        let mut command = host.namespace.command(program("midonet")?);
-        command.arg("agent").arg("--root").arg(&host.root).args(["--name", &host.name]);
+        // As its unit does: packets of new flows wait for this process.
+        let mut command = host.namespace.command("nice");
+        command
+            .args(["-n", "-10"])
+            .arg(program("midonet")?)
+            .arg("agent")
+            .arg("--root")
+            .arg(&host.root)
+            .args(["--name", &host.name]);
         command.args(["--cluster", &format!("http://{CLUSTER}:{NSDB_PORT}"), "--insecure"]);
         self.supervise(&host.name, &mut command)?;
         let control = self.control.clone();

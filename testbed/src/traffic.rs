@@ -50,7 +50,8 @@ pub struct DhcpLease {
 }
 
 impl Vm {
-    /// Sends `count` echo requests and waits for the answers, at most a second for each.
+    /// Sends `count` echo requests and waits for the answers. After the last request ping waits
+    /// for its interval, 0.2 s, or a second when nothing came at all.
     ///
     /// # Errors
     /// When ping cannot run at all; answers that do not come are no error.
@@ -65,7 +66,7 @@ impl Vm {
     pub fn ping_with(&self, to: &str, count: u32, more: &[&str]) -> Outcome<Ping> {
         let count = count.to_string();
         let mut command = self.namespace.command("ping");
-        command.args(["-n", "-q", "-i", "0.05", "-W", "1", "-c", &count]).args(more).arg(to);
+        command.args(["-n", "-q", "-i", "0.2", "-W", "1", "-c", &count]).args(more).arg(to);
         let out = command.output().map_err(LabError::machine("run ping"))?;
         let text = String::from_utf8_lossy(&out.stdout);
         parse_ping(&text).ok_or_else(|| {

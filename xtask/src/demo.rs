@@ -31,10 +31,11 @@ pub fn run_demo(options: &Options) -> Outcome {
     let lock = prepare()?;
     let (lab, cloud) = draw()?;
     let rows = checks::run(&lab, &cloud);
+    let walk = checks::walk(&lab, &cloud);
     let (lab, kill_row) = checks::survives_kill(lab, &cloud);
     let rows: Vec<report::Row> = rows.into_iter().chain(kill_row).collect();
     println!("\n{}", report::table(&rows));
-    println!("{}", checks::walk(&lab, &cloud));
+    println!("{walk}");
     let failed = rows.iter().filter(|row| !row.passed()).count();
     if options.check {
         drop(lab);

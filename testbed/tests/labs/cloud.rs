@@ -12,8 +12,6 @@ pub struct Cloud {
     pub lab: Lab,
     pub router: String,
     pub bridges: [String; 2],
-    /// The router's ports to the bridges.
-    pub inside: [String; 2],
     /// Front on hv0 and hv1, back on hv0 and hv1; .11 on hv0, .12 on hv1.
     pub vms: Vec<Vm>,
     pub ports: Vec<String>,
@@ -32,10 +30,8 @@ impl Cloud {
         let control = lab.control.clone();
         let router = control.router("edge")?;
         let bridges = [control.bridge("front")?, control.bridge("back")?];
-        let inside = [
-            control.uplink(&bridges[0], &router, &["10.1.1.1/24", "fd01:1::1/64"])?,
-            control.uplink(&bridges[1], &router, &["10.1.2.1/24", "fd01:2::1/64"])?,
-        ];
+        control.uplink(&bridges[0], &router, &["10.1.1.1/24", "fd01:1::1/64"])?;
+        control.uplink(&bridges[1], &router, &["10.1.2.1/24", "fd01:2::1/64"])?;
         let mut vms = Vec::new();
         let mut ports = Vec::new();
         for (bridge, name) in ["front", "back"].into_iter().enumerate() {
@@ -53,7 +49,7 @@ impl Cloud {
             }
         }
         control.wait_active(&ports.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(Self { lab, router, bridges, inside, vms, ports })
+        Ok(Self { lab, router, bridges, vms, ports })
     }
 
     pub fn control(&self) -> &Control {
@@ -73,7 +69,7 @@ impl Cloud {
     /// Asserts that every echo request is answered.
     #[track_caller]
     pub fn assert_reaches(&self, from: usize, to: &str) -> Outcome {
-        let ping = self.vms[from].ping(to, 5)?;
+        let ping = self.vms[from].ping(to, 3)?;
         assert!(ping.is_whole(), "{} to {to}: {ping:?}", self.vms[from].name);
         Ok(())
     }

@@ -81,6 +81,7 @@ fn a_whole_ethernet_frame_fits_the_tunnel_and_a_larger_packet_is_refused_with_th
 fn tenants_with_the_same_addresses_do_not_meet() -> Outcome {
     let mut cloud = Cloud::start("tenants")?;
     let other = cloud.control().bridge("front")?;
+    assert_ne!(other, cloud.bridges[0]);
     let mut strangers = Vec::new();
     for host in 0..2 {
         let vm = cloud.lab.add_vm(&format!("stranger{host}"), host, Attachment::Veth)?;

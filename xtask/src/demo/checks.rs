@@ -95,7 +95,7 @@ fn dhcp(lab: &Lab, cloud: &Cloud) -> Seen {
 }
 
 fn ping(from: &Member, to: &str) -> Outcome<(bool, String)> {
-    from.vm.ping(to, 10).map(told)
+    from.vm.ping(to, 5).map(told)
 }
 
 fn told(ping: mn_testbed::Ping) -> (bool, String) {
