@@ -1,6 +1,6 @@
 //! Laws that hold for every topology and packet, tried on random ones.
 //!
-//! `MN_CASES` sets how many are tried.
+//! `MIDONET_LONG=1` tries twenty times as many.
 
 #![expect(clippy::unwrap_used, reason = "what a test has built can be read")]
 

@@ -12,9 +12,10 @@ use mn_packet::{
 use mn_testkit::packet::Built;
 use mn_testkit::{Lab, mac};
 
-/// How many cases a law is tried on.
-pub fn cases(default: u64) -> u64 {
-    std::env::var("MN_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+/// How many cases a law is tried on: by default a slice, with `MIDONET_LONG=1` twenty times that.
+pub fn cases(slice: u64) -> u64 {
+    let long = std::env::var("MIDONET_LONG").is_ok_and(|long| long == "1");
+    if long { 20 * slice } else { slice }
 }
 
 /// A sequence of choices that a seed determines (SplitMix64).
