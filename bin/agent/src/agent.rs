@@ -55,6 +55,7 @@ pub struct Agent {
     host: HostId,
     stop_control: watch::Sender<bool>,
     stop_workers: Arc<AtomicBool>,
+    failed: watch::Receiver<bool>,
     threads: Vec<JoinHandle<()>>,
     control: Option<tokio::task::JoinHandle<()>>,
     tasks: Vec<AbortHandle>,
@@ -83,14 +84,16 @@ impl Agent {
         let numbers = Numbers::open(&parts.root).map_err(StartError::Root)?;
         let (worker_sender, from_workers) = mpsc::channel(MESSAGES_MAX);
         let stop_workers = Arc::new(AtomicBool::new(false));
+        let (failure, failed) = watch::channel(false);
+        let crew = Crew { life: numbers.life(), host, worker_sender, failure };
         let mut threads = Vec::new();
         let mut workers = Vec::new();
         for number in 0..parts.workers {
-            let (worker, thread) =
-                start_worker(&parts, number, numbers.life(), host, &worker_sender, &stop_workers)?;
+            let (worker, thread) = start_worker(&parts, number, &crew, &stop_workers)?;
             workers.push(worker);
             threads.push(thread);
         }
+        drop(crew);
         let reports: Arc<[Arc<Report>]> =
             workers.iter().map(|worker| Arc::clone(&worker.report)).collect();
         let (uses_sender, uses) = mpsc::channel(4);
@@ -137,6 +140,7 @@ impl Agent {
             host: id,
             stop_control,
             stop_workers,
+            failed,
             threads,
             control: Some(tokio::spawn(control.run(events))),
             tasks,
@@ -153,6 +157,16 @@ impl Agent {
     #[must_use]
     pub const fn host(&self) -> HostId {
         self.host
+    }
+
+    /// Returns when a packet worker has ended in a panic: the agent is of no use any more, and
+    /// whoever watches over it should start another, which adopts everything.
+    pub async fn failed(&self) {
+        let mut failed = self.failed.clone();
+        if failed.wait_for(|failed| *failed).await.is_err() {
+            // All workers ended as they were told to.
+            std::future::pending().await
+        }
     }
 
     /// Stops it. The datapath goes on with what it has.
@@ -186,12 +200,18 @@ impl Drop for Agent {
     }
 }
 
+/// What all workers of one agent have in common.
+struct Crew {
+    life: u16,
+    host: HostId,
+    worker_sender: mpsc::Sender<crate::worker::message::FromWorker>,
+    failure: watch::Sender<bool>,
+}
+
 fn start_worker(
     parts: &Parts,
     number: usize,
-    life: u16,
-    host: HostId,
-    to_control: &mpsc::Sender<crate::worker::message::FromWorker>,
+    crew: &Crew,
     stop: &Arc<AtomicBool>,
 ) -> Result<(WorkerHandle, JoinHandle<()>), StartError> {
     let (sender, from_control) = std::sync::mpsc::channel();
@@ -199,24 +219,37 @@ fn start_worker(
     let worker = Worker::new(Setup {
         number,
         workers: parts.workers,
-        life,
+        life: crew.life,
         flows_max: parts.flows_max / parts.workers.max(1),
         datapath: Arc::clone(&parts.datapath),
-        local: Arc::new(LocalView::new(host, crate::control::MTU_UNKNOWN)),
+        local: Arc::new(LocalView::new(crew.host, crate::control::MTU_UNKNOWN)),
         from_control,
-        to_control: to_control.clone(),
+        to_control: crew.worker_sender.clone(),
         report: Arc::clone(&report),
     });
     let upcalls = parts.datapath.upcalls(number)?;
     let stop = Arc::clone(stop);
+    let alarm = Alarm(crew.failure.clone());
     let thread = std::thread::Builder::new()
         .name(format!("packets-{number}"))
         .spawn(move || {
+            let _alarm = alarm;
             pin(number);
             worker.run(upcalls, &stop);
         })
         .map_err(StartError::Thread)?;
     Ok((WorkerHandle { sender, report }, thread))
+}
+
+/// Says so when a worker panics.
+struct Alarm(watch::Sender<bool>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.send_replace(true);
+        }
+    }
 }
 
 /// Keeps the thread on one processor of those it may use, so that its state stays in that one's

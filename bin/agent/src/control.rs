@@ -12,7 +12,7 @@ mod publish;
 
 pub(crate) use peers::MTU_UNKNOWN;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -43,6 +43,10 @@ use crate::worker::report::Report;
 
 /// How often recurring work is done.
 const TICK_EVERY: Duration = Duration::from_millis(500);
+/// Messages of workers that are taken in one go.
+const MESSAGES_AT_ONCE: usize = 1024;
+/// How long a retired key is told from one that never was.
+const RETIRED_FOR: Duration = Duration::from_secs(600);
 /// How long a stopping agent tries to end its session.
 const GOODBYE_FOR: Duration = Duration::from_secs(1);
 /// Between two tries to open a watch.
@@ -110,10 +114,14 @@ pub(crate) struct State {
     peers: BTreeMap<PeerIndex, PeerAddresses>,
     floods: BTreeMap<BridgeId, KeptFlood>,
     retiring: Vec<(Instant, TunnelKey)>,
+    retired: Vec<(Instant, TunnelKey)>,
     /// What the state database has been told.
     told_places: BTreeMap<PortId, TunnelKey>,
     told_floods: BTreeMap<BridgeId, KeptFlood>,
     told_report: Option<HostReport>,
+    /// Ports and bridges whose entries are of no use any more, whoever wrote them.
+    gone_places: BTreeSet<PortId>,
+    gone_floods: BTreeSet<BridgeId>,
     news: PendingNews,
     /// Ports that came here, and until when announcing them makes sense.
     unannounced: Vec<(PortId, Instant)>,
@@ -153,9 +161,12 @@ impl State {
             peers: BTreeMap::new(),
             floods: BTreeMap::new(),
             retiring: Vec::new(),
+            retired: Vec::new(),
             told_places: BTreeMap::new(),
             told_floods: BTreeMap::new(),
             told_report: None,
+            gone_places: BTreeSet::new(),
+            gone_floods: BTreeSet::new(),
             news: PendingNews::default(),
             unannounced: Vec::new(),
             announcements: Vec::new(),
@@ -185,7 +196,14 @@ impl Control {
                     None => watch = None,
                 },
                 Some(session) = events.sessions.recv() => self.registered(session),
-                Some(message) = events.workers.recv() => self.take_message(message),
+                Some(message) = events.workers.recv() => {
+                    self.take_message(message);
+                    // More of a swarm, before everything is compared again.
+                    for _ in 0..MESSAGES_AT_ONCE {
+                        let Ok(message) = events.workers.try_recv() else { break };
+                        self.take_message(message);
+                    }
+                }
                 Ok(()) = events.links.changed() => self.take_links(&mut events.links),
                 Some(uses) = events.uses.recv() => self.take_uses(&uses),
                 Some(ask) = events.asks.recv() => self.answer(ask),
@@ -349,6 +367,12 @@ impl Control {
         let due = |(at, _): &mut (Instant, TunnelKey)| *at <= now;
         for (_, key) in self.state.retiring.extract_if(.., due).collect::<Vec<_>>() {
             self.retire(key);
+        }
+        let over = |(at, _): &mut (Instant, TunnelKey)| *at <= now;
+        for (_, key) in self.state.retired.extract_if(.., over).collect::<Vec<_>>() {
+            if let Err(error) = self.datapath.set_key(key, None) {
+                tracing::warn!(%error, %key, "a tunnel key cannot be forgotten");
+            }
         }
     }
 

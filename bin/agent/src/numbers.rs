@@ -52,18 +52,40 @@ pub(crate) struct KeptFlood {
     pub(crate) ports: Vec<PortId>,
 }
 
+/// When written octets are on the disk.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Sync {
+    /// Before anything else is done: tunnel keys must not come again after a crash of the host.
+    Disk,
+    /// When the kernel likes: what it is about dies with the kernel's datapath.
+    Later,
+}
+
+impl Kept {
+    /// Where the file is lost: keys go on from a random place, so that one an earlier activation
+    /// had is unlikely to come again soon.
+    fn after_loss() -> Self {
+        let [.., a, b, c] = PortId::random().uuid().into_bytes();
+        let key_limit = u32::from_be_bytes([0, a, b, c]) & TunnelKey::VALUE_MAX;
+        Self { key_limit, ..Self::default() }
+    }
+}
+
 impl Numbers {
     /// Reads the file, or begins one, for another life of the agent.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let path = root.join("numbers.json");
         let kept = match fs::read(&path) {
-            Ok(json) => serde_json::from_slice(&json)?,
+            Ok(json) => serde_json::from_slice(&json).unwrap_or_else(|error| {
+                tracing::error!(%error, path = %path.display(), "begun anew: it cannot be read");
+                Kept::after_loss()
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Kept::default(),
             Err(error) => return Err(error),
         };
         let mut numbers = Self { path, kept };
         numbers.kept.life = numbers.kept.life.wrapping_add(1);
-        numbers.save()?;
+        numbers.save(Sync::Disk)?;
         Ok(numbers)
     }
 
@@ -82,7 +104,7 @@ impl Numbers {
         let ahead = self.kept.key_limit.wrapping_sub(next) & TunnelKey::VALUE_MAX;
         if ahead == 0 || ahead > KEYS_AHEAD {
             self.kept.key_limit = (next + KEYS_AHEAD) & TunnelKey::VALUE_MAX;
-            self.save_or_say();
+            self.save_or_say(Sync::Disk);
         }
     }
 
@@ -108,12 +130,12 @@ impl Numbers {
 
     pub(crate) fn keep_port(&mut self, port: PortId, kept: KeptPort) {
         self.kept.ports.insert(port, kept);
-        self.save_or_say();
+        self.save_or_say(Sync::Later);
     }
 
     pub(crate) fn forget_port(&mut self, port: PortId) {
         self.kept.ports.remove(&port);
-        self.save_or_say();
+        self.save_or_say(Sync::Later);
     }
 
     /// The index of a host we tunnel to, the same in every life.
@@ -124,7 +146,7 @@ impl Numbers {
         let used = |index| self.kept.peers.values().any(|other| *other == index);
         let index = (1..PEERS_MAX).map(PeerIndex).find(|index| !used(*index))?;
         self.kept.peers.insert(host, index);
-        self.save_or_say();
+        self.save_or_say(Sync::Later);
         Some(index)
     }
 
@@ -137,7 +159,7 @@ impl Numbers {
             Some(flood) => drop(self.kept.floods.insert(bridge, flood)),
             None => drop(self.kept.floods.remove(&bridge)),
         }
-        self.save_or_say();
+        self.save_or_say(Sync::Later);
     }
 
     /// Every tunnel key in use.
@@ -146,17 +168,20 @@ impl Numbers {
         ports.chain(self.kept.floods.values().map(|kept| kept.key))
     }
 
-    fn save_or_say(&self) {
-        if let Err(error) = self.save() {
+    fn save_or_say(&self, sync: Sync) {
+        if let Err(error) = self.save(sync) {
             tracing::error!(%error, path = %self.path.display(), "the agent's state cannot be kept");
         }
     }
 
     /// Writes the file whole or not at all.
-    fn save(&self) -> io::Result<()> {
+    fn save(&self, sync: Sync) -> io::Result<()> {
         let new = self.path.with_extension("new");
         let mut file = fs::File::create(&new)?;
         file.write_all(&serde_json::to_vec(&self.kept)?)?;
+        if sync == Sync::Disk {
+            file.sync_all()?;
+        }
         fs::rename(&new, &self.path)
     }
 }

@@ -84,6 +84,8 @@ pub enum RunError {
     Listen(SocketAddr, #[source] io::Error),
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
+    #[error("a packet worker has failed; another agent adopts what this one leaves")]
+    Worker,
     #[error(transparent)]
     Start(#[from] StartError),
 }
@@ -138,6 +140,7 @@ async fn serve(settings: &Settings, agent: &Agent, remote: Remote) -> Result<(),
     tokio::select! {
         _ = terminate.recv() => {}
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(RunError::Signals)?,
+        () = agent.failed() => return Err(RunError::Worker),
     }
     tracing::info!("stopping");
     questions.abort();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mn_agent_core::{Row, TableName};
+use mn_agent_core::{Owner, Row, RowChange, TableName};
 use mn_ids::{Class, ObjectKey};
 use mn_nsdb::{Batch, Change, ObjectChange, Selector, WatchEvent};
 use mn_topology::snapshot::{FarEnd, Loaded, Lookup};
@@ -37,6 +37,7 @@ impl Control {
                 Change::Entry(change) => match rows::decode(change) {
                     Ok(Some(row)) => {
                         self.state.tables.apply(&row, &mut Vec::new());
+                        self.note_own(&row);
                         self.yield_to(&row.row);
                         self.state.news.rows.push(row);
                     }
@@ -114,6 +115,15 @@ impl Control {
         if let Some(table) = rows::table_of(selector) {
             self.state.tables.complete(table);
             self.state.news.complete.push(table);
+        }
+    }
+
+    /// A MAC that this host learned ages here, also where an earlier agent learned it.
+    fn note_own(&mut self, change: &RowChange) {
+        if let Row::Mac(place, Some(port)) = change.row
+            && change.owner == Owner::Host(self.host.id)
+        {
+            self.state.ages.hear(place, port, clock::now());
         }
     }
 

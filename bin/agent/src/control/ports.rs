@@ -12,7 +12,7 @@ use mn_ids::{BridgeId, PortId};
 use mn_simulation::Entry;
 use mn_topology::PortKind;
 
-use super::Control;
+use super::{Control, RETIRED_FOR};
 use crate::clock;
 use crate::numbers::{KeptFlood, KeptPort};
 
@@ -31,7 +31,10 @@ impl Control {
         };
         let mut known = Vec::new();
         for (port, kept) in self.numbers.ports().clone() {
-            let Some(interface) = attached.get(&kept.number) else { continue };
+            let Some(interface) = attached.get(&kept.number) else {
+                self.give_up_place(port, kept.key);
+                continue;
+            };
             known.push(kept.number);
             let there = self.state.links.get(&kept.interface);
             if there.is_some_and(|link| link.interface.ifindex == interface.ifindex) {
@@ -41,6 +44,7 @@ impl Control {
                 self.state.local.add_port(port, kept.number);
             } else {
                 self.detach_number(kept.number);
+                self.give_up_place(port, kept.key);
             }
         }
         for number in attached.into_keys().filter(|number| !known.contains(number)) {
@@ -121,10 +125,16 @@ impl Control {
         }
         self.state.local.remove_port(port);
         if let Some(key) = self.state.port_keys.remove(&port) {
-            self.retire(key);
+            self.give_up_place(port, key);
         }
-        self.numbers.forget_port(port);
         self.touch(port);
+    }
+
+    /// The port is not here any more: its key is retired, its place cleared.
+    fn give_up_place(&mut self, port: PortId, key: TunnelKey) {
+        self.retire(key);
+        self.numbers.forget_port(port);
+        self.state.gone_places.insert(port);
     }
 
     fn detach_number(&self, number: mn_flow::PortNo) {
@@ -197,6 +207,7 @@ impl Control {
     fn retire_flood(&mut self, bridge: BridgeId) {
         let Some(flood) = self.state.floods.remove(&bridge) else { return };
         self.numbers.keep_flood(bridge, None);
+        self.state.gone_floods.insert(bridge);
         self.deliver_flood(&flood);
         self.state.retiring.push((clock::now() + limits::RETIRE_AFTER, flood.key));
     }
@@ -221,6 +232,7 @@ impl Control {
     /// Packets that still come with this key are dropped and counted as such.
     pub(super) fn retire(&mut self, key: TunnelKey) {
         self.keys.release(key);
+        self.state.retired.push((clock::now() + RETIRED_FOR, key));
         if let Err(error) = self.datapath.set_key(key, Some(&Delivery::Retired)) {
             tracing::error!(%error, key = %key, "a tunnel key cannot be retired");
         }

@@ -45,9 +45,10 @@ impl Control {
                 self.write(&Row::Location(*port, Some(place)));
             }
         }
-        let told = std::mem::take(&mut self.state.told_places);
-        for port in told.into_keys().filter(|port| !places.contains_key(port)) {
-            self.write(&Row::Location(port, None));
+        for port in std::mem::take(&mut self.state.gone_places) {
+            if !places.contains_key(&port) {
+                self.write(&Row::Location(port, None));
+            }
         }
         self.state.told_places = places;
     }
@@ -60,9 +61,10 @@ impl Control {
                 self.write(&Row::FloodGroup { bridge: *bridge, host: self.host.id, value });
             }
         }
-        let told = std::mem::take(&mut self.state.told_floods);
-        for bridge in told.into_keys().filter(|bridge| !floods.contains_key(bridge)) {
-            self.write(&Row::FloodGroup { bridge, host: self.host.id, value: None });
+        for bridge in std::mem::take(&mut self.state.gone_floods) {
+            if !floods.contains_key(&bridge) {
+                self.write(&Row::FloodGroup { bridge, host: self.host.id, value: None });
+            }
         }
         self.state.told_floods = floods;
     }
