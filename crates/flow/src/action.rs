@@ -9,7 +9,10 @@ use crate::{DropCause, GroupIndex, PeerIndex, PortNo, TunnelKey, Zone};
 
 /// A change to a packet's headers. It takes effect for everything after it in the list.
 ///
-/// Checksums follow: IPv4 header, TCP, UDP (0 stays 0 over IPv4) and ICMPv6.
+/// Checksums follow: IPv4 header, TCP, UDP (0 stays 0), ICMP and ICMPv6; one that was wrong stays
+/// wrong. A header the packet does not have makes the action fail, which drops the packet:
+/// addresses of the other version, ports in a later fragment, anything of IP in ARP. The packet's
+/// headers are those it arrived with: what a popped third tag uncovers is not looked at.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Rewrite {
     EthSrc(Mac),
@@ -30,7 +33,8 @@ pub enum Rewrite {
     PushVlan(VlanTag),
     /// Takes the outer tag off.
     PopVlan,
-    /// Sets the source of the packet an ICMP error quotes, and its port where it has one.
+    /// Sets the source of the packet an ICMP error quotes, and its port where the quotation has one
+    /// (IPv6 extension headers in a quotation are not walked).
     InnerSrc(IpAddr, Option<u16>),
     /// Sets the destination of the packet an ICMP error quotes, and its port where it has one.
     InnerDst(IpAddr, Option<u16>),
