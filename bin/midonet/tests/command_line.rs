@@ -212,3 +212,35 @@ fn a_server_is_believed_by_its_authority_only() {
     let anybody = lab.cli(&anybody).output().expect("it starts");
     assert_eq!(anybody.status.code(), Some(0), "{}", text(&anybody.stderr));
 }
+
+#[test]
+fn a_walk_is_told_and_json_is_for_programs() {
+    let lab = Lab::start(Listener::Plain);
+    let run = |args: &[&str]| {
+        let output = lab.cli(args).output().expect("it starts");
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    };
+    let router = run(&["-e", "router create name edge"]);
+    let port = |address: &str| run(&["-e", "router", &router, "add port addresses", address]);
+    let (from, to) = (port("10.0.0.1/24"), port("10.0.1.1/24"));
+    let mac = run(&["-e", "router", &router, "port", &from, "show mac"]);
+    for (dst, weight) in [("10.0.1.0/24", "0"), ("10.0.0.0/8", "7")] {
+        let route = ["-e", "router", &router, "route add type normal src 0.0.0.0/0"];
+        run(&[&route[..], &["dst", dst, "weight", weight, "port", &to]].concat());
+    }
+    let walk =
+        ["walk", &from, "10.0.1.9", "--src", "10.0.0.5", "--dst-mac", &mac, "--proto", "udp"];
+    let told = run(&walk);
+    for wanted in ["simulated by the cluster", "10.0.1.0/24", "lost (shorter prefix)", "verdict  "]
+    {
+        assert!(told.contains(wanted), "{wanted} is not in {told}");
+    }
+    let json = run(&[&walk[..], &["--json"]].concat());
+    assert!(json.starts_with('{') && json.contains("\"step\": \"route\""), "{json}");
+    let listed = run(&["--json", "-e", "router list"]);
+    assert!(
+        listed.starts_with('[') && listed.contains(&format!("\"id\": \"{router}\"")),
+        "{listed}"
+    );
+}
