@@ -60,13 +60,13 @@ impl Lab {
 
     fn make_host(&self, name: &str) {
         let host = json!({ "id": HostId::random(), "name": name });
-        let uri = self.client().root().unwrap().collection("hosts").unwrap().to_owned();
+        let uri = self.hosts();
         self.client().create(&uri, &Media::HOST, &host).expect("the host is made");
     }
 
     /// Adds an interface to what the host's agent reports.
     fn report(&self, host: &str, interface: Value) {
-        let uri = self.client().root().unwrap().collection("hosts").unwrap().to_owned();
+        let uri = self.hosts();
         let hosts: Vec<Value> = self.client().list(&uri, &Media::HOST).expect("there are hosts");
         let found = hosts.iter().find(|one| one["name"] == host).expect("the host is there");
         self.runtime.block_on(self.publish(host, &found["id"], interface));
@@ -86,6 +86,13 @@ impl Lab {
         let table = TableId::global(TableKind::HostReport);
         let ops = vec![Op::PutEntry { table, entry }];
         self.store.transact(Transaction { ops }).await.expect("the report is stored");
+    }
+
+    /// Where hosts are.
+    fn hosts(&self) -> String {
+        let client = self.client();
+        let root = client.root().expect("the server answers");
+        root.collection("hosts").expect("there are hosts").to_owned()
     }
 
     fn client(&self) -> Client {
