@@ -5,14 +5,19 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=bpf");
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"))
-        .join("datapath.bpf.o");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let clang = ["clang-19", "clang-16", "clang"].into_iter().find(|clang| {
         Command::new(clang).arg("--version").output().is_ok_and(|out| out.status.success())
     });
     let Some(clang) = clang else {
         panic!("the datapath's BPF programs need clang: apt-get install clang libbpf-dev");
     };
+    compile(clang, "bpf/datapath.bpf.c", &out.join("datapath.bpf.o"));
+    // Small, and known to the tests only.
+    compile(clang, "bpf/bench.bpf.c", &out.join("bench.bpf.o"));
+}
+
+fn compile(clang: &str, source: &str, object: &Path) {
     let mut command = Command::new(clang);
     command.args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3"]);
     // Debian keeps asm/ under the name of the architecture, which a BPF target does not search.
@@ -21,6 +26,6 @@ fn main() {
     if Path::new(&multiarch).exists() {
         command.arg("-I").arg(multiarch);
     }
-    let status = command.args(["-c", "bpf/datapath.bpf.c", "-o"]).arg(&out).status();
-    assert!(status.is_ok_and(|status| status.success()), "{clang} could not compile bpf/");
+    let status = command.args(["-c", source, "-o"]).arg(object).status();
+    assert!(status.is_ok_and(|status| status.success()), "{clang} could not compile {source}");
 }

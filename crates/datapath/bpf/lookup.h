@@ -14,7 +14,18 @@
 
 #define HASH_FINAL 0x9e3779b97f4a7c15ULL
 
-/* Multilinear hash (Carter, Wegman) of a key's words with this datapath's own seed. */
+/*
+ * The hash is NH (RFC 4418 §5.2.2) with this datapath's own seed, then mixed. What it multiplies
+ * are sums of halves of words: a product with a plain word would leave its low bits the same for
+ * all keys that differ in high ones only.
+ */
+static __always_inline __u64 hash_word(__u64 word, __u64 seed)
+{
+	__u32 low = (__u32)word + (__u32)seed, high = (__u32)(word >> 32) + (__u32)(seed >> 32);
+
+	return (__u64)low * high;
+}
+
 static __always_inline __u64 hash_final(__u64 sum)
 {
 	sum ^= sum >> 32;
@@ -86,7 +97,7 @@ __noinline __u32 lookup_mask(const struct flow_key *flow_key, __u32 id)
 		return 0;
 #pragma unroll
 	for (i = 0; i < KEY_WORDS; i++)
-		hash += (key[i] & cfg->mask[id][i]) * cfg->seed[i];
+		hash += hash_word(key[i] & cfg->mask[id][i], cfg->seed[i]);
 	hash = hash_final(hash + (id + 1) * cfg->seed[KEY_WORDS]);
 	tag = hash >> 32;
 	at = hash & cfg->bucket_mask;
@@ -141,7 +152,7 @@ static __always_inline struct flow *lookup(struct config *cfg, const struct flow
 	}
 #pragma unroll
 	for (i = 0; i < KEY_WORDS; i++)
-		hash += key[i] * cfg->seed[i];
+		hash += hash_word(key[i], cfg->seed[i]);
 	hash = hash_final(hash);
 	at = hash & cfg->guess_mask;
 	guess = bpf_map_lookup_elem(&mn_guesses, &at);

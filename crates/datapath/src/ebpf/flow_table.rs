@@ -32,6 +32,13 @@ pub struct FlowTable {
     len: usize,
 }
 
+/// One step of the hash: the same as `hash_word` of `bpf/lookup.h`.
+const fn hash_word(word: u64, seed: u64) -> u64 {
+    let low = (word as u32).wrapping_add(seed as u32);
+    let high = ((word >> 32) as u32).wrapping_add((seed >> 32) as u32);
+    low as u64 * high as u64
+}
+
 /// Where a flow is named.
 #[derive(Clone, Copy)]
 struct Name {
@@ -222,7 +229,7 @@ impl FlowTable {
         let sum = masked
             .iter()
             .zip(&self.seed)
-            .fold(0_u64, |sum, (word, seed)| sum.wrapping_add(word.wrapping_mul(*seed)))
+            .fold(0_u64, |sum, (word, seed)| sum.wrapping_add(hash_word(*word, *seed)))
             .wrapping_add((u64::from(mask) + 1).wrapping_mul(self.seed[KEY_WORDS]));
         let sum = (sum ^ sum >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let hash = sum ^ sum >> 29;
@@ -312,16 +319,16 @@ impl FlowTable {
     fn take_place(&mut self) -> Result<u32, DatapathError> {
         if self.free.is_empty() {
             // Waiting once for many places is cheap; growing is cheaper while there are few.
-            if self.resting.len() >= CHUNK_FLOWS / 4 || self.grow().is_err() {
+            if self.resting.len() < CHUNK_FLOWS / 4 {
+                self.grow().or_else(|error| match self.resting.len() {
+                    0 => Err(error),
+                    _ => self.recycle(),
+                })?;
+            } else {
                 self.recycle()?;
             }
         }
         self.free.pop().ok_or_else(|| self.full())
-    }
-
-    /// Whether [`FlowTable::recycle`] should be called soon.
-    pub fn wants_rest(&self) -> bool {
-        self.resting.len() >= CHUNK_FLOWS / 8
     }
 
     /// Makes the places of ended flows usable again.

@@ -9,4 +9,5 @@ mod l2;
 mod lab;
 mod many;
 mod recorder;
+mod speed;
 mod tunnel;
