@@ -12,6 +12,7 @@ use mn_time::Instant;
 use super::action::Slots;
 use super::flow_table::FlowTable;
 use super::inject::Injector;
+use super::keeper;
 use super::links::{Hook, Links};
 use super::open::{self, Options, map_fd, silence, system};
 use super::outputs::{OutputMaps, Outputs, all_keys};
@@ -27,7 +28,7 @@ use crate::{
 pub struct Ebpf {
     config: Arc<Shared<Config>>,
     links: Mutex<Links>,
-    flows: Mutex<FlowTable>,
+    flows: Arc<Mutex<FlowTable>>,
     ports: Mutex<Ports>,
     outputs: Mutex<Outputs>,
     injector: Injector,
@@ -61,7 +62,10 @@ impl Ebpf {
         let config = Arc::new(Shared::<Config>::map(config).map_err(system("mmap"))?);
         let buckets = map_fd(programs, "mn_buckets")?;
         let chunks = own("mn_chunks")?;
-        let flows = FlowTable::open(config.clone(), buckets, chunks, options.flows_max)?;
+        let (wake, woken) = std::sync::mpsc::sync_channel(1);
+        let flows = FlowTable::open(config.clone(), buckets, chunks, options.flows_max, wake)?;
+        let flows = Arc::new(Mutex::new(flows));
+        keeper::start(Arc::downgrade(&flows), woken).map_err(system("starting a thread"))?;
         let ports = Ports::open(
             config.clone(),
             &PortMaps {
@@ -83,7 +87,7 @@ impl Ebpf {
         let (rings, drops) = (own("mn_rings")?, own("mn_drops")?);
         Ok(Self {
             config,
-            flows: Mutex::new(flows),
+            flows,
             ports: Mutex::new(ports),
             outputs: Mutex::new(outputs),
             injector,

@@ -3,25 +3,35 @@
 //! A flow is written while nothing names its place, made live, then named in the index. A removed
 //! flow's place rests until every program that may still read it has ended.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use mn_datapath_abi::limits::{BUCKET_ENTRIES, CHUNK_FLOWS, CHUNKS_MAX, KEY_WORDS};
-use mn_datapath_abi::{Bucket, Config, Flow, FlowKey as AbiKey, FlowState, Plain};
+use mn_datapath_abi::limits::{BUCKET_ENTRIES, CHUNK_FLOWS, KEY_WORDS};
+use mn_datapath_abi::{Bucket, Config, Flow, FlowKey as AbiKey, FlowState};
 use mn_flow::{Cookie, FlowKey, FlowMask};
 use mn_time::Instant;
 
 use super::action::Slots;
+use super::chunks::Chunks;
 use super::key;
 use super::masks::Masks;
 use super::sys::{self, Shared};
 use crate::{Counters, DatapathError, FlowSpec, InstalledFlow};
 
+/// So few free places, and more should be made.
+const FREE_FEW: usize = CHUNK_FLOWS / 2;
+/// So many resting places, and they should be given back.
+const RESTING_MANY: usize = CHUNK_FLOWS / 8;
+
 /// Flows, the index that finds them, and their masks.
 pub struct FlowTable {
     buckets: Shared<Bucket>,
     chunks: Vec<Shared<Flow>>,
-    chunks_map: OwnedFd,
+    more: Arc<Mutex<Chunks>>,
+    /// Tells the keeper that something waits for it.
+    wake: SyncSender<()>,
     seed: [u64; KEY_WORDS + 1],
     masks: Masks,
     /// Places nothing refers to.
@@ -57,29 +67,34 @@ struct Home {
 impl FlowTable {
     /// Opens the table, with all that an earlier agent has left in it.
     pub fn open(
-        config: std::sync::Arc<Shared<Config>>,
+        config: Arc<Shared<Config>>,
         buckets: BorrowedFd<'_>,
-        chunks_map: OwnedFd,
+        chunks: OwnedFd,
         max: usize,
+        wake: SyncSender<()>,
     ) -> Result<Self, DatapathError> {
         let system = |source| DatapathError::System { call: "mmap of the flow table", source };
         let buckets = Shared::map(buckets).map_err(system)?;
         let seed = config.read(0).seed;
         let masks = Masks::open(config);
+        let (more, there) = Chunks::open(chunks, max)?;
         let mut table = Self {
             buckets,
             chunks: Vec::new(),
-            chunks_map,
+            more: Arc::new(Mutex::new(more)),
+            wake,
             seed,
             masks,
             free: Vec::new(),
             resting: Vec::new(),
-            max: max.min(CHUNKS_MAX * CHUNK_FLOWS),
+            max,
             len: 0,
         };
-        table.adopt()?;
+        there.into_iter().for_each(|chunk| table.push_chunk(chunk));
+        table.adopt();
         if table.chunks.is_empty() {
-            table.grow()?;
+            let first = table.more.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+            table.push_chunk(first);
         }
         Ok(table)
     }
@@ -299,6 +314,9 @@ impl FlowTable {
         let (chunk, place) = self.place(number);
         chunk.half(place, 0).store(FlowState::Free as u32, Release);
         self.resting.push(number);
+        if self.resting.len() == RESTING_MANY {
+            self.wake();
+        }
     }
 
     fn installed(&self, number: u32) -> Option<InstalledFlow> {
@@ -318,49 +336,50 @@ impl FlowTable {
 
     fn take_place(&mut self) -> Result<u32, DatapathError> {
         if self.free.is_empty() {
-            // Waiting once for many places is cheap; growing is cheaper while there are few.
-            if self.resting.len() < CHUNK_FLOWS / 4 {
-                self.grow().or_else(|error| match self.resting.len() {
-                    0 => Err(error),
-                    _ => self.recycle(),
-                })?;
-            } else {
-                self.recycle()?;
+            let more = self.more.clone();
+            let chunk = more.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match chunk {
+                Ok(chunk) => self.push_chunk(chunk),
+                Err(_) if !self.resting.is_empty() => self.rest()?,
+                Err(error) => return Err(error),
             }
         }
-        self.free.pop().ok_or_else(|| self.full())
+        let place = self.free.pop().ok_or_else(|| self.full())?;
+        if self.free.len() == FREE_FEW {
+            self.wake();
+        }
+        Ok(place)
     }
 
-    /// Makes the places of ended flows usable again.
-    pub fn recycle(&mut self) -> Result<(), DatapathError> {
-        if self.resting.is_empty() {
-            return Ok(());
-        }
+    fn wake(&self) {
+        // Awake already is as good.
+        let _ = self.wake.try_send(());
+    }
+
+    /// Waits until ended flows have rested, here and now.
+    fn rest(&mut self) -> Result<(), DatapathError> {
         sys::grace_period()
             .map_err(|source| DatapathError::System { call: "membarrier", source })?;
         self.free.append(&mut self.resting);
         Ok(())
     }
 
-    /// Adds a chunk.
-    fn grow(&mut self) -> Result<(), DatapathError> {
-        let index = self.chunks.len();
-        if index * CHUNK_FLOWS >= self.max.next_multiple_of(CHUNK_FLOWS) + CHUNK_FLOWS
-            || index >= CHUNKS_MAX
-        {
-            return Err(self.full());
+    /// What makes chunks; for the keeper.
+    pub fn more(&self) -> Option<Arc<Mutex<Chunks>>> {
+        (self.free.len() <= FREE_FEW).then(|| self.more.clone())
+    }
+
+    /// Places of ended flows, where there are many; for the keeper.
+    pub fn take_resting(&mut self) -> Vec<u32> {
+        if self.resting.len() < RESTING_MANY {
+            return Vec::new();
         }
-        let system = |source| DatapathError::System { call: "adding flows", source };
-        let value = u32::try_from(size_of::<Flow>()).unwrap_or(0);
-        let entries = u32::try_from(CHUNK_FLOWS).unwrap_or(0);
-        let map = sys::map_create(sys::BPF_MAP_TYPE_ARRAY, value, entries, sys::BPF_F_MMAPABLE)
-            .map_err(system)?;
-        let chunk = Shared::map(map.as_fd()).map_err(system)?;
-        let number = u32::try_from(index).unwrap_or(u32::MAX);
-        let fd = u32::try_from(map.as_raw_fd()).unwrap_or(u32::MAX);
-        sys::map_update(self.chunks_map.as_fd(), number.octets(), fd.octets()).map_err(system)?;
-        self.push_chunk(chunk);
-        Ok(())
+        std::mem::take(&mut self.resting)
+    }
+
+    /// Gives places back that have rested.
+    pub fn give_rested(&mut self, mut places: Vec<u32>) {
+        self.free.append(&mut places);
     }
 
     fn push_chunk(&mut self, chunk: Shared<Flow>) {
@@ -370,20 +389,9 @@ impl FlowTable {
         self.free.extend((base + 1..=base + flows).rev());
     }
 
-    /// Takes over what an earlier agent left: every chunk, every live flow that is named; repairs
-    /// what it was in the middle of.
-    fn adopt(&mut self) -> Result<(), DatapathError> {
-        let system = |source| DatapathError::System { call: "opening the flow table", source };
-        for index in 0..u32::try_from(CHUNKS_MAX).unwrap_or(0) {
-            let mut id = [0; 4];
-            let found = sys::map_lookup(self.chunks_map.as_fd(), index.octets(), &mut id)
-                .map_err(system)?;
-            if !found {
-                break;
-            }
-            let map = sys::map_by_id(u32::from_ne_bytes(id)).map_err(system)?;
-            self.push_chunk(Shared::map(map.as_fd()).map_err(system)?);
-        }
+    /// Takes over what an earlier agent left: every live flow that is named; repairs what it was
+    /// in the middle of.
+    fn adopt(&mut self) {
         let mut named = vec![false; self.chunks.len() * CHUNK_FLOWS + 1];
         for bucket in 0..self.buckets.len() {
             let mut overflow = 0;
@@ -407,7 +415,6 @@ impl FlowTable {
             }
         }
         self.masks.drop_unused();
-        Ok(())
     }
 
     /// Takes over one named flow; `false` if the name is not good.

@@ -4,9 +4,11 @@
 //! while no agent lives and the next one takes over what the last one left.
 
 mod action;
+mod chunks;
 mod engine;
 mod flow_table;
 mod inject;
+mod keeper;
 mod key;
 mod links;
 mod masks;

@@ -117,7 +117,7 @@ fn pin_directory(dir: &Path) -> Result<PathBuf, DatapathError> {
 }
 
 fn is_bpffs(dir: &Path) -> bool {
-    statfs(dir).is_ok_and(|stat| stat.filesystem_type().0 as i64 == BPF_FS_MAGIC)
+    statfs(dir).is_ok_and(|stat| stat.filesystem_type().0 == BPF_FS_MAGIC)
 }
 
 /// The number of a device of ours; makes it, quiet and up, where it is not there.

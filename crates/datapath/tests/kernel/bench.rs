@@ -148,12 +148,12 @@ impl Bench for KernelBench {
 
     fn interface(&mut self, port: PortNo, mtu: u32) -> Interface {
         let name = format!("tap{}", port.0);
-        if !self.taps.contains_key(&port) {
+        self.taps.entry(port).or_insert_with(|| {
             let tap = Tap::open(&name).unwrap();
             std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1").unwrap();
             run("ip", &format!("link set {name} up"));
-            self.taps.insert(port, tap);
-        }
+            tap
+        });
         let ifindex = nix::net::if_::if_nametoindex(name.as_str()).unwrap();
         Interface { ifindex, peer_redirect: false, mtu }
     }

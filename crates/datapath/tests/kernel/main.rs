@@ -1,5 +1,7 @@
 //! The datapath on this machine's kernel: namespaces as hosts and VMs, real packets. Needs root.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod adoption;
 mod attacks;
 mod bench;

@@ -24,7 +24,12 @@ pub fn key(number: u32) -> FlowKey {
 
 /// So many flows, spread over so many masks (at most 128).
 pub fn specs(count: u32, masks: u8) -> Vec<FlowSpec> {
-    (0..count).map(|number| spec(number, number as u8 % masks)).collect()
+    specs_from(0, count, masks)
+}
+
+/// Likewise, from a number on.
+pub fn specs_from(first: u32, count: u32, masks: u8) -> Vec<FlowSpec> {
+    (first..first + count).map(|number| spec(number, number as u8 % masks)).collect()
 }
 
 /// A flow with one of 128 masks; all of them match its ports and source.
