@@ -1,6 +1,7 @@
 //! Tasks of the workspace: `cargo xtask TASK`. What each does is said by `cargo xtask --help`.
 
 mod arrows;
+mod bench;
 mod command;
 mod demo;
 mod features;
@@ -29,6 +30,8 @@ struct Arguments {
 enum Task {
     /// Set up a cloud of two hosts on this machine, draw a network, check it with real traffic
     Demo(demo::Options),
+    /// Measure speed beside a raw veth pair, Linux bridge and router, and kernel VXLAN
+    Bench(bench::Options),
     /// Explore the demo's lab
     #[command(subcommand)]
     Lab(lab::Task),
@@ -57,6 +60,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Demo(options) => demo::run_demo(&options),
+        Task::Bench(options) => bench::run_bench(&options),
         Task::Lab(task) => lab::run(&task),
         Task::Test(options) => test_run::run_all(&options),
         Task::Preflight(options) => preflight::run_steps(&options),

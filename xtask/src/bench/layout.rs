@@ -1,0 +1,169 @@
+//! What is measured: pairs of VMs with different things between them.
+
+use mn_testbed::{Attachment, Lab, Namespace, Outcome, Plan, Vm};
+use serde_json::json;
+
+/// A client and a server with something between them.
+pub struct Layout {
+    pub name: &'static str,
+    /// What it is compared with.
+    pub base: Option<&'static str>,
+    /// Whether new flows cost something here that is worth measuring.
+    pub is_ours: bool,
+    pub client: Namespace,
+    pub server: Namespace,
+    pub address: String,
+}
+
+/// All layouts, up at the same time, so that they can be measured in turns.
+pub struct Layouts {
+    pub all: Vec<Layout>,
+    _kernel: Lab,
+    _ours: Lab,
+}
+
+impl Layouts {
+    /// Sets everything up.
+    pub fn start() -> Outcome<Self> {
+        let mut kernel = Lab::prepare(&Plan::new("bench-kernel"))?;
+        let mut all = vec![veth(&mut kernel)?, bridge(&mut kernel)?, router(&mut kernel)?];
+        all.push(vxlan(&mut kernel)?);
+        let mut ours = Lab::start(&Plan::new("bench"))?;
+        all.extend(of_ours(&mut ours)?);
+        Ok(Self { all, _kernel: kernel, _ours: ours })
+    }
+}
+
+/// A veth pair from one namespace to another, with an address at each end.
+fn cable(a: &Namespace, b: &Namespace, names: [&str; 2], addresses: [&str; 2]) -> Outcome {
+    a.ip(&format!("link add {} type veth peer name {} netns {}", names[0], names[1], b.name()))?;
+    for ((namespace, name), address) in [a, b].into_iter().zip(names).zip(addresses) {
+        if !address.is_empty() {
+            namespace.ip(&format!("addr add {address} dev {name}"))?;
+        }
+        namespace.ip(&format!("link set {name} up"))?;
+    }
+    Ok(())
+}
+
+fn veth(lab: &mut Lab) -> Outcome<Layout> {
+    let (client, server) = (lab.namespace("veth-c")?, lab.namespace("veth-s")?);
+    cable(&client, &server, ["eth0", "eth0"], ["10.1.0.1/24", "10.1.0.2/24"])?;
+    let address = "10.1.0.2".to_owned();
+    Ok(Layout { name: "veth", base: None, is_ours: false, client, server, address })
+}
+
+fn bridge(lab: &mut Lab) -> Outcome<Layout> {
+    let middle = lab.namespace("bridge")?;
+    let (client, server) = (lab.namespace("bridge-c")?, lab.namespace("bridge-s")?);
+    middle.ip("link add br0 type bridge forward_delay 0")?;
+    middle.ip("link set br0 up")?;
+    cable(&client, &middle, ["eth0", "c"], ["10.2.0.1/24", ""])?;
+    cable(&server, &middle, ["eth0", "s"], ["10.2.0.2/24", ""])?;
+    middle.ip("link set c master br0")?;
+    middle.ip("link set s master br0")?;
+    let address = "10.2.0.2".to_owned();
+    Ok(Layout { name: "bridge", base: Some("veth"), is_ours: false, client, server, address })
+}
+
+fn router(lab: &mut Lab) -> Outcome<Layout> {
+    let middle = lab.namespace("router")?;
+    let (client, server) = (lab.namespace("router-c")?, lab.namespace("router-s")?);
+    cable(&client, &middle, ["eth0", "c"], ["10.3.1.2/24", "10.3.1.1/24"])?;
+    cable(&server, &middle, ["eth0", "s"], ["10.3.2.2/24", "10.3.2.1/24"])?;
+    middle.set("ipv4/ip_forward", "1")?;
+    client.ip("route add default via 10.3.1.1")?;
+    server.ip("route add default via 10.3.2.1")?;
+    let address = "10.3.2.2".to_owned();
+    Ok(Layout { name: "router", base: Some("veth"), is_ours: false, client, server, address })
+}
+
+/// Two hosts with a bridge and a kernel VXLAN device each.
+fn vxlan(lab: &mut Lab) -> Outcome<Layout> {
+    let hosts = [lab.namespace("vxlan-h0")?, lab.namespace("vxlan-h1")?];
+    let (client, server) = (lab.namespace("vxlan-c")?, lab.namespace("vxlan-s")?);
+    cable(&hosts[0], &hosts[1], ["up", "up"], ["10.4.9.1/24", "10.4.9.2/24"])?;
+    let ends = [(&client, "10.4.0.1/24"), (&server, "10.4.0.2/24")];
+    for (at, (host, (vm, address))) in hosts.iter().zip(ends).enumerate() {
+        let (own, other) = (1 + at, 2 - at);
+        host.ip("link set up mtu 1600")?;
+        host.ip("link add br0 type bridge forward_delay 0")?;
+        host.ip(&format!(
+            "link add vx type vxlan id 42 local 10.4.9.{own} remote 10.4.9.{other} dstport 4789"
+        ))?;
+        cable(vm, host, ["eth0", "vm"], [address, ""])?;
+        for name in ["vx", "vm"] {
+            host.ip(&format!("link set {name} master br0"))?;
+        }
+        for name in ["vx", "br0"] {
+            host.ip(&format!("link set {name} up"))?;
+        }
+    }
+    let address = "10.4.0.2".to_owned();
+    Ok(Layout { name: "vxlan", base: None, is_ours: false, client, server, address })
+}
+
+/// One cloud with our four layouts: two networks, two routers and filters between them.
+fn of_ours(lab: &mut Lab) -> Outcome<Vec<Layout>> {
+    let control = lab.control.clone();
+    let (near, far) = (control.bridge("near")?, control.bridge("far")?);
+    draw_routers(lab, &near, &far)?;
+    let chain = control.chain("filter")?;
+    for port in [1000, 2000, 3000] {
+        let range = json!({ "start": port, "end": port });
+        let rule = json!({ "type": "drop", "dlType": 2048, "nwProto": 6, "tpDst": range });
+        control.rule(&chain, &rule)?;
+    }
+    let mut vm = |name: &str, host: usize, bridge: &str, address: &str| -> Outcome<Vm> {
+        let vm = lab.add_vm(name, host, Attachment::Veth)?;
+        vm.address(&format!("{address}/24"))?;
+        let net = address.rsplit_once('.').map_or(address, |(net, _)| net);
+        vm.gateway(&format!("{net}.1"))?;
+        let port = lab.plug(&vm, host, bridge)?;
+        if bridge == far {
+            let path = format!("/ports/{port}");
+            control
+                .change(&path, &json!({ "outboundFilterId": chain, "inboundFilterId": chain }))?;
+        }
+        control.wait_active(&[&port])?;
+        Ok(vm)
+    };
+    let client = vm("client", 0, &near, "10.5.1.10")?;
+    let servers = [
+        ("ours: one host, L2", "veth", vm("s0", 0, &near, "10.5.1.11")?, "10.5.1.11"),
+        (
+            "ours: one host, two routers",
+            "ours: one host, L2",
+            vm("s1", 0, &far, "10.5.2.11")?,
+            "10.5.2.11",
+        ),
+        ("ours: two hosts, L2", "vxlan", vm("s2", 1, &near, "10.5.1.12")?, "10.5.1.12"),
+        ("ours: two hosts, routed", "vxlan", vm("s3", 1, &far, "10.5.2.12")?, "10.5.2.12"),
+    ];
+    let layout = |(name, base, server, address): (&'static str, &'static str, Vm, &str)| {
+        let (client, server) = (client.namespace.clone(), server.namespace);
+        Layout {
+            name,
+            base: Some(base),
+            is_ours: true,
+            client,
+            server,
+            address: address.to_owned(),
+        }
+    };
+    Ok(servers.into_iter().map(layout).collect())
+}
+
+/// near ─ router one ─ router two ─ far.
+fn draw_routers(lab: &Lab, near: &str, far: &str) -> Outcome {
+    let control = &lab.control;
+    let (one, two) = (control.router("one")?, control.router("two")?);
+    control.uplink(near, &one, &["10.5.1.1/24"])?;
+    control.uplink(far, &two, &["10.5.2.1/24"])?;
+    let a = control.router_port(&one, &["10.5.9.1/24"])?;
+    let b = control.router_port(&two, &["10.5.9.2/24"])?;
+    control.link(&a, &b)?;
+    control.route(&one, "0.0.0.0", ("10.5.2.0", 24), &a, Some("10.5.9.2"))?;
+    control.route(&two, "0.0.0.0", ("10.5.1.0", 24), &b, Some("10.5.9.1"))?;
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! One round: every metric of every layout, in turns.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use mn_testbed::{LabError, Outcome, finish, program, wait_for};
+use serde_json::Value;
+
+use super::layout::Layout;
+
+/// Values by layout and metric, one for each round; a round that failed has NaN, so that pairs of
+/// one round stay pairs.
+pub type Series = BTreeMap<(&'static str, &'static str), Vec<f64>>;
+
+/// A figure: its name, and whether more is better.
+pub struct Metric {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub more_is_better: bool,
+    how: How,
+}
+
+enum How {
+    /// iperf3 with so many streams.
+    Stream(u32),
+    /// The load tool: its words, the field of its answer, on which CPU the server runs.
+    Load(&'static [&'static str], &'static str, Server),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Server {
+    /// Beside the client, as request and answer wake each other.
+    Near,
+    /// On the other CPU, as a receiver that only counts.
+    Far,
+}
+
+const fn more(name: &'static str, unit: &'static str, how: How) -> Metric {
+    Metric { name, unit, more_is_better: true, how }
+}
+
+/// Everything that is measured of every layout.
+pub const METRICS: [Metric; 6] = [
+    more("TCP 1", "Gbit/s", How::Stream(1)),
+    more("TCP 2", "Gbit/s", How::Stream(2)),
+    more("UDP 64 B", "1/s", How::Load(&["pps", "--size", "22"], "pps", Server::Far)),
+    more("UDP 1400 B", "1/s", How::Load(&["pps", "--size", "1358"], "pps", Server::Far)),
+    more("request", "1/s", How::Load(&["rr"], "rr_per_s", Server::Near)),
+    more("connect", "1/s", How::Load(&["crr"], "crr_per_s", Server::Near)),
+];
+
+/// What is measured of ours alone.
+pub const OF_OURS: [Metric; 2] = [
+    Metric {
+        name: "first packet",
+        unit: "µs",
+        more_is_better: false,
+        how: How::Load(&["first", "--count", "100"], "first_p50_us", Server::Near),
+    },
+    more("new flows", "1/s", How::Load(&["flows", "--rate", "20000"], "flows_per_s", Server::Far)),
+];
+
+/// Measures everything once.
+pub fn round(layouts: &[&Layout], seconds: f64, series: &mut Series) {
+    for metric in METRICS.iter().chain(&OF_OURS) {
+        let of_ours = OF_OURS.iter().any(|m| m.name == metric.name);
+        for layout in layouts.iter().filter(|l| l.is_ours || !of_ours) {
+            let value = once(layout, metric, seconds).unwrap_or_else(|error| {
+                eprintln!("  {} {}: {error}", layout.name, metric.name);
+                f64::NAN
+            });
+            series.entry((layout.name, metric.name)).or_default().push(value);
+        }
+    }
+}
+
+fn once(layout: &Layout, metric: &Metric, seconds: f64) -> Outcome<f64> {
+    match metric.how {
+        How::Stream(streams) => stream(layout, streams, seconds),
+        How::Load(words, field, server) => load(layout, words, field, server, seconds),
+    }
+}
+
+fn stream(layout: &Layout, streams: u32, seconds: f64) -> Outcome<f64> {
+    let mut command = layout.server.command("taskset");
+    command.args(["-c", "1", "iperf3", "-s", "-1"]);
+    let server = start(&mut command)?;
+    let listens = || Ok(layout.server.run("ss -Hltn")?.contains(":5201"));
+    wait_for("iperf3 listens", Duration::from_secs(5), listens)?;
+    let mut client = layout.client.command("taskset");
+    client.args(["-c", "0", "iperf3", "-c", &layout.address, "-J", "-P", &streams.to_string()]);
+    // iperf3 measures whole seconds.
+    client.args(["-t", &format!("{:.0}", seconds.max(1.0))]);
+    let said = finish(&mut client);
+    stop(server)?;
+    let value =
+        number(&json(&said?)?["end"]["sum_received"]["bits_per_second"], "bits_per_second")?;
+    Ok(value / 1e9)
+}
+
+fn load(layout: &Layout, words: &[&str], field: &str, on: Server, seconds: f64) -> Outcome<f64> {
+    let tool = program("load")?;
+    let cpu = if on == Server::Near { "0" } else { "1" };
+    let to = format!("{}:7000", layout.address);
+    let mut command = layout.server.command(&tool);
+    command.args(["serve", "--listen", &to, "--cpu", cpu]);
+    let server = start(&mut command)?;
+    let listens = || Ok(layout.server.run("ss -Hltn")?.contains(":7000"));
+    wait_for("the load tool listens", Duration::from_secs(5), listens)?;
+    let mut client = layout.client.command(&tool);
+    client.args(words).args(["--to", &to, "--cpu", "0"]);
+    if words[0] != "first" {
+        client.args(["--seconds", &seconds.to_string()]);
+    }
+    let said = finish(&mut client);
+    stop(server)?;
+    number(&json(&said?)?[field], field)
+}
+
+fn start(command: &mut Command) -> Outcome<Child> {
+    let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.spawn().map_err(LabError::machine("start a server"))
+}
+
+/// nsenter and taskset become the server, so the child is the server itself.
+fn stop(mut server: Child) -> Outcome {
+    server.kill().and_then(|()| server.wait()).map(drop).map_err(LabError::machine("end a server"))
+}
+
+fn json(text: &str) -> Outcome<Value> {
+    serde_json::from_str(text).map_err(|e| LabError::unexpected("a report", format!("{e}: {text}")))
+}
+
+fn number(value: &Value, field: &str) -> Outcome<f64> {
+    value.as_f64().ok_or_else(|| LabError::unexpected(field, value.to_string()))
+}

@@ -1,0 +1,164 @@
+//! What the bench found: a table for people, JSON for programs, and the figures that must be
+//! reached.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::layout::Layout;
+use super::measure::{METRICS, Metric, OF_OURS, Series};
+use super::statistics::Median;
+use crate::command::{Outcome, output};
+
+/// A figure of issue 2 §7 that must be reached: layout, metric, base, least ratio.
+const MUSTS: &[(&str, &str, &str, f64)] = &[
+    ("ours: one host, L2", "TCP 1", "veth", 0.9),
+    ("ours: one host, L2", "request", "veth", 0.9),
+    ("ours: one host, L2", "UDP 64 B", "veth", 0.85),
+    ("ours: one host, two routers", "request", "ours: one host, L2", 0.97),
+    ("ours: one host, two routers", "connect", "ours: one host, L2", 0.97),
+    ("ours: one host, two routers", "TCP 1", "ours: one host, L2", 0.92),
+    ("ours: one host, two routers", "UDP 64 B", "ours: one host, L2", 0.92),
+    ("ours: two hosts, L2", "TCP 1", "vxlan", 0.92),
+    ("ours: two hosts, L2", "request", "vxlan", 1.05),
+    ("ours: two hosts, L2", "UDP 64 B", "vxlan", 1.0),
+    ("ours: one host, L2", "connect", "veth", 0.88),
+    ("ours: two hosts, L2", "connect", "vxlan", 1.0),
+];
+
+/// Below this number of rounds an interval is too wide to fail a figure by (contracts §8).
+const ROUNDS_MIN: usize = 9;
+
+/// Medians with intervals, and ratios to the base.
+pub fn table(layouts: &[&Layout], series: &Series) -> String {
+    let mut text = String::new();
+    for metric in METRICS.iter().chain(&OF_OURS) {
+        let more = if metric.more_is_better { "more" } else { "less" };
+        writeln!(text, "\n{} ({}, {more} is better)", metric.name, metric.unit).expect("a String");
+        for layout in layouts {
+            let Some(values) = series.get(&(layout.name, metric.name)) else { continue };
+            let Some(median) = Median::of(&whole(values)) else { continue };
+            let ratio = layout.base.and_then(|base| ratio(series, metric, layout.name, base));
+            let compared = ratio.zip(layout.base).map_or(String::new(), |(ratio, base)| {
+                format!("  {:.2} [{:.2}..{:.2}] of {base}", ratio.value, ratio.low, ratio.high)
+            });
+            let line =
+                format!("{} [{}..{}]", short(median.value), short(median.low), short(median.high));
+            writeln!(text, "  {:30} {line:28}{compared}", layout.name).expect("a String");
+        }
+    }
+    text
+}
+
+/// The figures that must be reached, and whether all are: one fails only if its whole interval
+/// lies below, and there were enough rounds.
+pub fn musts(series: &Series, rounds: usize) -> (String, bool) {
+    let mut text = String::from("Figures of issue 2:\n");
+    let mut reached = true;
+    for (layout, name, base, least) in MUSTS {
+        let metric = METRICS.iter().find(|m| m.name == *name);
+        let Some(found) = metric.and_then(|metric| ratio(series, metric, layout, base)) else {
+            writeln!(text, "  ?       {layout}, {name}: not measured").expect("a String");
+            continue;
+        };
+        let below = found.high < *least;
+        reached &= !(below && rounds >= ROUNDS_MIN);
+        let word = match found.value >= *least {
+            true => "reached",
+            false if below => "missed",
+            false => "open",
+        };
+        writeln!(
+            text,
+            "  {word:8} {layout}, {name}: {:.2} [{:.2}..{:.2}] of {base}, at least {least}",
+            found.value, found.low, found.high
+        )
+        .expect("a String");
+    }
+    (text, reached)
+}
+
+/// The ratios of pairs of one round; above one is better.
+fn ratio(series: &Series, metric: &Metric, layout: &str, base: &str) -> Option<Median> {
+    let find = |name: &str| {
+        series.iter().find(|((l, m), _)| *l == name && *m == metric.name).map(|(_, values)| values)
+    };
+    let pairs = find(layout)?.iter().zip(find(base)?);
+    let ratios: Vec<f64> =
+        pairs.map(|(a, b)| if metric.more_is_better { a / b } else { b / a }).collect();
+    Median::of(&whole(&ratios))
+}
+
+fn whole(values: &[f64]) -> Vec<f64> {
+    values.iter().copied().filter(|v| v.is_finite()).collect()
+}
+
+/// A number with as many digits as mean something.
+fn short(value: f64) -> String {
+    match value {
+        v if v >= 10_000.0 => format!("{:.1}k", v / 1000.0),
+        v if v >= 100.0 => format!("{v:.0}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+/// Writes everything that was measured to bench/results.
+pub fn write(root: &Path, layouts: &[&Layout], series: &Series) -> Outcome<PathBuf> {
+    let said = |program: &str, arguments: &[&str]| {
+        output(Command::new(program).args(arguments).current_dir(root))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
+    let (day, commit) =
+        (said("date", &["-u", "+%F-%H%M"]), said("git", &["rev-parse", "--short", "HEAD"]));
+    let rows: Vec<Value> = series
+        .iter()
+        .map(|((layout, metric), values)| {
+            let median = Median::of(&whole(values));
+            let base = layouts.iter().find(|l| l.name == *layout).and_then(|l| l.base);
+            json!({
+                "layout": layout, "metric": metric, "base": base, "values": whole(values),
+                "median": median.map(|m| m.value),
+                "interval95": median.map(|m| [m.low, m.high]),
+            })
+        })
+        .collect();
+    let document = json!({
+        "commit": commit, "at": day, "kernel": said("uname", &["-r"]), "cpus": said("nproc", &[]),
+        "rows": rows,
+    });
+    let directory = root.join("bench/results");
+    std::fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
+    let path = directory.join(format!("{day}-{commit}.json"));
+    let text = serde_json::to_string_pretty(&document).map_err(|e| e.to_string())?;
+    std::fs::write(&path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(ours: [f64; 9]) -> Series {
+        let base = vec![100.0; 9];
+        Series::from([
+            (("ours: one host, L2", "request"), ours.to_vec()),
+            (("veth", "request"), base),
+        ])
+    }
+
+    #[test]
+    fn a_figure_fails_only_when_its_whole_interval_lies_below() {
+        let (text, reached) = musts(&series([95.0; 9]), 9);
+        assert!(reached && text.contains("reached  ours: one host, L2, request: 0.95"), "{text}");
+        let (text, reached) =
+            musts(&series([80.0, 81.0, 80.0, 82.0, 80.0, 80.0, 80.0, 95.0, 96.0]), 9);
+        assert!(reached && text.contains("open "), "{text}");
+        let (text, reached) = musts(&series([80.0; 9]), 9);
+        assert!(!reached && text.contains("missed "), "{text}");
+        assert!(musts(&series([80.0; 9]), 3).1, "three rounds fail nothing");
+    }
+}
