@@ -6,7 +6,8 @@ mod lab;
 use std::time::{Duration, Instant};
 
 use lab::{Lab, SETTLE_FOR, Seen, copies, is_arp_reply, is_echo_reply, until};
-use mn_agent_api::Link;
+use mn_agent_api::{Link, Request, Response};
+use mn_api_types::walk::{VerdictKind, WalkRequest};
 use mn_datapath::{Datapath, Delivery};
 use mn_flow::{Action, KeyKind};
 use mn_ids::Id;
@@ -213,6 +214,50 @@ async fn an_agent_that_starts_again_adopts_ports_and_flows_with_their_counters()
     lab.take_seen();
     assert!(lab.pings(&one, two.mac, "10.0.1.2", 9).await);
     assert!(carried(&lab) > before, "by the adopted flow");
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_walk_tells_what_the_installed_flow_does_and_leaves_no_trace() {
+    let lab = Lab::new(2).await;
+    let bridge = lab.bridge().await;
+    let (one, from) = lab.station(0, bridge, 1, &["10.0.1.1"]).await;
+    let (two, to) = lab.station(1, bridge, 2, &["10.0.1.2"]).await;
+    for station in [&one, &two] {
+        let other = if station.mac == one.mac { "10.0.1.2" } else { "10.0.1.1" };
+        lab.send(station, &station.who_has(other));
+        assert!(lab.arrives(&station.interface, is_arp_reply).await.is_some());
+    }
+    assert!(lab.pings(&one, two.mac, "10.0.1.2", 0).await);
+    tokio::time::sleep(SETTLE_FOR).await;
+    let flows = lab.flows(0);
+    lab.take_seen();
+    let request =
+        WalkRequest { from_port: Some(from), to_port: Some(to), ttl: 64, ..WalkRequest::default() };
+    let handle = lab.hosts[0].agent.as_ref().unwrap().handle().clone();
+    let Response::Walk(walk) = handle.ask(Request::Walk(Box::new(request))).await else {
+        panic!("no walk");
+    };
+    assert_eq!(walk.verdict.kind, VerdictKind::Delivered);
+    assert_eq!(walk.verdict.deliveries[0].port.id, to.uuid());
+    assert!(walk.flow.is_some_and(|flow| flow.agrees), "the installed flow does the same");
+    assert_eq!(lab.flows(0), flows);
+    assert!(lab.take_seen().is_empty(), "no packet was sent");
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_is_no_request_is_refused_with_the_reason() {
+    let lab = Lab::new(1).await;
+    let handle = lab.hosts[0].agent.as_ref().unwrap().handle().clone();
+    for wrong in ["", "nonsense", "{}", r#"{"request":"everything"}"#] {
+        let answer = handle.ask_json(wrong).await;
+        let answer: Response = serde_json::from_str(&answer).unwrap();
+        assert!(matches!(answer, Response::Error { .. }), "{wrong}: {answer:?}");
+    }
+    let answer = handle.ask_json(r#"{"request":"flows","limit":5}"#).await;
+    let answer: Response = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer, Response::Flows { flows: Vec::new(), installed: 0 });
     lab.stop().await;
 }
 
