@@ -51,7 +51,7 @@ impl Ebpf {
     /// [`DatapathError::Load`] and [`DatapathError::System`] where the kernel refuses something.
     pub fn open(options: &Options) -> Result<Self, DatapathError> {
         let opened = open::open(options)?;
-        let mut links = Links::open(opened.programs, &opened.pins, open::has_tcx())?;
+        let mut links = Links::open(opened.programs, &opened.pins, options.tcx)?;
         links.attach(Hook::TunnelIngress, opened.tunnel)?;
         links.attach(Hook::InjectEgress, opened.inject)?;
         let programs = links.programs();
@@ -182,7 +182,11 @@ impl Datapath for Ebpf {
     }
 
     fn flows(&self, each: &mut dyn FnMut(InstalledFlow)) -> Result<(), DatapathError> {
-        lock(&self.flows).each(each);
+        for chunk in 0.. {
+            // Not under the lock: the caller may come back in.
+            let Some(flows) = lock(&self.flows).of_chunk(chunk) else { break };
+            flows.into_iter().for_each(&mut *each);
+        }
         Ok(())
     }
 

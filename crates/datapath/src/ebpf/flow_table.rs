@@ -208,13 +208,14 @@ impl FlowTable {
         self.installed(number)
     }
 
-    /// Every flow.
-    pub fn each(&self, each: &mut dyn FnMut(InstalledFlow)) {
-        for number in 1..=u32::try_from(self.chunks.len() * CHUNK_FLOWS).unwrap_or(u32::MAX) {
-            if self.state(number) == FlowState::Live as u32 {
-                self.installed(number).into_iter().for_each(&mut *each);
-            }
-        }
+    /// The flows of one chunk; `None` after the last. A list of all is made of these, so that
+    /// nobody waits for all of it.
+    pub fn of_chunk(&self, chunk: usize) -> Option<Vec<InstalledFlow>> {
+        let first = u32::try_from(chunk * CHUNK_FLOWS).ok()? + 1;
+        self.chunks.get(chunk)?;
+        let numbers = first..first + u32::try_from(CHUNK_FLOWS).ok()?;
+        let live = numbers.filter(|number| self.state(*number) == FlowState::Live as u32);
+        Some(live.filter_map(|number| self.installed(number)).collect())
     }
 
     /// Sorts the masks by use, the busiest first.

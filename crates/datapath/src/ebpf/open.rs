@@ -29,10 +29,13 @@ pub struct Options {
     pub ring_bytes: u32,
     /// The UDP port of tunnels.
     pub tunnel_port: u16,
+    /// Programs are attached by tcx links; by the clsact qdisc otherwise.
+    pub tcx: bool,
 }
 
 impl Options {
-    /// The usual sizes: 262,144 flows, 8 MiB for each worker.
+    /// The usual sizes: 262,144 flows, 8 MiB for each worker, tcx where the kernel
+    /// has it.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>, workers: usize) -> Self {
         Self {
@@ -41,6 +44,7 @@ impl Options {
             flows_max: 1 << 18,
             ring_bytes: 8 << 20,
             tunnel_port: 6677,
+            tcx: has_tcx(),
         }
     }
 }
@@ -201,7 +205,7 @@ pub(super) fn map_fd<'a>(
 }
 
 /// Whether the kernel has tcx links (6.6).
-pub(super) fn has_tcx() -> bool {
+fn has_tcx() -> bool {
     let Ok(name) = nix::sys::utsname::uname() else { return false };
     let release = name.release().to_string_lossy().into_owned();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);

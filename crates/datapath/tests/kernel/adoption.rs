@@ -1,8 +1,9 @@
 //! Agents that die and agents that come after.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use mn_datapath::ebpf::{Ebpf, remove_datapath};
+use mn_datapath::ebpf::{Ebpf, Options, remove_datapath};
 use mn_datapath::{Datapath, DatapathError, Delivery};
 use mn_flow::{DropCause, KeyKind, TunnelKey};
 
@@ -104,6 +105,60 @@ fn flows_that_come_and_go_take_no_more_room_than_those_there_at_once() {
         }
     }
     assert_eq!(datapath.flows_len(), 0);
+}
+
+#[test]
+fn without_tcx_filters_do_the_same_and_go_on_and_go_away() {
+    if !is_root() {
+        return;
+    }
+    enter_host();
+    let dir = Dir::new();
+    let open = || {
+        let options = Options { tcx: false, ..dir.options() };
+        let datapath = Arc::new(Ebpf::open(&options).unwrap());
+        datapath.heartbeat(crate::lab::now()).unwrap();
+        datapath
+    };
+    let (a, b) = (Vm::new(1, "10.0.0.1/24"), Vm::new(2, "10.0.0.2/24"));
+    let datapath = open();
+    for vm in [&a, &b] {
+        vm.attach(&*datapath);
+    }
+    drop(Agent::switch(&datapath, &[&a, &b]));
+    let agent = Agent::switch(&datapath, &[&a, &b]);
+    assert!(a.pings("10.0.0.2"));
+    drop(agent);
+    drop(datapath);
+    assert!(a.pings("10.0.0.2"), "no agent, but flows");
+    let datapath = open();
+    assert!(a.pings("10.0.0.2"), "the next agent's programs");
+    a.attach(&*datapath);
+    let filters = run("tc", "filter show dev vm1 ingress");
+    assert_eq!(filters.matches(" handle ").count(), 1, "{filters}");
+    drop(datapath);
+    remove_datapath(dir.path()).unwrap();
+    run("ip", "addr add 10.0.0.254/24 dev vm1");
+    assert!(a.pings("10.0.0.254"), "nothing is attached");
+}
+
+#[test]
+fn flows_can_be_removed_while_they_are_listed() {
+    if !is_root() {
+        return;
+    }
+    enter_host();
+    let dir = Dir::new();
+    let datapath = dir.open();
+    for spec in crate::many::specs(5_000, 2) {
+        datapath.install(&spec).unwrap();
+    }
+    let mut removed = 0;
+    let each = &mut |flow: mn_datapath::InstalledFlow| {
+        removed += usize::from(datapath.remove(&flow.spec).unwrap().is_some());
+    };
+    datapath.flows(each).unwrap();
+    assert_eq!((removed, datapath.flows_len()), (5_000, 0));
 }
 
 #[test]
