@@ -22,6 +22,13 @@ const FILES: &[(&str, &str, u32)] = &[
     ("debian/postrm", "DEBIAN/postrm", 0o755),
 ];
 
+/// Per shell: where its completions go, and how their files are called.
+const COMPLETIONS: &[(&str, &str, &str, &str)] = &[
+    ("bash", "usr/share/bash-completion/completions", "", ""),
+    ("zsh", "usr/share/zsh/vendor-completions", "_", ""),
+    ("fish", "usr/share/fish/vendor_completions.d", "", ".fish"),
+];
+
 /// Builds the release binary and packs it; says where the package is.
 pub fn build() -> Outcome {
     run(cargo().args(["build", "--release", "--locked", "--package", "midonet"]))?;
@@ -30,7 +37,9 @@ pub fn build() -> Outcome {
     if stage.exists() {
         fs::remove_dir_all(&stage).map_err(|e| failed(&stage, &e))?;
     }
-    install(&binary, &stage.join("usr/bin/midonet"), 0o755)?;
+    let installed = stage.join("usr/bin/midonet");
+    install(&binary, &installed, 0o755)?;
+    run(Command::new("strip").arg("--strip-debug").arg(&installed))?;
     for link in LINKS {
         let at = stage.join("usr/bin").join(link);
         symlink("midonet", &at).map_err(|e| failed(&at, &e))?;
@@ -62,13 +71,12 @@ fn texts(binary: &Path, stage: &Path) -> Outcome {
         let page = page.map_err(|e| failed(&man, &e))?.path();
         run(Command::new("gzip").args(["--best", "--no-name"]).arg(page))?;
     }
-    for (shell, to) in [
-        ("bash", "usr/share/bash-completion/completions/midonet"),
-        ("zsh", "usr/share/zsh/vendor-completions/_midonet"),
-        ("fish", "usr/share/fish/vendor_completions.d/midonet.fish"),
-    ] {
+    for (shell, directory, prefix, suffix) in COMPLETIONS {
+        let at = |name: &str| stage.join(directory).join(format!("{prefix}{name}{suffix}"));
         let script = output(Command::new(binary).args(["generate", "completions", shell]))?;
-        write(&stage.join(to), &script)?;
+        write(&at("midonet"), &script)?;
+        let script = output(Command::new(binary).args(["cli", "completions", shell]))?;
+        write(&at("midonet-cli"), &script)?;
     }
     Ok(())
 }
