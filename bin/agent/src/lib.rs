@@ -2,7 +2,7 @@
 //! datapath asks about, and keeps what it decided true while the topology changes.
 //!
 //! Decisions stand in `agent-core` and `simulation`; here are the threads, sockets and files
-//! around them. [`Agent`] is one agent as a value, of which tests run several in one process; [`run`]
+//! around them. [`Agent`] is one agent as a value, of which tests run several in one process; [`run()`]
 //! is the program.
 
 mod agent;

@@ -1,6 +1,6 @@
 //! What the virtual topology does with a packet. Pure: no I/O, no clock, no randomness.
 //!
-//! [`simulate`] is one function for forwarding, the packet walk, tests and fuzzing. One file has one
+//! [`simulate()`] is one function for forwarding, the packet walk, tests and fuzzing. One file has one
 //! device or one protocol; the order of what happens at a port, a bridge and a router stands in one
 //! function each: `Sim::ingress` and `Sim::egress` in `port`, `Sim::bridge`, `Sim::router`.
 

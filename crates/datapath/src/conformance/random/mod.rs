@@ -1,6 +1,6 @@
 //! Two engines compared on random flows and packets.
 //!
-//! [`compare`] installs one random flow after the other in both engines, gives both the same
+//! [`compare()`] installs one random flow after the other in both engines, gives both the same
 //! packets and wants the same frames out, the same packets up, the same counters and the same
 //! drops. Everything follows from a seed. [`DEFECTS`] are changes of one side that it must notice.
 
