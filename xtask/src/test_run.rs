@@ -60,6 +60,9 @@ fn runner(nextest: bool, options: &Options) -> Command {
         if options.without_labs {
             command.args(["-E", "not package(mn-testbed)"]);
         }
+        if options.long {
+            command.args(["--run-ignored", "all"]);
+        }
         command.args(&options.filter);
         return command;
     }
@@ -68,7 +71,10 @@ fn runner(nextest: bool, options: &Options) -> Command {
         command.args(["--exclude", "mn-testbed"]);
     }
     // libtest takes its filters after the dashes; labs share the machine, so one at a time.
-    command.arg("--").args(&options.filter).args(["--test-threads", "2"]);
+    command.arg("--").args(&options.filter).args(["--test-threads", "1"]);
+    if options.long {
+        command.arg("--include-ignored");
+    }
     command
 }
 

@@ -19,6 +19,9 @@ const TREES: &[&str] = &["crates", "bin", "testbed", "xtask"];
 /// The list of functions that were too long when the rule came.
 const LONG_FUNCTIONS: &str = "xtask/long-functions.txt";
 
+/// Crates without I/O and clock; each has the same clippy.toml, which bans both.
+const PURE: &[&str] = &["ids", "time", "packet", "flow", "topology", "simulation", "agent-core"];
+
 /// Checks the tree; with `bless` it writes today's long functions down instead.
 ///
 /// # Errors
@@ -40,6 +43,7 @@ pub fn check(bless: bool) -> Outcome {
         }
     }
     faults.extend(manifest_faults()?);
+    faults.extend(impure());
     if bless {
         return write_down(&long);
     }
@@ -153,6 +157,16 @@ fn manifest_faults() -> Outcome<Vec<String>> {
         }
     }
     Ok(faults)
+}
+
+/// Pure crates whose bans are missing or differ from those of the first.
+fn impure() -> Vec<String> {
+    let read = |name: &str| {
+        std::fs::read_to_string(root().join("crates").join(name).join("clippy.toml")).ok()
+    };
+    let bans = read(PURE[0]).filter(|text| text.contains("disallowed-methods"));
+    let differs = PURE.iter().filter(|name| bans.is_none() || read(name) != bans);
+    differs.map(|name| format!("crates/{name}/clippy.toml: not the bans of pure crates")).collect()
 }
 
 fn written_down() -> Outcome<BTreeMap<String, usize>> {

@@ -13,6 +13,7 @@ use mn_testkit::packet::Built;
 use mn_testkit::{Lab, mac};
 
 /// How many cases a law is tried on: by default a slice, with `MIDONET_LONG=1` twenty times that.
+#[expect(clippy::disallowed_methods, reason = "how much is tried is said by who starts the test")]
 pub fn cases(slice: u64) -> u64 {
     let long = std::env::var("MIDONET_LONG").is_ok_and(|long| long == "1");
     if long { 20 * slice } else { slice }
