@@ -167,15 +167,14 @@ impl Vm {
         }
     }
 
-    /// Whether a TCP connection to this address comes about within a second.
+    /// Whether a TCP connection to this address comes about in time. A first packet that was lost
+    /// is sent again after a second.
     ///
     /// # Errors
     /// When the namespace cannot be entered.
-    pub fn connects(&self, to: IpAddr, port: u16) -> Outcome<bool> {
+    pub fn connects(&self, to: IpAddr, port: u16, patience: Duration) -> Outcome<bool> {
         let to = std::net::SocketAddr::new(to, port);
-        self.namespace.enter(move || {
-            std::net::TcpStream::connect_timeout(&to, Duration::from_secs(1)).is_ok()
-        })
+        self.namespace.enter(move || std::net::TcpStream::connect_timeout(&to, patience).is_ok())
     }
 }
 

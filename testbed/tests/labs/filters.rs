@@ -22,8 +22,14 @@ fn a_rule_stops_one_port_and_lets_the_next_pass_on_both_hosts() -> Outcome {
     let _open = (listen(&cloud, BACK1, 8080)?, listen(&cloud, BACK1, 8081)?);
     let to = cloud.v4(BACK1).parse().expect("an address");
     for from in [FRONT0, FRONT1] {
-        assert!(!cloud.vms[from].connects(to, 8080)?, "port 8080 from {from}");
-        assert!(cloud.vms[from].connects(to, 8081)?, "port 8081 from {from}");
+        assert!(
+            !cloud.vms[from].connects(to, 8080, Duration::from_secs(1))?,
+            "port 8080 from {from}"
+        );
+        assert!(
+            cloud.vms[from].connects(to, 8081, Duration::from_secs(4))?,
+            "port 8081 from {from}"
+        );
     }
     Ok(())
 }

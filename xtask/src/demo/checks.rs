@@ -14,6 +14,8 @@ type Seen = Result<String, String>;
 
 /// The smallest stream that counts as one: far below what any machine does, far above none.
 const GIGABITS_MIN: f64 = 0.05;
+/// How long a connection that does not come about is waited for.
+const BLOCKED_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs all checks that leave the lab as it is.
 pub fn run(lab: &Lab, cloud: &Cloud) -> Vec<Row> {
@@ -148,25 +150,25 @@ fn filter(lab: &Lab, cloud: &Cloud) -> Outcome<Seen> {
     };
     let _open = (listen(8080)?, listen(8081)?);
     let to = log.v4.parse().expect("addresses of the demo are well formed");
-    if web.vm.connects(to, 8080)? {
+    if web.vm.connects(to, 8080, BLOCKED_AFTER)? {
         return Ok(Err("a connection to port 8080 came about".to_owned()));
     }
-    if !web.vm.connects(to, 8081)? {
+    if !web.vm.connects(to, 8081, 4 * BLOCKED_AFTER)? {
         return Ok(Err("a connection to port 8081 did not come about".to_owned()));
     }
     // Take the rule away, and put it back.
     lab.control.cli(&format!("chain {} rule {} delete", cloud.chain, cloud.rule))?;
     let start = Instant::now();
     mn_testbed::wait_for("port 8080 opens without the rule", Duration::from_secs(3), || {
-        web.vm.connects(to, 8080)
+        web.vm.connects(to, 8080, BLOCKED_AFTER)
     })?;
     let opened = start.elapsed();
     block(lab, &cloud.chain)?;
     let start = Instant::now();
     mn_testbed::wait_for("port 8080 is blocked again", Duration::from_secs(3), || {
-        web.vm.connects(to, 8080).map(|came| !came)
+        web.vm.connects(to, 8080, BLOCKED_AFTER).map(|came| !came)
     })?;
-    let tried = start.elapsed().saturating_sub(Duration::from_secs(1));
+    let tried = start.elapsed().saturating_sub(BLOCKED_AFTER);
     Ok(Ok(format!(
         "without the rule open after {} ms, with it blocked after {} ms",
         opened.as_millis(),
