@@ -8,8 +8,8 @@ pub struct Layout {
     pub name: &'static str,
     /// What it is compared with.
     pub base: Option<&'static str>,
-    /// Whether new flows cost something here that is worth measuring.
-    pub is_ours: bool,
+    /// Whether a rule on the way reads ports, so that new ports are new flows.
+    pub reads_ports: bool,
     pub client: Namespace,
     pub server: Namespace,
     pub address: String,
@@ -50,7 +50,7 @@ fn veth(lab: &mut Lab) -> Outcome<Layout> {
     let (client, server) = (lab.namespace("veth-c")?, lab.namespace("veth-s")?);
     cable(&client, &server, ["eth0", "eth0"], ["10.1.0.1/24", "10.1.0.2/24"])?;
     let address = "10.1.0.2".to_owned();
-    Ok(Layout { name: "veth", base: None, is_ours: false, client, server, address })
+    Ok(Layout { name: "veth", base: None, reads_ports: false, client, server, address })
 }
 
 fn bridge(lab: &mut Lab) -> Outcome<Layout> {
@@ -63,7 +63,7 @@ fn bridge(lab: &mut Lab) -> Outcome<Layout> {
     middle.ip("link set c master br0")?;
     middle.ip("link set s master br0")?;
     let address = "10.2.0.2".to_owned();
-    Ok(Layout { name: "bridge", base: Some("veth"), is_ours: false, client, server, address })
+    Ok(Layout { name: "bridge", base: Some("veth"), reads_ports: false, client, server, address })
 }
 
 fn router(lab: &mut Lab) -> Outcome<Layout> {
@@ -75,18 +75,18 @@ fn router(lab: &mut Lab) -> Outcome<Layout> {
     client.ip("route add default via 10.3.1.1")?;
     server.ip("route add default via 10.3.2.1")?;
     let address = "10.3.2.2".to_owned();
-    Ok(Layout { name: "router", base: Some("veth"), is_ours: false, client, server, address })
+    Ok(Layout { name: "router", base: Some("veth"), reads_ports: false, client, server, address })
 }
 
 /// Two hosts with a bridge and a kernel VXLAN device each.
 fn vxlan(lab: &mut Lab) -> Outcome<Layout> {
     let hosts = [lab.namespace("vxlan-h0")?, lab.namespace("vxlan-h1")?];
     let (client, server) = (lab.namespace("vxlan-c")?, lab.namespace("vxlan-s")?);
-    cable(&hosts[0], &hosts[1], ["up", "up"], ["10.4.9.1/24", "10.4.9.2/24"])?;
+    cable(&hosts[0], &hosts[1], ["wire", "wire"], ["10.4.9.1/24", "10.4.9.2/24"])?;
     let ends = [(&client, "10.4.0.1/24"), (&server, "10.4.0.2/24")];
     for (at, (host, (vm, address))) in hosts.iter().zip(ends).enumerate() {
         let (own, other) = (1 + at, 2 - at);
-        host.ip("link set up mtu 1600")?;
+        host.ip("link set wire mtu 1600")?;
         host.ip("link add br0 type bridge forward_delay 0")?;
         host.ip(&format!(
             "link add vx type vxlan id 42 local 10.4.9.{own} remote 10.4.9.{other} dstport 4789"
@@ -100,7 +100,7 @@ fn vxlan(lab: &mut Lab) -> Outcome<Layout> {
         }
     }
     let address = "10.4.0.2".to_owned();
-    Ok(Layout { name: "vxlan", base: None, is_ours: false, client, server, address })
+    Ok(Layout { name: "vxlan", base: None, reads_ports: false, client, server, address })
 }
 
 /// One cloud with our four layouts: two networks, two routers and filters between them.
@@ -108,12 +108,7 @@ fn of_ours(lab: &mut Lab) -> Outcome<Vec<Layout>> {
     let control = lab.control.clone();
     let (near, far) = (control.bridge("near")?, control.bridge("far")?);
     draw_routers(lab, &near, &far)?;
-    let chain = control.chain("filter")?;
-    for port in [1000, 2000, 3000] {
-        let range = json!({ "start": port, "end": port });
-        let rule = json!({ "type": "drop", "dlType": 2048, "nwProto": 6, "tpDst": range });
-        control.rule(&chain, &rule)?;
-    }
+    let (inbound, outbound) = draw_filters(lab, "10.5.2.0")?;
     let mut vm = |name: &str, host: usize, bridge: &str, address: &str| -> Outcome<Vm> {
         let vm = lab.add_vm(name, host, Attachment::Veth)?;
         vm.address(&format!("{address}/24"))?;
@@ -122,8 +117,10 @@ fn of_ours(lab: &mut Lab) -> Outcome<Vec<Layout>> {
         let port = lab.plug(&vm, host, bridge)?;
         if bridge == far {
             let path = format!("/ports/{port}");
-            control
-                .change(&path, &json!({ "outboundFilterId": chain, "inboundFilterId": chain }))?;
+            control.change(
+                &path,
+                &json!({ "outboundFilterId": outbound, "inboundFilterId": inbound }),
+            )?;
         }
         control.wait_active(&[&port])?;
         Ok(vm)
@@ -145,13 +142,42 @@ fn of_ours(lab: &mut Lab) -> Outcome<Vec<Layout>> {
         Layout {
             name,
             base: Some(base),
-            is_ours: true,
+            reads_ports: base != "veth" && name != "ours: two hosts, L2",
             client,
             server,
             address: address.to_owned(),
         }
     };
     Ok(servers.into_iter().map(layout).collect())
+}
+
+/// What stands before and behind a VM's port: on the way in its own network's addresses alone, on
+/// the way out no TCP to a few ports, and a rule that reads the source port of UDP, so that each
+/// new port is a new flow. Answers of TCP are not told apart by their ports, as a filter without
+/// state for services would have it.
+fn draw_filters(lab: &Lab, network: &str) -> Outcome<(String, String)> {
+    let control = &lab.control;
+    let (inbound, outbound) = (control.chain("inbound")?, control.chain("outbound")?);
+    control.rule(
+        &inbound,
+        &json!({
+            "type": "drop", "dlType": 2048,
+            "nwSrcAddress": network, "nwSrcLength": 24, "invNwSrc": true,
+        }),
+    )?;
+    for port in [1000, 2000, 3000] {
+        let range = json!({ "start": port, "end": port });
+        let rule = json!({ "type": "drop", "dlType": 2048, "nwProto": 6, "tpDst": range });
+        control.rule(&outbound, &rule)?;
+    }
+    let range = json!({ "start": 1, "end": 1 });
+    control.rule(
+        &outbound,
+        &json!({
+            "type": "drop", "dlType": 2048, "nwProto": 17, "tpSrc": range,
+        }),
+    )?;
+    Ok((inbound, outbound))
 }
 
 /// near ─ router one ─ router two ─ far.

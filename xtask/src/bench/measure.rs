@@ -26,6 +26,10 @@ enum How {
     Stream(u32),
     /// The load tool: its words, the field of its answer, on which CPU the server runs.
     Load(&'static [&'static str], &'static str, Server),
+    /// How much longer the first round trip from a new port takes than the second.
+    First,
+    /// Datagrams from and to ever new ports: those that arrived.
+    NewFlows,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -50,22 +54,17 @@ pub const METRICS: [Metric; 6] = [
     more("connect", "1/s", How::Load(&["crr"], "crr_per_s", Server::Near)),
 ];
 
-/// What is measured of ours alone.
+/// What is measured where new ports are new flows.
 pub const OF_OURS: [Metric; 2] = [
-    Metric {
-        name: "first packet",
-        unit: "µs",
-        more_is_better: false,
-        how: How::Load(&["first", "--count", "100"], "first_p50_us", Server::Near),
-    },
-    more("new flows", "1/s", How::Load(&["flows", "--rate", "20000"], "flows_per_s", Server::Far)),
+    Metric { name: "first packet", unit: "µs", more_is_better: false, how: How::First },
+    more("new flows", "1/s", How::NewFlows),
 ];
 
 /// Measures everything once.
 pub fn round(layouts: &[&Layout], seconds: f64, series: &mut Series) {
     for metric in METRICS.iter().chain(&OF_OURS) {
         let of_ours = OF_OURS.iter().any(|m| m.name == metric.name);
-        for layout in layouts.iter().filter(|l| l.is_ours || !of_ours) {
+        for layout in layouts.iter().filter(|l| l.reads_ports || !of_ours) {
             let value = once(layout, metric, seconds).unwrap_or_else(|error| {
                 eprintln!("  {} {}: {error}", layout.name, metric.name);
                 f64::NAN
@@ -78,7 +77,15 @@ pub fn round(layouts: &[&Layout], seconds: f64, series: &mut Series) {
 fn once(layout: &Layout, metric: &Metric, seconds: f64) -> Outcome<f64> {
     match metric.how {
         How::Stream(streams) => stream(layout, streams, seconds),
-        How::Load(words, field, server) => load(layout, words, field, server, seconds),
+        How::Load(words, field, server) => number(&load(layout, words, server, seconds)?, field),
+        How::First => {
+            let told = load(layout, &["first", "--count", "200"], Server::Near, seconds)?;
+            Ok(number(&told, "first_p50_us")? - number(&told, "second_p50_us")?)
+        }
+        How::NewFlows => {
+            let told = load(layout, &["flows", "--rate", "50000"], Server::Far, seconds)?;
+            Ok(number(&told, "flows_per_s")? * (1.0 - number(&told, "lost")?))
+        }
     }
 }
 
@@ -94,12 +101,11 @@ fn stream(layout: &Layout, streams: u32, seconds: f64) -> Outcome<f64> {
     client.args(["-t", &format!("{:.0}", seconds.max(1.0))]);
     let said = finish(&mut client);
     stop(server)?;
-    let value =
-        number(&json(&said?)?["end"]["sum_received"]["bits_per_second"], "bits_per_second")?;
+    let value = number(&json(&said?)?["end"]["sum_received"], "bits_per_second")?;
     Ok(value / 1e9)
 }
 
-fn load(layout: &Layout, words: &[&str], field: &str, on: Server, seconds: f64) -> Outcome<f64> {
+fn load(layout: &Layout, words: &[&str], on: Server, seconds: f64) -> Outcome<Value> {
     let tool = program("load")?;
     let cpu = if on == Server::Near { "0" } else { "1" };
     let to = format!("{}:7000", layout.address);
@@ -115,7 +121,7 @@ fn load(layout: &Layout, words: &[&str], field: &str, on: Server, seconds: f64) 
     }
     let said = finish(&mut client);
     stop(server)?;
-    number(&json(&said?)?[field], field)
+    json(&said?)
 }
 
 fn start(command: &mut Command) -> Outcome<Child> {
@@ -133,5 +139,5 @@ fn json(text: &str) -> Outcome<Value> {
 }
 
 fn number(value: &Value, field: &str) -> Outcome<f64> {
-    value.as_f64().ok_or_else(|| LabError::unexpected(field, value.to_string()))
+    value[field].as_f64().ok_or_else(|| LabError::unexpected(field, value.to_string()))
 }
