@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use mn_agent_core::{LocalView, TunnelKeys};
+use mn_agent_core::{LocalView, RuleDrops, TunnelKeys};
 use mn_datapath::{Datapath, DatapathError, UpcallLimit};
 use mn_ids::HostId;
 use mn_nsdb::Store;
 use mn_topology::Host;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::clock;
@@ -85,7 +85,14 @@ impl Agent {
         let (worker_sender, from_workers) = mpsc::channel(MESSAGES_MAX);
         let stop_workers = Arc::new(AtomicBool::new(false));
         let (failure, failed) = watch::channel(false);
-        let crew = Crew { life: numbers.life(), host, worker_sender, failure };
+        let rule_drops: Arc<Mutex<RuleDrops>> = Arc::default();
+        let crew = Crew {
+            life: numbers.life(),
+            host,
+            worker_sender,
+            failure,
+            rule_drops: Arc::clone(&rule_drops),
+        };
         let mut threads = Vec::new();
         let mut workers = Vec::new();
         for number in 0..parts.workers {
@@ -101,6 +108,7 @@ impl Agent {
             datapath: Arc::clone(&parts.datapath),
             workers: workers.iter().map(|worker| worker.sender.clone()).collect(),
             uses: uses_sender,
+            rule_drops: Arc::clone(&rule_drops),
         };
         threads.push(sweeper.start(Arc::clone(&stop_workers)).map_err(StartError::Thread)?);
         adopt_flows(&*parts.datapath, &workers)?;
@@ -111,13 +119,24 @@ impl Agent {
         let (stop_control, stop) = watch::channel(false);
         let (active, ports) = watch::channel(Vec::new());
         let host = Host::new(host, parts.name);
+        let doubt = Arc::new(Notify::new());
         let tasks = vec![
-            tokio::spawn(session::keep(Arc::clone(&parts.store), host.clone(), session_sender))
-                .abort_handle(),
+            tokio::spawn(session::keep(
+                Arc::clone(&parts.store),
+                host.clone(),
+                session_sender,
+                Arc::clone(&doubt),
+            ))
+            .abort_handle(),
             tokio::spawn(writer::write(Arc::clone(&parts.store), writes)).abort_handle(),
         ];
-        let handle =
-            Handle { asks: asks_sender, datapath: Arc::clone(&parts.datapath), reports, ports };
+        let handle = Handle {
+            asks: asks_sender,
+            datapath: Arc::clone(&parts.datapath),
+            reports,
+            rule_drops,
+            ports,
+        };
         let used: Vec<_> = numbers.keys().collect();
         let id = host.id;
         let control = Control {
@@ -128,6 +147,7 @@ impl Agent {
             ops,
             active,
             upcall_limit: parts.upcall_limit,
+            doubt,
             keys: TunnelKeys::starting_at(numbers.key_limit(), used),
             numbers,
             subscriptions: Subscriptions::of_host(id),
@@ -206,6 +226,7 @@ struct Crew {
     host: HostId,
     worker_sender: mpsc::Sender<crate::worker::message::FromWorker>,
     failure: watch::Sender<bool>,
+    rule_drops: Arc<Mutex<RuleDrops>>,
 }
 
 fn start_worker(
@@ -226,6 +247,7 @@ fn start_worker(
         from_control,
         to_control: crew.worker_sender.clone(),
         report: Arc::clone(&report),
+        rule_drops: Arc::clone(&crew.rule_drops),
     });
     let upcalls = parts.datapath.upcalls(number)?;
     let stop = Arc::clone(stop);

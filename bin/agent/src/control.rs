@@ -31,7 +31,7 @@ use mn_simulation::Entry;
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
 use mn_topology::{Host, Port, TunnelZone};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::handle::ActivePort;
@@ -86,6 +86,8 @@ pub(crate) struct Control {
     pub(crate) ops: mpsc::Sender<Op>,
     pub(crate) active: watch::Sender<Vec<ActivePort>>,
     pub(crate) upcall_limit: UpcallLimit,
+    /// For saying that the session may be gone.
+    pub(crate) doubt: Arc<Notify>,
     pub(crate) numbers: Numbers,
     pub(crate) keys: TunnelKeys,
     pub(crate) subscriptions: Subscriptions,
@@ -107,6 +109,8 @@ pub(crate) struct State {
     /// Ports bound to this host, once they are known.
     bound: BTreeMap<PortId, Port>,
     bound_known: bool,
+    /// The state database has this host's object.
+    host_known: bool,
     zones: BTreeMap<TunnelZoneId, TunnelZone>,
     zones_known: bool,
     attached: BTreeMap<String, Attached>,
@@ -154,6 +158,7 @@ impl State {
             links: Links::new(),
             bound: BTreeMap::new(),
             bound_known: false,
+            host_known: false,
             zones: BTreeMap::new(),
             zones_known: false,
             attached: BTreeMap::new(),

@@ -1,10 +1,11 @@
 //! A running agent, from outside.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use mn_agent_api::{DropCount, FlowRow, FlowUse, PortRow, Request, Response};
+use mn_agent_core::RuleDrops;
 use mn_datapath::{Datapath, DatapathError, InstalledFlow};
 use mn_flow::{Field, FlowKey, FlowMask, PortNo};
 use mn_ids::PortId;
@@ -21,6 +22,7 @@ pub struct Handle {
     pub(crate) asks: mpsc::Sender<Ask>,
     pub(crate) datapath: Arc<dyn Datapath>,
     pub(crate) reports: Arc<[Arc<Report>]>,
+    pub(crate) rule_drops: Arc<Mutex<RuleDrops>>,
     pub(crate) ports: watch::Receiver<Vec<ActivePort>>,
 }
 

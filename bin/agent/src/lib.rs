@@ -24,4 +24,5 @@ mod writer;
 pub use agent::{Agent, Parts, StartError};
 pub use handle::Handle;
 pub use interfaces::{Link, Links};
+pub use metrics::serve as serve_metrics;
 pub use run::{RunError, Settings, remove, run};

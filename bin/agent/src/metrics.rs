@@ -17,8 +17,8 @@ const HEAD_MAX: usize = 8 * 1024;
 /// How long a client may take to ask.
 const ASK_FOR: Duration = Duration::from_secs(1);
 
-/// Serves scrapes for ever, one after another.
-pub(crate) async fn serve(listener: TcpListener, handle: Handle) {
+/// Serves an agent's metrics to Prometheus for ever, one scrape after another.
+pub async fn serve(listener: TcpListener, handle: Handle) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
@@ -72,6 +72,7 @@ fn text(handle: &Handle) -> Result<String, prometheus::Error> {
         registry.register(Box::new(vec))?;
     }
     ports(handle, &registry)?;
+    rules(handle, &registry)?;
     exposition(&registry)
 }
 
@@ -104,6 +105,18 @@ const GAUGES: &[Metric] = &[
     (names::AGENT_FLOWS_UNVERIFIED, "Adopted flows not yet decided anew", |r| &r.unverified),
     (names::AGENT_WAITING, "Packets that wait for an answer", |r| &r.waiting),
 ];
+
+/// Drops by rule, as of the last sweep.
+fn rules(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error> {
+    let help = "Packets that a rule dropped, by rule";
+    let drops = IntCounterVec::new(Opts::new(names::AGENT_RULE_DROPS, help), &["rule"])?;
+    if let Ok(counted) = handle.rule_drops.lock() {
+        for (rule, packets) in counted.totals() {
+            drops.with_label_values(&[&rule.to_string()]).inc_by(*packets);
+        }
+    }
+    registry.register(Box::new(drops))
+}
 
 fn ports(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error> {
     let labels = ["port", "interface", "direction"];

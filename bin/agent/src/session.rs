@@ -9,7 +9,7 @@ use std::time::Duration;
 use mn_ids::{HostId, Object};
 use mn_nsdb::{Op, Session, Store, Transaction, TxError};
 use mn_topology::{AnyObject, Host};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// How long a session lives without a sign.
 const TTL: Duration = Duration::from_secs(30);
@@ -35,8 +35,14 @@ pub(crate) fn host_id(root: &Path) -> io::Result<HostId> {
     }
 }
 
-/// Registers the host and keeps its session alive for ever; tells of each session it opens.
-pub(crate) async fn keep(store: Arc<dyn Store>, host: Host, opened: mpsc::Sender<Session>) {
+/// Registers the host and keeps its session alive for ever; tells of each session it opens. Who
+/// has `doubt` that the session is still there makes it look at once.
+pub(crate) async fn keep(
+    store: Arc<dyn Store>,
+    host: Host,
+    opened: mpsc::Sender<Session>,
+    doubt: Arc<Notify>,
+) {
     loop {
         match open(&store, &host).await {
             Ok(session) => {
@@ -44,7 +50,7 @@ pub(crate) async fn keep(store: Arc<dyn Store>, host: Host, opened: mpsc::Sender
                 if opened.send(session).await.is_err() {
                     return;
                 }
-                renew(&store, session).await;
+                renew(&store, session, &doubt).await;
             }
             Err(error) => tracing::warn!(%error, "this host cannot be registered yet"),
         }
@@ -58,7 +64,7 @@ async fn open(store: &Arc<dyn Store>, host: &Host) -> Result<Session, TxError> {
 }
 
 /// Creates the host's object where there is none.
-pub(crate) async fn ensure_host(store: &Arc<dyn Store>, host: &Host) -> Result<(), TxError> {
+async fn ensure_host(store: &Arc<dyn Store>, host: &Host) -> Result<(), TxError> {
     let object = AnyObject::from(host.clone());
     let op = Op::Create { key: host.key(), json: object.encode(), references: object.references() };
     match store.transact(Transaction { ops: vec![op] }).await {
@@ -68,9 +74,10 @@ pub(crate) async fn ensure_host(store: &Arc<dyn Store>, host: &Host) -> Result<(
 }
 
 /// Gives signs of life until the session has ended.
-async fn renew(store: &Arc<dyn Store>, session: Session) {
+async fn renew(store: &Arc<dyn Store>, session: Session, doubt: &Notify) {
     loop {
-        tokio::time::sleep(RENEW_EVERY).await;
+        // Woken early or not, it looks.
+        drop(tokio::time::timeout(RENEW_EVERY, doubt.notified()).await);
         match store.renew_session(session.id).await {
             Ok(()) => {}
             Err(TxError::NoSession(_)) => {

@@ -67,3 +67,22 @@ async fn converse(stream: UnixStream, handle: &Handle) -> io::Result<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_is_for_its_owner_alone_also_where_an_earlier_agent_left_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.sock");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        let first = listen(&path).unwrap();
+        assert_eq!(mode(), 0o600);
+        drop(first);
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        let _second = listen(&path).unwrap();
+        assert_eq!(mode(), 0o600);
+        assert!(UnixStream::connect(&path).await.is_ok(), "the new one is listened on");
+    }
+}

@@ -1,13 +1,13 @@
 //! Reads from the datapath when each flow was last used: idle flows leave, MACs in use stay.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mn_agent_core::FlowTable;
+use mn_agent_core::{FlowTable, RuleDrops, dropping_rule};
 use mn_datapath::Datapath;
 use mn_flow::Cookie;
 use mn_time::Instant;
@@ -29,6 +29,7 @@ pub(crate) struct Sweeper {
     pub(crate) datapath: Arc<dyn Datapath>,
     pub(crate) workers: Vec<Sender<ToWorker>>,
     pub(crate) uses: mpsc::Sender<MacUses>,
+    pub(crate) rule_drops: Arc<Mutex<RuleDrops>>,
 }
 
 impl Sweeper {
@@ -51,9 +52,17 @@ impl Sweeper {
     fn sweep(&self, since: Instant) {
         let mut chunks: Vec<Vec<(Cookie, Instant)>> = vec![Vec::new(); self.workers.len()];
         let mut macs = MacUses::new();
+        if let Ok(mut drops) = self.rule_drops.lock() {
+            drops.begin_sweep();
+        }
         let read = self.datapath.flows(&mut |flow| {
             if flow.used_at < since {
                 return;
+            }
+            if let Some(rule) = dropping_rule(&flow.spec.actions)
+                && let Ok(mut drops) = self.rule_drops.lock()
+            {
+                drops.note(flow.spec.cookie, rule, flow.counters.packets);
             }
             let key = &flow.spec.key;
             let heard = macs.entry((key.in_port, key.eth_src)).or_insert(flow.used_at);

@@ -12,18 +12,18 @@ mod news;
 pub(crate) mod report;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mn_agent_core::{
-    ErrorLimit, FlowTable, GroupTable, LocalView, MacAges, Neighbors, Pending, StateTables,
-    Translation, limits,
+    ErrorLimit, FlowTable, GroupTable, LocalView, MacAges, Neighbors, Pending, RuleDrops,
+    StateTables, Translation, limits,
 };
 use mn_datapath::{Datapath, FlowSpec, InstalledFlow, Offload, Upcalls};
 use mn_flow::{DropCause, FlowKey, GroupIndex, PortNo};
-use mn_ids::{ObjectKey, PortId};
+use mn_ids::{ObjectKey, PortId, RuleId};
 use mn_simulation::{Buffers, Entry};
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
@@ -59,6 +59,7 @@ pub(crate) struct Setup {
     pub(crate) from_control: Receiver<ToWorker>,
     pub(crate) to_control: mpsc::Sender<FromWorker>,
     pub(crate) report: Arc<Report>,
+    pub(crate) rule_drops: Arc<Mutex<RuleDrops>>,
 }
 
 /// A packet that waits.
@@ -77,6 +78,7 @@ pub(crate) struct Worker {
     from_control: Receiver<ToWorker>,
     to_control: mpsc::Sender<FromWorker>,
     report: Arc<Report>,
+    rule_drops: Arc<Mutex<RuleDrops>>,
     snapshot: Arc<Snapshot>,
     local: Arc<LocalView>,
     tables: StateTables,
@@ -103,6 +105,8 @@ pub(crate) struct Worker {
     /// Some news came: it is known what is attached here. Before that no packet can be judged.
     ready: bool,
     drops: HashMap<(PortNo, DropCause), u64>,
+    /// Packets that rules dropped here since the last time this was added up.
+    dropped_by: HashMap<RuleId, u64>,
     seed: u64,
     last: Times,
 }
@@ -128,6 +132,7 @@ impl Worker {
             from_control: setup.from_control,
             to_control: setup.to_control,
             report: setup.report,
+            rule_drops: setup.rule_drops,
             snapshot: Arc::default(),
             local: setup.local,
             tables: StateTables::default(),
@@ -148,6 +153,7 @@ impl Worker {
             adoption_waits: true,
             ready: false,
             drops: HashMap::new(),
+            dropped_by: HashMap::new(),
             seed: u64::from(setup.life) << 32 | setup.number as u64,
             last: Times::default(),
         }
@@ -251,6 +257,13 @@ impl Worker {
         self.report.unverified.set(self.adopting.len());
         if let Ok(mut drops) = self.report.drops.lock() {
             drops.clone_from(&self.drops);
+        }
+        if !self.dropped_by.is_empty()
+            && let Ok(mut drops) = self.rule_drops.lock()
+        {
+            for (rule, packets) in self.dropped_by.drain() {
+                drops.add(rule, packets);
+            }
         }
     }
 

@@ -28,6 +28,8 @@ pub const AGENT_LEFT_PACKETS: &str = "midonet_agent_left_packets_total";
 pub const AGENT_PORT_OCTETS: &str = "midonet_agent_port_octets_total";
 /// Packets of a port, by direction seen from the virtual network.
 pub const AGENT_PORT_PACKETS: &str = "midonet_agent_port_packets_total";
+/// Packets that a rule dropped, by rule.
+pub const AGENT_RULE_DROPS: &str = "midonet_agent_rule_drops_total";
 /// Walks through the topology.
 pub const AGENT_SIMULATIONS: &str = "midonet_agent_simulations_total";
 /// Messages of packet workers that found the control thread's queue full.

@@ -75,6 +75,9 @@ impl Control {
             Some(AnyObject::TunnelZone(zone)) => {
                 self.state.zones.insert(zone.id, zone.clone());
             }
+            Some(AnyObject::Host(host)) if host.id == self.host.id => {
+                self.state.host_known = true;
+            }
             _ => self.forget(change.key, object.is_none()),
         }
         Some((change.key, object))
@@ -91,23 +94,22 @@ impl Control {
 
     /// Somebody deleted this host while its agent lives: it registers again.
     fn host_is_gone(&mut self) {
+        self.state.host_known = false;
         if self.state.epoch.is_none() {
             return;
         }
         tracing::warn!("this host was deleted; its agent lives, so it registers again");
-        let (store, host) = (Arc::clone(&self.store), self.host.clone());
-        self.state.told_report = None;
-        tokio::spawn(async move {
-            if let Err(error) = crate::session::ensure_host(&store, &host).await {
-                tracing::error!(%error, "this host cannot be registered again");
-            }
-        });
+        // Its session and all its entries went with it.
+        self.doubt.notify_one();
     }
 
     fn take_complete(&mut self, selector: &Selector) {
         match selector {
             Selector::Referrers { to, class: Class::Port } if to.id == self.host.id.uuid() => {
                 self.state.bound_known = true;
+            }
+            Selector::Object(key) if key.id == self.host.id.uuid() && !self.state.host_known => {
+                self.host_is_gone();
             }
             Selector::Class(Class::TunnelZone) => self.state.zones_known = true,
             _ => {}

@@ -180,7 +180,12 @@ impl Worker {
     ) {
         self.fit_groups();
         match *self.translation.actions {
-            [Action::Drop { cause, .. }] => self.count_drop(arrival.entry, cause),
+            [Action::Drop { cause, rule }] => {
+                self.count_drop(arrival.entry, cause);
+                if let Some(rule) = rule {
+                    *self.dropped_by.entry(rule).or_default() += 1;
+                }
+            }
             ref actions => {
                 let sent = self.datapath.execute(arrival.frame, arrival.offload, actions);
                 if let Err(error) = sent {

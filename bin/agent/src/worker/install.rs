@@ -1,6 +1,6 @@
 //! Flows on their way into the datapath and out of it.
 
-use mn_agent_core::{Leaving, NewFlow, limits};
+use mn_agent_core::{Leaving, NewFlow, dropping_rule, limits};
 use mn_datapath::{DatapathError, FlowSpec, Output};
 use mn_flow::{Action, Expiry, FlowKey, FlowMask, GroupIndex, Tag};
 use mn_time::Instant;
@@ -48,6 +48,9 @@ impl Worker {
         let (cookie, replaced) = self.flows.insert(&flow, now);
         if let Some(replaced) = replaced {
             self.forget_groups(&replaced.groups);
+            if let Ok(mut drops) = self.rule_drops.lock() {
+                drops.succeed(replaced.cookie, cookie);
+            }
         }
         let actions = self.translation.actions.clone();
         self.installs.push(FlowSpec { cookie, key, mask, actions });
@@ -121,6 +124,11 @@ impl Worker {
             Ok(Some(flow)) => {
                 self.report.left_packets.add(flow.counters.packets);
                 self.report.left_octets.add(flow.counters.octets);
+                if let Some(rule) = dropping_rule(&flow.spec.actions)
+                    && let Ok(mut drops) = self.rule_drops.lock()
+                {
+                    drops.leave(flow.spec.cookie, rule, flow.counters.packets);
+                }
             }
             Ok(None) => {}
             Err(error) => {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use mn_agent::{Agent, Link, Links, Parts};
 use mn_agent_api::{Endpoint, Interface, InterfaceKind, Request, Response, Status};
 use mn_datapath::software::Software;
 use mn_datapath::{Datapath, InstalledFlow, Offload, Output, UpcallLimit};
-use mn_flow::{PeerIndex, TunnelKey, TunnelOrigin};
-use mn_ids::{BridgeId, HostId, Id, Object, PortId, RouterId};
+use mn_flow::{TunnelKey, TunnelOrigin};
+use mn_ids::{BridgeId, HostId, Id, Object, PortId, RouterId, TunnelZoneId};
 use mn_nsdb::{Engine, Op, Owner, Store, TableId, TableKind, Transaction};
 use mn_packet::{
     Arp, ArpOp, EtherType, EthernetHeader, IcmpHeader, IpProtocol, Layers, Mac, Network,
@@ -34,7 +34,7 @@ pub const SETTLE_FOR: Duration = Duration::from_millis(100);
 pub struct HostSim {
     pub agent: Option<Agent>,
     pub datapath: Arc<Software>,
-    links: watch::Sender<Links>,
+    pub links: watch::Sender<Links>,
     root: PathBuf,
     name: String,
     pub id: HostId,
@@ -66,6 +66,9 @@ pub struct Lab {
     pub hosts: Vec<HostSim>,
     pub stations: Shared<Vec<Station>>,
     seen: Shared<Vec<Seen>>,
+    /// Which underlay addresses each host answers to.
+    pub addresses: Shared<Vec<IpAddr>>,
+    pub zone: TunnelZoneId,
     stop: Arc<AtomicBool>,
     _dir: tempfile::TempDir,
 }
@@ -82,6 +85,8 @@ impl Lab {
             hosts: Vec::new(),
             stations: Shared::default(),
             seen: Shared::default(),
+            addresses: Arc::new(Mutex::new((0..count).map(underlay).collect())),
+            zone: Id::random(),
             stop: Arc::default(),
             _dir: dir,
         };
@@ -102,7 +107,7 @@ impl Lab {
             lab.hosts.push(host);
             lab.start(number);
         }
-        lab.zone().await;
+        lab.draw_zone().await;
         lab.pump();
         lab
     }
@@ -125,7 +130,7 @@ impl Lab {
         host.agent = Some(agent);
     }
 
-    async fn zone(&self) {
+    async fn draw_zone(&self) {
         let members = (0..self.hosts.len()).map(|number| TunnelZoneMember {
             host_id: self.hosts[number].id,
             addr: underlay(number),
@@ -138,7 +143,7 @@ impl Lab {
             .await;
         }
         self.create(TunnelZone {
-            id: Id::random(),
+            id: self.zone,
             name: "underlay".to_owned(),
             kind: TunnelZoneKind::Vxlan,
             members: members.collect(),
@@ -148,8 +153,7 @@ impl Lab {
 
     /// Carries frames between hosts and to stations, and takes the stations' answers.
     fn pump(&self) {
-        let roots: Vec<PathBuf> = self.hosts.iter().map(|host| host.root.clone()).collect();
-        let ids: Vec<HostId> = self.hosts.iter().map(|host| host.id).collect();
+        let addresses = Arc::clone(&self.addresses);
         let datapaths: Vec<_> = self.hosts.iter().map(|host| Arc::clone(&host.datapath)).collect();
         let (stations, seen) = (Arc::clone(&self.stations), Arc::clone(&self.seen));
         let stop = Arc::clone(&self.stop);
@@ -160,11 +164,10 @@ impl Lab {
                         match sent.to {
                             Output::Tunnel { peer, key } => {
                                 log(&seen, Seen::Between { from: number, key });
-                                let to = peer_of(&roots[number], peer);
-                                let to = ids.iter().position(|id| *id == to);
-                                let other = &datapaths[to.expect("a host of the lab")];
-                                let origin = TunnelOrigin { vni: key.vni(), src: underlay(number) };
-                                other.receive_tunnelled(origin, &sent.frame, sent.offload);
+                                let Some(outer) = datapath.peer(peer) else { continue };
+                                let Some(to) = owner(&addresses, outer.remote) else { continue };
+                                let origin = TunnelOrigin { vni: key.vni(), src: outer.local };
+                                datapaths[to].receive_tunnelled(origin, &sent.frame, sent.offload);
                             }
                             Output::Port(port) => {
                                 let attached = datapath.attached().expect("the software answers");
@@ -535,7 +538,7 @@ fn if_addr(text: &str) -> IfAddr {
     IfAddr { addr: addr.parse().expect("an address"), len: len.parse().expect("a length") }
 }
 
-fn link(name: &str, ifindex: u32, addresses: Vec<IpAddr>) -> Link {
+pub fn link(name: &str, ifindex: u32, addresses: Vec<IpAddr>) -> Link {
     let interface = Interface {
         name: name.to_owned(),
         ifindex,
@@ -555,13 +558,9 @@ fn at(stations: &Shared<Vec<Station>>, host: usize, ifindex: u32) -> Option<Stat
     stations.iter().find(|it| it.host == host && it.ifindex == ifindex).cloned()
 }
 
-/// Which host a peer's index stands for, by what the agent keeps on disk.
-fn peer_of(root: &Path, peer: PeerIndex) -> HostId {
-    let json = std::fs::read(root.join("numbers.json")).expect("the agent keeps its numbers");
-    let kept: serde_json::Value = serde_json::from_slice(&json).expect("they are JSON");
-    let peers = kept["peers"].as_object().expect("peers");
-    let found = peers.iter().find(|(_, index)| index.as_u64() == Some(u64::from(peer.0)));
-    found.expect("a peer that was given a number").0.parse().expect("a host's id")
+/// The host that has an underlay address.
+fn owner(addresses: &Shared<Vec<IpAddr>>, addr: IpAddr) -> Option<usize> {
+    addresses.lock().expect("no panic").iter().position(|other| *other == addr)
 }
 
 fn log(seen: &Shared<Vec<Seen>>, what: Seen) {

@@ -1,7 +1,10 @@
 //! Agents in one process, from a drawn topology to frames at stations.
 
 mod cable;
+mod deletion;
 mod lab;
+mod metrics;
+mod underlay;
 
 use std::time::{Duration, Instant};
 

@@ -83,6 +83,12 @@ impl Software {
         self.state().sent.drain(..).collect()
     }
 
+    /// The addresses of a peer.
+    #[must_use]
+    pub fn peer(&self, peer: PeerIndex) -> Option<PeerAddresses> {
+        self.state().peers.get(&peer).copied()
+    }
+
     /// What a meter has counted.
     #[must_use]
     pub fn meter(&self, index: u32) -> Counters {
