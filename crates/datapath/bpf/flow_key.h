@@ -207,10 +207,15 @@ static __noinline int skip_extensions(struct __sk_buff *skb, struct packet *pkt,
 		} else {
 			len += header[1] * (proto == IPPROTO_AH ? 4 : 8);
 		}
-		if (offset + len > end)
-			return DROP_TRUNCATED;
 		offset += len;
 		proto = header[0];
+		/*
+		 * Last, and not moved: the verifier of Linux 6.1 takes a loop only if a jump leads
+		 * back to its head, not the instruction before it.
+		 */
+		asm volatile("" : "+r"(i));
+		if (offset > end)
+			return DROP_TRUNCATED;
 	}
 	return DROP_MALFORMED;
 }

@@ -82,7 +82,7 @@ static __always_inline __u32 upcall_worker(struct __sk_buff *skb, const struct p
 /* Copies the frame behind the record's head, the outer tag in line. Returns 0 or an error. */
 static __always_inline int upcall_frame(struct __sk_buff *skb, __u8 *frame, __u32 len, __u32 max)
 {
-	__u32 tag = skb->vlan_present ? TAG_LEN : 0, rest;
+	__u32 tag = skb->vlan_present ? TAG_LEN : 0, last;
 
 	if (bpf_skb_load_bytes(skb, 0, frame, MAC_LEN))
 		return -1;
@@ -90,12 +90,17 @@ static __always_inline int upcall_frame(struct __sk_buff *skb, __u8 *frame, __u3
 		*(__be16 *)(frame + MAC_LEN) = skb->vlan_proto;
 		*(__be16 *)(frame + MAC_LEN + 2) = bpf_htons(skb->vlan_tci);
 	}
-	rest = len - tag - MAC_LEN;
-	/* The verifier forgets what it knew of `len`; the compiler must not. */
-	asm volatile("" : "+r"(rest));
-	if (rest < 1 || rest > max - MAC_LEN - TAG_LEN)
+	/*
+	 * One comparison for "at least one octet, and no more than fit": the verifier of Linux 6.1
+	 * learns no lower bound from `rest != 0`. It forgets what it knew of `len`, and the
+	 * compiler may neither remember that nor add the one before the comparison.
+	 */
+	last = len - tag - MAC_LEN - 1;
+	asm volatile("" : "+r"(last));
+	if (last >= max - MAC_LEN - TAG_LEN)
 		return -1;
-	return bpf_skb_load_bytes(skb, MAC_LEN, frame + MAC_LEN + tag, rest);
+	asm volatile("" : "+r"(last));
+	return bpf_skb_load_bytes(skb, MAC_LEN, frame + MAC_LEN + tag, last + 1);
 }
 
 #define UPCALL_RECORD(max)								\

@@ -10,8 +10,10 @@ const TUNSETOFFLOAD: libc::Ioctl = 0x4004_54d0;
 const IFF_TAP: i16 = 2;
 const IFF_NO_PI: i16 = 0x1000;
 const IFF_VNET_HDR: i16 = 0x4000;
-/// Checksums, TCP over both versions and UDP left to us.
-const TUN_F_ALL: libc::c_ulong = 1 | 2 | 4 | 0x20 | 0x40;
+/// Checksums and TCP over both versions left to us.
+const TUN_F_TCP: libc::c_ulong = 1 | 2 | 4;
+/// UDP segments too (Linux 6.2).
+const TUN_F_UDP: libc::c_ulong = 0x20 | 0x40;
 
 /// `struct ifreq` with flags.
 #[repr(C)]
@@ -48,17 +50,19 @@ impl Tap {
         if made < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the argument is a number.
-        let offload = unsafe { libc::ioctl(fd.as_raw_fd(), TUNSETOFFLOAD, TUN_F_ALL) };
-        if offload < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        set_offload(&fd, TUN_F_TCP | TUN_F_UDP).or_else(|_| set_offload(&fd, TUN_F_TCP))?;
         nix::fcntl::fcntl(
             fd.as_fd(),
             nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
         )?;
         Ok(Self(fd))
     }
+}
+
+fn set_offload(fd: &OwnedFd, flags: libc::c_ulong) -> io::Result<()> {
+    // SAFETY: the argument is a number.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), TUNSETOFFLOAD, flags) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 impl AsFd for Tap {
