@@ -13,10 +13,6 @@ static __noinline int rewrite(struct __sk_buff *skb, struct packet *pkt,
 			      const struct action *action, const struct address_slots *more)
 {
 	switch (action->op) {
-	case OP_ETH_SRC:
-		return bpf_skb_store_bytes(skb, 6, action->mac, 6, 0);
-	case OP_ETH_DST:
-		return bpf_skb_store_bytes(skb, 0, action->mac, 6, 0);
 	case OP_NW_SRC4:
 		return set_addr4(skb, pkt, IP4_SRC, action->b);
 	case OP_NW_DST4:
@@ -33,8 +29,6 @@ static __noinline int rewrite(struct __sk_buff *skb, struct packet *pkt,
 		return set_port(skb, pkt, 2, action->a);
 	case OP_ICMP_ID:
 		return set_icmp_id(skb, pkt, action->a);
-	case OP_DEC_TTL:
-		return dec_ttl(skb, pkt);
 	case OP_PUSH_VLAN:
 		return push_vlan(skb, pkt, action->a);
 	case OP_POP_VLAN:
@@ -79,6 +73,12 @@ __noinline int act(struct __sk_buff *skb, struct packet *pkt, const struct actio
 	if (!pkt || !action || !more)
 		return -1;
 	switch (action->op) {
+	case OP_ETH_SRC:
+		return set_mac(skb, offsetof(struct eth_words, src), action->mac);
+	case OP_ETH_DST:
+		return set_mac(skb, offsetof(struct eth_words, dst), action->mac);
+	case OP_DEC_TTL:
+		return dec_ttl(skb, pkt);
 	case OP_TRACK:		/* accepted; connections are not kept yet */
 		return 0;
 	case OP_METER:

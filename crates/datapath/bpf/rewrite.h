@@ -3,7 +3,10 @@
  * Changes to headers, checksums kept right.
  *
  * All of them return 0 or an error, after which the packet must be dropped. The kernel's helpers
- * know the three states of a checksum (computed, partial, complete) and unshare cloned data.
+ * know the three states of a transport checksum (computed, partial, complete) and unshare cloned
+ * data. What every routed packet needs changes no such checksum, and is written in place: a helper
+ * costs more than the rest of the action. Writing so is safe while another holds the same data, for
+ * the kernel unshares it before the program and after each bpf_clone_redirect().
  */
 #ifndef MN_REWRITE_H
 #define MN_REWRITE_H
@@ -11,14 +14,15 @@
 #include "flow_key.h"
 #include "packet.h"
 
-#define IP4_TOS 1
-#define IP4_TTL 8
 #define IP4_CSUM 10
 #define IP4_SRC 12
 #define IP4_DST 16
 #define IP6_HOPS 7
 #define IP6_SRC 8
 #define IP6_DST 24
+
+/* No IP header begins later: two tags were there, each slot may have pushed one. */
+#define L3_MAX (sizeof(struct eth_words) + (2 + SLOTS_MAX) * 4)
 
 /* Where the transport checksum is; 0: there is none to keep. */
 static __always_inline __u32 csum_at(const struct packet *pkt)
@@ -78,18 +82,57 @@ static __noinline int set_addr6(struct __sk_buff *skb, const struct packet *pkt,
 	return bpf_skb_store_bytes(skb, pkt->l3 + at, addr, sizeof(addr), 0);
 }
 
+/* Sets a MAC address. @at: its place in the frame, in octets */
+static __always_inline int set_mac(struct __sk_buff *skb, __u32 at, const __u8 *mac)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+
+	if (data + sizeof(struct eth_words) > end)
+		return -1;
+	*(__u16 *)(data + at) = *(const __u16 *)mac;
+	*(__u16 *)(data + at + 2) = *(const __u16 *)(mac + 2);
+	*(__u16 *)(data + at + 4) = *(const __u16 *)(mac + 4);
+	return 0;
+}
+
+/* The packet's IPv4 header, which the parser had in one piece with what stands before; or NULL. */
+static __always_inline struct iphdr *ip4_header(struct __sk_buff *skb, const struct packet *pkt)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u32 l3 = pkt->l3;
+	struct iphdr *ip;
+
+	if (l3 > L3_MAX)
+		return NULL;
+	ip = data + l3;
+	return (void *)(ip + 1) > end ? NULL : ip;
+}
+
+/* The checksum of a header of which one word changed (RFC 1624 §3, equation 3). */
+static __always_inline __sum16 csum_after(__sum16 csum, __be16 from, __be16 to)
+{
+	__u32 sum = (__u16)~csum + (__u16)~from + to;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
 static __noinline int set_tos(struct __sk_buff *skb, const struct packet *pkt, __u8 tos)
 {
 	__u8 octets[2];
 
+	if (pkt->version == 4) {
+		struct iphdr *ip = ip4_header(skb, pkt);
+
+		if (!ip)
+			return -1;
+		ip->check = csum_after(ip->check, bpf_htons(ip->tos), bpf_htons(tos));
+		ip->tos = tos;
+		return 0;
+	}
 	if (!pkt->version || bpf_skb_load_bytes(skb, pkt->l3, octets, sizeof(octets)))
 		return -1;
-	if (pkt->version == 4) {
-		if (bpf_l3_csum_replace(skb, pkt->l3 + IP4_CSUM, bpf_htons(octets[1]),
-					bpf_htons(tos), 2))
-			return -1;
-		return bpf_skb_store_bytes(skb, pkt->l3 + IP4_TOS, &tos, 1, 0);
-	}
 	octets[0] = (octets[0] & 0xf0) | tos >> 4;
 	octets[1] = (octets[1] & 0x0f) | tos << 4;
 	return bpf_skb_store_bytes(skb, pkt->l3, octets, sizeof(octets), BPF_F_RECOMPUTE_CSUM);
@@ -138,19 +181,20 @@ static __always_inline int set_icmp_id(struct __sk_buff *skb, const struct packe
 	return set_transport(skb, pkt, 4, to);
 }
 
-static __noinline int dec_ttl(struct __sk_buff *skb, struct packet *pkt)
+static __always_inline int dec_ttl(struct __sk_buff *skb, struct packet *pkt)
 {
 	__u8 ttl = pkt->ttl - 1;
 
 	if (!pkt->version || !pkt->ttl)
 		return -1;
 	if (pkt->version == 4) {
+		struct iphdr *ip = ip4_header(skb, pkt);
+
+		if (!ip)
+			return -1;
 		/* The checksum's word is TTL and protocol. */
-		if (bpf_l3_csum_replace(skb, pkt->l3 + IP4_CSUM, bpf_htons(pkt->ttl << 8),
-					bpf_htons(ttl << 8), 2))
-			return -1;
-		if (bpf_skb_store_bytes(skb, pkt->l3 + IP4_TTL, &ttl, 1, 0))
-			return -1;
+		ip->check = csum_after(ip->check, bpf_htons(pkt->ttl << 8), bpf_htons(ttl << 8));
+		ip->ttl = ttl;
 	} else if (bpf_skb_store_bytes(skb, pkt->l3 + IP6_HOPS, &ttl, 1, BPF_F_RECOMPUTE_CSUM)) {
 		return -1;
 	}
