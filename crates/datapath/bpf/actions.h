@@ -73,12 +73,6 @@ __noinline int act(struct __sk_buff *skb, struct packet *pkt, const struct actio
 	if (!pkt || !action || !more)
 		return -1;
 	switch (action->op) {
-	case OP_ETH_SRC:
-		return set_mac(skb, offsetof(struct eth_words, src), action->mac);
-	case OP_ETH_DST:
-		return set_mac(skb, offsetof(struct eth_words, dst), action->mac);
-	case OP_DEC_TTL:
-		return dec_ttl(skb, pkt);
 	case OP_TRACK:		/* accepted; connections are not kept yet */
 		return 0;
 	case OP_METER:
@@ -89,6 +83,22 @@ __noinline int act(struct __sk_buff *skb, struct packet *pkt, const struct actio
 		return output_group(skb, pkt, action->b);
 	default:
 		return rewrite(skb, pkt, action, more);
+	}
+}
+
+/* The same; what every routed packet needs without a call. */
+static __always_inline int act_quick(struct __sk_buff *skb, struct packet *pkt,
+				     const struct action *action, const struct address_slots *more)
+{
+	switch (action->op) {
+	case OP_ETH_SRC:
+		return set_mac(skb, offsetof(struct eth_words, src), action->mac);
+	case OP_ETH_DST:
+		return set_mac(skb, offsetof(struct eth_words, dst), action->mac);
+	case OP_DEC_TTL:
+		return dec_ttl(skb, pkt);
+	default:
+		return act(skb, pkt, action, more);
 	}
 }
 
@@ -132,7 +142,7 @@ __noinline int run_actions(struct __sk_buff *skb, struct packet *pkt,
 		}
 		if (slot->op == OP_DROP || slot->op == OP_DROP_RULE)
 			return drop(pkt, slot->a, load_of(skb, pkt).packets);
-		if (act(skb, pkt, slot, (const struct address_slots *)more))
+		if (act_quick(skb, pkt, slot, (const struct address_slots *)more))
 			return drop(pkt, DROP_ACTION_FAILED, load_of(skb, pkt).packets);
 	}
 	return TC_ACT_SHOT;
