@@ -116,6 +116,8 @@ pub(crate) struct State {
     attached: BTreeMap<String, Attached>,
     port_keys: BTreeMap<PortId, TunnelKey>,
     peers: BTreeMap<PeerIndex, PeerAddresses>,
+    /// What each host last said fits a tunnel from it.
+    reported_mtus: BTreeMap<HostId, u32>,
     floods: BTreeMap<BridgeId, KeptFlood>,
     retiring: Vec<(Instant, TunnelKey)>,
     retired: Vec<(Instant, TunnelKey)>,
@@ -164,6 +166,7 @@ impl State {
             attached: BTreeMap::new(),
             port_keys: BTreeMap::new(),
             peers: BTreeMap::new(),
+            reported_mtus: BTreeMap::new(),
             floods: BTreeMap::new(),
             retiring: Vec::new(),
             retired: Vec::new(),

@@ -44,6 +44,12 @@ impl Subscriptions {
         self.want(Selector::Entry { table, key: port.uuid() });
     }
 
+    /// What a host reports.
+    pub(crate) fn report(&mut self, host: HostId) {
+        let table = TableId::global(TableKind::HostReport);
+        self.want(Selector::Entry { table, key: host.uuid() });
+    }
+
     /// What was added since the last call.
     pub(crate) fn take_new(&mut self) -> Vec<Selector> {
         std::mem::take(&mut self.new)

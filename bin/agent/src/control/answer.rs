@@ -80,7 +80,7 @@ impl Control {
             revision: state.revision,
             ports: state.attached.iter().map(|(name, at)| (name.clone(), at.port)).collect(),
             peers: state.peers.len(),
-            tunnel_mtu: state.peers.values().map(|peer| peer.mtu).min(),
+            tunnel_mtu: self.own_mtu().map(|_| state.local.mtu),
             flows: reports().map(|report| report.flows.get()).sum::<u64>() as usize,
             unverified: reports().map(|report| report.unverified.get()).sum::<u64>() as usize,
             adopted: reports().map(|report| report.adopted.get()).sum(),

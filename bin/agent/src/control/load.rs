@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mn_agent_core::{Owner, Row, RowChange, TableName};
 use mn_ids::{Class, ObjectKey};
-use mn_nsdb::{Batch, Change, ObjectChange, Selector, WatchEvent};
+use mn_nsdb::{Batch, Change, ObjectChange, Selector, TableKind, WatchEvent};
 use mn_topology::snapshot::{FarEnd, Loaded, Lookup};
 use mn_topology::{AnyObject, DeviceId};
 
@@ -34,6 +34,9 @@ impl Control {
         for change in &batch.changes {
             match change {
                 Change::Object(change) => objects.extend(self.take_object(change)),
+                Change::Entry(change) if change.table.kind == TableKind::HostReport => {
+                    self.take_report(change);
+                }
                 Change::Entry(change) => match rows::decode(change) {
                     Ok(Some(row)) => {
                         self.state.tables.apply(&row, &mut Vec::new());

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
+use mn_agent_api::HostReport;
 use mn_datapath::PeerAddresses;
 use mn_flow::{PeerIndex, Tag};
 use mn_ids::HostId;
-use mn_topology::TunnelZoneKind;
+use mn_nsdb::EntryChange;
+use mn_topology::{TunnelZone, TunnelZoneKind};
 
 use super::Control;
 
@@ -20,7 +22,7 @@ const MTU_MIN: u32 = 1280;
 
 impl Control {
     /// Makes the datapath's peers those of the zones this host is in. A peer keeps its index, so
-    /// a new address of one changes no flow.
+    /// a new address or MTU of one changes no flow.
     pub(super) fn reconcile_peers(&mut self) {
         if !self.state.zones_known {
             return;
@@ -33,10 +35,12 @@ impl Control {
                 tracing::error!(%host, "there is no room for another peer");
                 continue;
             };
+            self.subscriptions.report(host);
             peers.insert(index, addresses);
             indexes.insert(host, index);
         }
-        let mtu = peers.values().map(|peer| peer.mtu).min().unwrap_or(MTU_UNKNOWN);
+        let zones = self.own_zones().map(|(zone, local)| self.zone_mtu(zone, local));
+        let mtu = zones.min().unwrap_or(MTU_UNKNOWN);
         if peers == self.state.peers && mtu == self.state.local.mtu {
             return;
         }
@@ -72,23 +76,54 @@ impl Control {
     /// the order of zone ids.
     fn peer_addresses(&self) -> BTreeMap<HostId, PeerAddresses> {
         let mut found = BTreeMap::new();
-        for zone in self.state.zones.values() {
-            if zone.kind != TunnelZoneKind::Vxlan {
-                continue;
-            }
-            let Some(own) = zone.members.iter().find(|member| member.host_id == self.host.id)
-            else {
-                continue;
-            };
-            let mtu = self.tunnel_mtu(own.addr);
+        for (zone, local) in self.own_zones() {
+            let mtu = self.zone_mtu(zone, local);
             for member in zone.members.iter().filter(|member| member.host_id != self.host.id) {
-                if member.addr.is_ipv4() == own.addr.is_ipv4() {
-                    let addresses = PeerAddresses { local: own.addr, remote: member.addr, mtu };
+                if member.addr.is_ipv4() == local.is_ipv4() {
+                    let addresses = PeerAddresses { local, remote: member.addr, mtu };
                     found.entry(member.host_id).or_insert(addresses);
                 }
             }
         }
         found
+    }
+
+    /// The zones this host is in, with its address there.
+    fn own_zones(&self) -> impl Iterator<Item = (&TunnelZone, IpAddr)> {
+        let vxlan = self.state.zones.values().filter(|zone| zone.kind == TunnelZoneKind::Vxlan);
+        vxlan.filter_map(|zone| {
+            let own = zone.members.iter().find(|member| member.host_id == self.host.id)?;
+            Some((zone, own.addr))
+        })
+    }
+
+    /// The largest IP packet that fits every tunnel from here, by this host's own interfaces:
+    /// what it reports. `None` outside of every zone.
+    pub(super) fn own_mtu(&self) -> Option<u32> {
+        self.own_zones().map(|(_, local)| self.tunnel_mtu(local)).min()
+    }
+
+    /// The largest IP packet that fits every tunnel of a zone: the smallest its members report
+    /// (contracts §2), since a network that a packet enters here has ports on any of them.
+    fn zone_mtu(&self, zone: &TunnelZone, local: IpAddr) -> u32 {
+        let others = zone.members.iter().filter(|member| member.host_id != self.host.id);
+        let reported = others.filter_map(|member| self.state.reported_mtus.get(&member.host_id));
+        reported.copied().fold(self.tunnel_mtu(local), u32::min)
+    }
+
+    /// Notes what fits another host's tunnels. That its agent is gone changes nothing: its
+    /// datapath goes on (contracts §1).
+    pub(super) fn take_report(&mut self, change: &EntryChange) {
+        let Some(entry) = &change.entry else { return };
+        match serde_json::from_str::<HostReport>(&entry.value) {
+            Ok(HostReport { host, tunnel_mtu: Some(mtu), .. }) => {
+                self.state.reported_mtus.insert(host, mtu.max(MTU_MIN));
+            }
+            Ok(HostReport { host, tunnel_mtu: None, .. }) => {
+                self.state.reported_mtus.remove(&host);
+            }
+            Err(error) => tracing::error!(%error, host = change.key, "a report cannot be read"),
+        }
     }
 
     /// The largest IP packet that fits a tunnel from this address.

@@ -78,7 +78,7 @@ impl Control {
             epoch,
             interfaces: self.state.links.values().map(|link| link.interface.clone()).collect(),
             active_ports: self.state.port_keys.keys().copied().collect(),
-            tunnel_mtu: self.state.peers.values().map(|peer| peer.mtu).min(),
+            tunnel_mtu: self.own_mtu(),
         };
         if self.state.told_report.as_ref() == Some(&report) {
             return;

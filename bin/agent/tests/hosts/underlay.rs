@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use mn_flow::{Action, Cookie};
+use mn_packet::{EtherType, EthernetHeader, IcmpHeader, IpProtocol, Layers, Mac, ip_packet};
 use mn_topology::AnyObject;
 
 use crate::lab::{Lab, SETTLE_FOR, Seen, until};
@@ -21,6 +22,20 @@ impl Lab {
                 let member = zone.members.iter_mut().find(|member| member.host_id == id);
                 member.expect("every host is a member").addr = addr;
             }
+        })
+        .await;
+    }
+
+    /// The MTU of a host's interface in the underlay.
+    fn set_mtu(&self, host: usize, mtu: u32) {
+        self.hosts[host].links.send_modify(|links| {
+            links.get_mut("eth0").expect("every host has it").interface.mtu = mtu;
+        });
+    }
+
+    async fn offers(&self, host: usize, mtu: u32) {
+        until(&format!("an IP packet of {mtu} fits"), || async {
+            self.status(host).await.tunnel_mtu == Some(mtu)
         })
         .await;
     }
@@ -92,5 +107,54 @@ async fn a_host_that_leaves_the_tunnel_zone_is_not_listened_to_any_more() {
     tokio::time::sleep(SETTLE_FOR).await;
     let arrived = |seen: &Seen| matches!(seen, Seen::At { host: 0, .. });
     assert!(!lab.take_seen().iter().any(arrived), "nothing of it is delivered");
+    lab.stop().await;
+}
+
+/// The size that an ICMPv6 "packet too big" names (RFC 4443 §3.2).
+fn too_big(frame: &[u8]) -> Option<u32> {
+    let layers = Layers::of(frame).ok()?;
+    match layers.ip()?.payload {
+        [2, 0, _, _, mtu @ ..] => Some(u32::from_be_bytes(*mtu.first_chunk()?)),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_smallest_mtu_of_the_zone_holds_on_every_host_and_for_flows_that_are_there() {
+    let mut lab = Lab::new(2).await;
+    let (left, right) = (lab.bridge().await, lab.bridge().await);
+    let router = lab.router().await;
+    lab.link(router, left, 1, &["2001:db8:1::fe/64"]).await;
+    lab.link(router, right, 2, &["2001:db8:2::fe/64"]).await;
+    let (one, _) = lab.station(0, left, 1, &["2001:db8:1::1"]).await;
+    let _two = lab.station(1, right, 2, &["2001:db8:2::2"]).await;
+    let gateway = Mac([2, 0, 0, 0, 1, 1]);
+    let to: IpAddr = "2001:db8:2::2".parse().unwrap();
+    for sequence in 0..3 {
+        assert!(lab.pings(&one, gateway, "2001:db8:2::2", sequence).await);
+    }
+    let flows = lab.tunnelling(0);
+    lab.offers(0, 1450).await;
+
+    lab.set_mtu(1, 1400);
+    for host in 0..2 {
+        lab.offers(host, 1350).await;
+    }
+    tokio::time::sleep(SETTLE_FOR).await;
+    let header = IcmpHeader { ty: 128, code: 0, rest: [0, 7, 0, 9] };
+    let message = header.message(one.addrs[0], to, &[0; 1400 - 48]);
+    let packet = ip_packet(one.addrs[0], to, 64, IpProtocol::ICMPV6, &message);
+    lab.send(&one, &EthernetHeader::untagged(one.mac, gateway, EtherType::IPV6).frame(&packet));
+    let refused = lab.arrives("tap1", |frame| too_big(frame).is_some()).await;
+    assert_eq!(refused.and_then(|(frame, _)| too_big(&frame)), Some(1350));
+    assert_eq!(lab.tunnelling(0), flows, "the flows are the same ones");
+
+    // Its datapath goes on without the agent, with the same interface.
+    lab.stop_agent(1).await;
+    tokio::time::sleep(SETTLE_FOR).await;
+    lab.offers(0, 1350).await;
+    lab.set_mtu(1, 1500);
+    lab.start(1);
+    lab.offers(0, 1450).await;
     lab.stop().await;
 }
