@@ -89,6 +89,11 @@ mod tests {
     }
 
     #[test]
+    fn the_arrows_of_the_tree_are_allowed() {
+        check().unwrap();
+    }
+
+    #[test]
     fn an_allowed_arrow_is_no_fault() {
         let lines = lines("[words]\nids = []\nflow = [\"ids\"] # text\n").unwrap();
         let found =

@@ -207,6 +207,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_tree_is_tidy() {
+        check(false).unwrap();
+    }
+
+    #[test]
     fn a_function_is_measured_from_its_signature_to_its_brace() {
         let text = "impl A {\n    pub async fn a<T>(\n    ) {\n        x();\n    }\n}\nfn b() {}\n";
         assert_eq!(functions(text)[0], ("a".to_owned(), 4));
