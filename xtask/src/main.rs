@@ -8,6 +8,7 @@ mod features;
 mod lab;
 mod licences;
 mod metadata;
+mod old_kernel;
 mod package;
 mod packages;
 mod preflight;
@@ -37,6 +38,8 @@ enum Task {
     Lab(lab::Task),
     /// Run every test there is, labs in network namespaces included (needs root)
     Test(test_run::Options),
+    /// Run the datapath's tests on Linux 6.1, in an emulated machine (needs root)
+    OldKernel,
     /// Do what CI does: formatting, lints, documentation, checks of the tree, tests
     Preflight(preflight::Options),
     /// Compare the dependencies between our crates with arrows.toml
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run_bench(&options),
         Task::Lab(task) => lab::run(&task),
         Task::Test(options) => test_run::run_all(&options),
+        Task::OldKernel => old_kernel::run_tests(),
         Task::Preflight(options) => preflight::run_steps(&options),
         Task::Arrows => arrows::check(),
         Task::Tidy { bless } => tidy::check(bless),

@@ -4,8 +4,11 @@ use std::process::Command;
 
 use crate::command::{Outcome, exists, run};
 
-/// A package and the file that shows that it is there.
-const NEEDED: &[(&str, &[&str])] = &[
+/// A package and the files of which one shows that it is there.
+pub type Package = (&'static str, &'static [&'static str]);
+
+/// What every build and lab needs.
+const NEEDED: &[Package] = &[
     ("clang-19", &["/usr/bin/clang-19", "/usr/bin/clang-16", "/usr/bin/clang"]),
     ("libbpf-dev", &["/usr/include/bpf/bpf_helpers.h"]),
     ("linux-libc-dev", &["/usr/include/linux/bpf.h"]),
@@ -23,9 +26,14 @@ const NEEDED: &[(&str, &[&str])] = &[
 /// Packages in which clang-19 is called otherwise on releases that have no such package.
 const CLANG: &[&str] = &["clang-19", "clang-16", "clang"];
 
-/// Installs what is missing, saying so; does nothing on a machine that has everything.
+/// Installs what builds and labs need and is missing.
 pub fn install_missing() -> Outcome {
-    let missing = missing();
+    install(NEEDED)
+}
+
+/// Installs what is missing of these, saying so; does nothing on a machine that has everything.
+pub fn install(needed: &[Package]) -> Outcome {
+    let missing = missing(needed);
     if missing.is_empty() {
         return Ok(());
     }
@@ -44,9 +52,9 @@ pub fn install_missing() -> Outcome {
     run(apt().args(["install", "-y", "-q", "--no-install-recommends"]).args(chosen))
 }
 
-fn missing() -> Vec<&'static str> {
+fn missing(needed: &[Package]) -> Vec<&'static str> {
     let there = |files: &[&str]| files.iter().any(|f| std::path::Path::new(f).exists());
-    NEEDED.iter().filter(|(_, files)| !there(files)).map(|(package, _)| *package).collect()
+    needed.iter().filter(|(_, files)| !there(files)).map(|(package, _)| *package).collect()
 }
 
 fn clang() -> &'static str {

@@ -5,11 +5,11 @@ use std::process::Command;
 use clap::Args;
 
 use crate::command::{Outcome, cargo, exists, program_directory, run, watch};
-use crate::{features, packages};
+use crate::{features, old_kernel, packages};
 
 #[derive(Args)]
 pub struct Options {
-    /// Also the long tests: scale, millions of random packets, thousands of crashes
+    /// Also the long tests: scale, millions of random packets, thousands of crashes, Linux 6.1
     #[arg(long)]
     long: bool,
     /// Leave out the labs, which need root; the table of features is not checked then
@@ -39,6 +39,9 @@ pub fn run_all(options: &Options) -> Outcome {
         let mut doc = cargo();
         doc.args(["test", "--doc", "--workspace", "--locked", "--quiet"]);
         passed &= watch(&mut doc)?.0;
+    }
+    if options.long && !options.without_labs && options.filter.is_empty() {
+        passed &= old_kernel::run_tests().inspect_err(|why| eprintln!("{why}")).is_ok();
     }
     if let Some(summary) = lines.iter().rev().find(|line| is_summary(line)) {
         println!("{}", summary.trim());

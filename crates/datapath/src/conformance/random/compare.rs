@@ -132,9 +132,9 @@ impl Pair<'_> {
         if let Some(spec) = &spec {
             self.remove(context, spec)?;
         }
+        self.left.beat();
+        self.right.beat();
         if round.is_multiple_of(ROUNDS_PER_LOOK) {
-            self.left.beat();
-            self.right.beat();
             self.counted(seed)?;
         }
         Ok(())
