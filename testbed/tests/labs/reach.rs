@@ -55,7 +55,7 @@ fn between_hosts_packets_of_vms_are_seen_only_inside_the_tunnel() -> Outcome {
     let tunnelled = seen.iter().filter(|line| line.contains(".6677: ")).count();
     let bare: Vec<&String> =
         seen.iter().filter(|l| l.contains("10.1.1.") && !l.contains(".6677: ")).collect();
-    assert!(tunnelled >= 10, "{seen:#?}");
+    assert!(tunnelled >= 6, "{seen:#?}");
     assert!(bare.is_empty(), "{bare:#?}");
     Ok(())
 }
