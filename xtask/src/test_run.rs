@@ -32,20 +32,17 @@ pub fn run_all(options: &Options) -> Outcome {
     packages::install_missing()?;
     // The labs run the real program; a test's build does not make it.
     run(cargo().args(["build", "--locked", "-p", "midonet", "-p", "mn-testbed", "--bins"]))?;
-    let nextest = exists("cargo-nextest", &["--version"]);
-    let (fine, lines) = watch(with_settings(&mut runner(nextest, options), options)?)?;
-    let mut passed = fine;
-    if nextest && options.filter.is_empty() {
-        let mut doc = cargo();
-        doc.args(["test", "--doc", "--workspace", "--locked", "--quiet"]);
-        passed &= watch(&mut doc)?.0;
+    let mut passed = true;
+    let mut lines = Vec::new();
+    for mut command in runners(exists("cargo-nextest", &["--version"]), options) {
+        let (fine, said) = watch(with_settings(&mut command, options)?)?;
+        passed &= fine;
+        lines.extend(said);
     }
     if options.long && !options.without_labs && options.filter.is_empty() {
         passed &= old_kernel::run_tests().inspect_err(|why| eprintln!("{why}")).is_ok();
     }
-    if let Some(summary) = lines.iter().rev().find(|line| is_summary(line)) {
-        println!("{}", summary.trim());
-    }
+    println!("{}", summary(&lines));
     if !passed {
         return Err("tests failed, see above".to_owned());
     }
@@ -55,26 +52,38 @@ pub fn run_all(options: &Options) -> Outcome {
     features::check(&lines.iter().filter_map(|line| passed_test(line)).collect())
 }
 
-fn runner(nextest: bool, options: &Options) -> Command {
-    let mut command = cargo();
-    if nextest {
-        command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
-        command.args(["--status-level", "pass", "--color", "never"]);
-        if options.without_labs {
-            command.args(["-E", "not package(mn-testbed)"]);
+/// The commands that together run every test.
+fn runners(nextest: bool, options: &Options) -> Vec<Command> {
+    if !nextest {
+        // libtest runs the tests of one program in one process; labs share the machine, so they
+        // take turns, and so do stories that enter namespaces.
+        let mut runners = vec![libtest(&["--workspace", "--exclude", "mn-testbed"], options)];
+        if !options.without_labs {
+            runners.push(libtest(&["-p", "mn-testbed"], options));
         }
-        if options.long {
-            command.args(["--run-ignored", "all"]);
-        }
-        command.args(&options.filter);
-        return command;
+        return runners;
     }
-    command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    let mut all = cargo();
+    all.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]);
+    all.args(["--status-level", "pass", "--color", "never"]);
     if options.without_labs {
-        command.args(["--exclude", "mn-testbed"]);
+        all.args(["-E", "not package(mn-testbed)"]);
     }
-    // libtest takes its filters after the dashes; labs share the machine, so one at a time.
-    command.arg("--").args(&options.filter).args(["--test-threads", "1"]);
+    if options.long {
+        all.args(["--run-ignored", "all"]);
+    }
+    all.args(&options.filter);
+    // nextest runs no examples in documentation.
+    let mut doc = cargo();
+    doc.args(["test", "--doc", "--workspace", "--locked", "--quiet"]);
+    if options.filter.is_empty() { vec![doc, all] } else { vec![all] }
+}
+
+fn libtest(packages: &[&str], options: &Options) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--locked", "--no-fail-fast"]).args(packages);
+    // libtest takes its filters after the dashes.
+    command.arg("--").args(["--test-threads", "1"]).args(&options.filter);
     if options.long {
         command.arg("--include-ignored");
     }
@@ -100,9 +109,20 @@ fn passed_test(line: &str) -> Option<String> {
     Some(name.split_whitespace().next()?.to_owned())
 }
 
-fn is_summary(line: &str) -> bool {
-    let line = line.trim();
-    line.starts_with("Summary [") || line.starts_with("test result:")
+/// The runner's closing line: nextest's, or the sum of libtest's, which has one for each program.
+fn summary(lines: &[String]) -> String {
+    let nextest = lines.iter().rev().find(|line| line.trim().starts_with("Summary ["));
+    if let Some(line) = nextest {
+        return line.trim().to_owned();
+    }
+    let sum = |word: &str| -> u64 {
+        let results = lines.iter().filter_map(|line| line.trim().strip_prefix("test result: "));
+        let parts = results.flat_map(|rest| rest.split([';', '.']));
+        parts.filter_map(|part| part.trim().strip_suffix(word)?.trim().parse::<u64>().ok()).sum()
+    };
+    let (passed, failed, ignored) = (sum(" passed"), sum(" failed"), sum(" ignored"));
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    format!("test result: {word}. {passed} passed; {failed} failed; {ignored} ignored")
 }
 
 #[cfg(test)]
@@ -130,9 +150,15 @@ mod tests {
     }
 
     #[test]
-    fn the_closing_line_of_both_runners_is_known() {
-        assert!(is_summary("     Summary [   6.1s] 200 tests run: 200 passed, 0 skipped"));
-        assert!(is_summary("test result: ok. 3 passed; 0 failed; 0 ignored"));
-        assert!(!is_summary("running 3 tests"));
+    fn the_closing_line_is_nextests_or_the_sum_of_libtests() {
+        let libtest = [
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out",
+            "running 3 tests",
+            "test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out",
+        ]
+        .map(str::to_owned);
+        assert_eq!(summary(&libtest), "test result: FAILED. 7 passed; 2 failed; 1 ignored");
+        let nextest = "     Summary [   6.1s] 200 tests run: 200 passed, 0 skipped".to_owned();
+        assert_eq!(summary(std::slice::from_ref(&nextest)), nextest.trim());
     }
 }
