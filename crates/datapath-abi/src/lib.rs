@@ -10,6 +10,7 @@ mod action;
 mod flow;
 mod plain;
 mod table;
+pub mod v1;
 
 pub use action::{ActionSlot, Op, WITH_PORT};
 pub use flow::{Bucket, Flow, FlowKey, FlowState, Guess};
@@ -20,4 +21,6 @@ pub use table::{
 };
 
 /// The version of everything in this crate; part of the path the maps are pinned under.
-pub const ABI_VERSION: u32 = 1;
+///
+/// The versions before it that can still be read are beside it, frozen: [`v1`].
+pub const ABI_VERSION: u32 = 2;

@@ -109,6 +109,9 @@ pub struct Port {
     pub burst_ns: u64,
     /// Upcalls: when the bucket would be full again.
     pub arrival_at: u64,
+    /// Where connections of its device are tracked; 0: nowhere.
+    pub zone: u32,
+    pub zero: u32,
 }
 
 impl Port {
@@ -244,7 +247,7 @@ const _: () = {
     assert!(offset_of!(Config, order) == 136);
     assert!(offset_of!(Config, mask) == 648);
     assert!(size_of::<Config>() == 11912);
-    assert!(size_of::<Port>() == 32);
+    assert!(size_of::<Port>() == 40);
     assert!(size_of::<PortStats>() == 64);
     assert!(size_of::<Peer>() == 40);
     assert!(size_of::<Delivery>() == 8);

@@ -11,7 +11,7 @@
 #include <linux/types.h>
 #include <stddef.h>
 
-#define ABI_VERSION 1
+#define ABI_VERSION 2
 
 #define KEY_WORDS 11		/* of a flow key, 8 octets each */
 #define SLOTS_MAX 21		/* action slots of one flow */
@@ -201,6 +201,8 @@ struct port {
 	__u32	rate;		/* upcalls: tokens a second */
 	__u64	burst_ns;	/* upcalls: the bucket, as the time it takes to fill */
 	__u64	arrival_at;	/* upcalls: theoretical arrival time (GCRA) */
+	__u32	zone;		/* where connections of its device are tracked; 0: nowhere */
+	__u32	zero;
 };
 
 struct port_stats {
@@ -282,7 +284,7 @@ _Static_assert(offsetof(struct config, heartbeat_at) == 96, "");
 _Static_assert(offsetof(struct config, order) == 136, "");
 _Static_assert(offsetof(struct config, mask) == 648, "");
 _Static_assert(sizeof(struct config) == 11912, "");
-_Static_assert(sizeof(struct port) == 32, "");
+_Static_assert(sizeof(struct port) == 40, "");
 _Static_assert(sizeof(struct port_stats) == 64, "");
 _Static_assert(sizeof(struct peer) == 40, "");
 _Static_assert(sizeof(struct delivery) == 8, "");

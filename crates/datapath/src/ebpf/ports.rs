@@ -81,6 +81,8 @@ impl Ports {
             rate: limit.rate,
             burst_ns,
             arrival_at: old.arrival_at,
+            zone: old.zone,
+            zero: 0,
         };
         self.ports.write(index, &value);
         self.learn_interface(interface.ifindex, port)?;

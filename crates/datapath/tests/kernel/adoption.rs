@@ -172,7 +172,7 @@ fn a_newer_datapath_is_left_alone() {
     std::fs::create_dir(dir.path().join("bpf/v99")).unwrap();
     let refused = Ebpf::open(&dir.options());
     assert!(
-        matches!(refused, Err(DatapathError::Downgrade { installed: 99, ours: 1 })),
+        matches!(refused, Err(DatapathError::Downgrade { installed: 99, ours: 2 })),
         "{:?}",
         refused.err()
     );
