@@ -31,7 +31,9 @@ fn measure(
     frame: &[u8],
 ) -> (u64, u32) {
     let mut loaded = EbpfLoader::new()
-        .default_map_pin_directory(dir.path().join(format!("bpf/v{}", mn_datapath_abi::ABI_VERSION)))
+        .default_map_pin_directory(
+            dir.path().join(format!("bpf/v{}", mn_datapath_abi::ABI_VERSION)),
+        )
         .load(object)
         .unwrap();
     let program: &mut SchedClassifier = loaded.program_mut(program).unwrap().try_into().unwrap();
