@@ -102,5 +102,6 @@ scripts! {
     bridges_have_dhcp_subnets_and_tables = "tables.txt";
     scripts_use_identifiers_and_tell_failure = "scripts.txt";
     bad_input_is_refused_with_a_sentence = "refusals.txt";
+    a_system_is_closed_for_a_backup_and_opened_again = "system_state.txt";
     a_tenant_bounds_what_is_listed = "tenants.txt";
 }

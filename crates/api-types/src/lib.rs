@@ -41,6 +41,6 @@ pub use port::{Port, PortLink, PortType, RaMode};
 pub use route::{Route, RouteType};
 pub use router::Router;
 pub use rule::{FlowAction, NatTarget, Rule, RuleType};
-pub use session::{SystemState, Tenant, Token};
+pub use session::{Availability, SystemActivity, SystemState, Tenant, Token};
 pub use table::{ArpEntry, MacPort};
 pub use tunnel_zone::{TunnelZone, TunnelZoneHost, TunnelZoneType};

@@ -25,13 +25,30 @@ dto! {
     }
 }
 
+words! {
+    /// What operators are doing with the system.
+    SystemActivity {
+        Active = "ACTIVE",
+        Upgrade = "UPGRADE",
+    }
+}
+
+words! {
+    /// What the API does.
+    Availability {
+        ReadWrite = "READWRITE",
+        /// It refuses whatever would change something, and serves the rest.
+        ReadOnly = "READONLY",
+    }
+}
+
 dto! {
     /// The state of the system.
     SystemState {
-        /// `ACTIVE`.
-        ro "state" state: Option<String>,
-        /// `READWRITE`.
-        ro "availability" availability: Option<String>,
+        /// For people: nothing depends on it. Kept where it is left out.
+        "state" state: Option<SystemActivity>,
+        /// Kept where it is left out.
+        "availability" availability: Option<Availability>,
         ro "version" version: Option<String>,
         /// A message for operators, if there is one.
         ro "information" information: Option<String>,

@@ -117,6 +117,8 @@ kinds! {
     Router, RouterId, "router";
     /// One rule of a chain. Rules are stored inside their chain.
     Rule, RuleId, "rule";
+    /// What the whole cloud is in. There is one.
+    SystemState, SystemStateId, "system state";
     /// A set of hosts that tunnel to one another.
     TunnelZone, TunnelZoneId, "tunnel zone";
 }

@@ -41,6 +41,7 @@ classes! {
     Router = "router";
     Rule = "rule";
     TunnelZone = "tunnel_zone";
+    SystemState = "system_state";
 }
 
 impl fmt::Display for Class {

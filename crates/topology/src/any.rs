@@ -3,7 +3,8 @@
 use mn_ids::{Class, Object, ObjectKey, Reference};
 
 use crate::object::{
-    Bridge, Chain, DhcpSubnet, Host, IpAddrGroup, Port, PortGroup, Route, Router, TunnelZone,
+    Bridge, Chain, DhcpSubnet, Host, IpAddrGroup, Port, PortGroup, Route, Router, SystemState,
+    TunnelZone,
 };
 
 macro_rules! any {
@@ -53,7 +54,19 @@ macro_rules! any {
     };
 }
 
-any!(Bridge, Chain, DhcpSubnet, Host, IpAddrGroup, Port, PortGroup, Route, Router, TunnelZone);
+any!(
+    Bridge,
+    Chain,
+    DhcpSubnet,
+    Host,
+    IpAddrGroup,
+    Port,
+    PortGroup,
+    Route,
+    Router,
+    SystemState,
+    TunnelZone
+);
 
 /// A stored document that cannot be read.
 #[derive(Debug, thiserror::Error)]

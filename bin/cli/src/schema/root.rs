@@ -58,8 +58,12 @@ static SYSTEM_STATE: Type = Type {
     media: Media::SYSTEM_STATE,
     description: &api::SystemState::DESCRIPTION,
     fields: &[
-        Field::new("state", "state", Kind::Text).read_only(),
-        Field::new("availability", "availability", Kind::Text),
+        Field::new("state", "state", Kind::Choice(&[("ACTIVE", "ACTIVE"), ("UPGRADE", "UPGRADE")])),
+        Field::new(
+            "availability",
+            "availability",
+            Kind::Choice(&[("READONLY", "READONLY"), ("READWRITE", "READWRITE")]),
+        ),
         Field::new("version", "version", Kind::Text).shown(Shown::Asked).read_only(),
     ],
     collections: &[],

@@ -1,66 +1,52 @@
-//! Chains.
-
-use std::sync::Arc;
+//! Chains. With a chain go its rules and the jumps to it; devices that pass it pass nothing instead.
 
 use mn_api_types::{self as api, Media};
 use mn_ids::ChainId;
 use mn_topology::Chain;
 
-use super::call::{Answer, Call};
-use super::db::Changes;
+use super::call::Call;
 use super::endpoint::Resource;
+use super::exposed::{Exposed, Filter, create, delete, list, read};
 use super::links::Links;
 use super::problem::Problem;
 
 pub fn resource() -> Resource {
     Resource::new(Media::CHAIN, &api::Chain::DESCRIPTION)
         .top("chains", Some("chains"), Some("chainTemplate"))
-        .list("/chains", list)
+        .list("/chains", list::<Chain>)
         .query(&["tenant_id"])
-        .create("/chains", create)
-        .read("/chains/{id}", read)
-        .delete("/chains/{id}", delete)
+        .create("/chains", create::<Chain>)
+        .read("/chains/{id}", read::<Chain>)
+        .delete("/chains/{id}", delete::<Chain>)
 }
 
-async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
-    let chains = call.db.list::<Chain>().await?;
-    let chains = chains.iter().map(|found| &found.object);
-    let wanted = chains.filter(|chain| call.wants_tenant(chain.tenant_id.as_deref()));
-    Ok(Answer::many(wanted.map(|chain| to_api(chain, &call.links))))
-}
+impl Exposed for Chain {
+    type Document = api::Chain;
+    const COLLECTION: &'static str = "chains";
 
-async fn read(call: Arc<Call>) -> Result<Answer, Problem> {
-    let chain = call.db.get::<Chain>(call.id("id")?).await?;
-    Ok(Answer::one(&to_api(&chain.object, &call.links)))
-}
+    fn chosen_id(sent: &api::Chain) -> Option<ChainId> {
+        sent.id
+    }
 
-async fn create(call: Arc<Call>) -> Result<Answer, Problem> {
-    let sent: api::Chain = call.input()?;
-    let chain = Chain {
-        id: sent.id.unwrap_or_else(ChainId::random),
-        tenant_id: sent.tenant_id,
-        name: sent.name,
-        rules: Vec::new(),
-    };
-    chain.validate()?;
-    call.db.commit(Changes::default().create(&chain)).await?;
-    Ok(Answer::Created(call.links.object("chains", chain.id)))
-}
+    fn from_document(id: ChainId, sent: api::Chain, _old: Option<Self>) -> Result<Self, Problem> {
+        let (tenant_id, name) = (sent.tenant_id, sent.name);
+        let chain = Self { id, tenant_id, name, rules: Vec::new() };
+        chain.validate()?;
+        Ok(chain)
+    }
 
-/// Its rules go with it; so do jumps to it, and devices that pass it pass nothing instead.
-async fn delete(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id: ChainId = call.id("id")?;
-    call.db.commit(Changes::default().delete(id)).await?;
-    Ok(Answer::Done)
-}
+    fn wanted(call: &Call) -> Result<Filter<'_, Self>, Problem> {
+        Ok(Box::new(|object| call.wants_tenant(object.tenant_id.as_deref())))
+    }
 
-fn to_api(chain: &Chain, links: &Links) -> api::Chain {
-    let uri = links.object("chains", chain.id);
-    api::Chain {
-        id: Some(chain.id),
-        tenant_id: chain.tenant_id.clone(),
-        name: chain.name.clone(),
-        rules: Some(format!("{uri}/rules")),
-        uri: Some(uri),
+    fn to_document(&self, links: &Links) -> api::Chain {
+        let uri = links.object("chains", self.id);
+        api::Chain {
+            id: Some(self.id),
+            tenant_id: self.tenant_id.clone(),
+            name: self.name.clone(),
+            rules: Some(format!("{uri}/rules")),
+            uri: Some(uri),
+        }
     }
 }

@@ -6,6 +6,7 @@ use mn_ids::{Id, Kind, Object, ObjectKey};
 use mn_nsdb::{
     Entry, Op, Owner, ReadError, Revision, Session, Store, Stored, TableId, Transaction,
 };
+use mn_topology::{Availability, SystemState};
 
 use super::problem::Problem;
 
@@ -70,8 +71,21 @@ impl Db {
         Ok(self.0.next_number(sequence).await?)
     }
 
-    /// Does all of it or nothing.
+    /// Does all of it or nothing; nothing while the API is read-only.
+    ///
+    /// The state that allows it is checked by the transaction too: once `READONLY` was answered,
+    /// nothing that began earlier changes anything any more, whichever node it came by.
     pub async fn commit(&self, changes: Changes) -> Result<(), Problem> {
+        let found = self.find::<SystemState>(SystemState::ID).await?;
+        if found.as_ref().is_some_and(|found| found.object.availability == Availability::ReadOnly) {
+            return Err(Problem::read_only());
+        }
+        let expected = found.map_or(Revision::ZERO, |found| found.version);
+        self.commit_always(changes.check_at(SystemState::ID, expected)).await
+    }
+
+    /// Does all of it or nothing, also while the API is read-only.
+    pub async fn commit_always(&self, changes: Changes) -> Result<(), Problem> {
         self.0.transact(changes.0).await?;
         Ok(())
     }
@@ -108,8 +122,13 @@ impl Changes {
     }
 
     /// Fails as a conflict unless the object is still as it was read.
-    pub fn check<T: Object>(mut self, found: &Found<T>) -> Self {
-        self.0.ops.push(Op::Check { key: found.object.key(), expected: found.version });
+    pub fn check<T: Object>(self, found: &Found<T>) -> Self {
+        self.check_at(found.object.key(), found.version)
+    }
+
+    /// Fails as a conflict unless the object is at this version; zero: unless there is none.
+    fn check_at(mut self, key: impl Into<ObjectKey>, expected: Revision) -> Self {
+        self.0.ops.push(Op::Check { key: key.into(), expected });
         self
     }
 

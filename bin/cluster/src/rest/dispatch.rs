@@ -1,6 +1,7 @@
 //! From HTTP to handlers and back.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 use axum::{RequestPartsExt, Router};
+use http_body_util::LengthLimitError;
 use mn_api_types::{Media, MediaForm, MediaType};
 use mn_nsdb::Store;
 use serde_json::Value;
@@ -25,7 +27,7 @@ use super::problem::Problem;
 use super::rules::RuleIndex;
 use super::settings::Settings;
 use super::turns::Turns;
-use super::{cors, login, registry};
+use super::{compression, cors, login, registry};
 
 /// What all requests share.
 pub struct Context {
@@ -69,9 +71,8 @@ pub fn router(store: Arc<dyn Store>, settings: Settings) -> Router {
     for (path, methods) in paths {
         router = router.route(&path, methods.fallback(wrong_method));
     }
-    login::route(router, &root, &context)
-        .fallback(unknown_path)
-        .layer(middleware::from_fn(cors::answer))
+    let router = login::route(router, &root, &context).fallback(unknown_path);
+    compression::layers(router).layer(middleware::from_fn(cors::answer))
 }
 
 /// An endpoint and what it needs.
@@ -129,7 +130,7 @@ async fn call(
     // Also where none is taken: the Python client sends two octets with every GET and DELETE.
     let bytes = to_bytes(body, settings.body_bytes_max)
         .await
-        .map_err(|_| Problem::body_too_large(settings.body_bytes_max))?;
+        .map_err(|error| unreadable(&error, settings.body_bytes_max))?;
     let body = if endpoint.takes.is_some() { parse(&bytes)? } else { Value::Null };
     Ok(Call {
         db: context.db.clone(),
@@ -203,6 +204,14 @@ fn limit_headers(headers: &HeaderMap, bytes_max: usize) -> Result<(), Problem> {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+/// A body that is too long, or was cut off, or is not compressed as it says.
+fn unreadable(error: &axum::Error, bytes_max: usize) -> Problem {
+    if error.source().is_some_and(|source| source.is::<LengthLimitError>()) {
+        return Problem::body_too_large(bytes_max);
+    }
+    Problem::bad_request(format!("the body cannot be read: {error}"))
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, Problem> {

@@ -10,16 +10,17 @@ use mn_topology::IpAddrGroup;
 use super::call::{Answer, Call};
 use super::db::{Changes, Found};
 use super::endpoint::Resource;
+use super::exposed::{Exposed, create, delete_if_there, list, read};
 use super::links::Links;
 use super::problem::Problem;
 
 pub fn resource() -> Resource {
     Resource::new(Media::IP_ADDR_GROUP, &api::IpAddrGroup::DESCRIPTION)
         .top("ip_addr_groups", Some("ipAddrGroups"), Some("ipAddrGroupTemplate"))
-        .list("/ip_addr_groups", list)
-        .create("/ip_addr_groups", create)
-        .read("/ip_addr_groups/{id}", read)
-        .delete("/ip_addr_groups/{id}", delete)
+        .list("/ip_addr_groups", list::<IpAddrGroup>)
+        .create("/ip_addr_groups", create::<IpAddrGroup>)
+        .read("/ip_addr_groups/{id}", read::<IpAddrGroup>)
+        .delete("/ip_addr_groups/{id}", delete_if_there::<IpAddrGroup>)
 }
 
 pub fn addr_resource() -> Resource {
@@ -28,35 +29,6 @@ pub fn addr_resource() -> Resource {
         .create("/ip_addr_groups/{id}/ip_addrs", add_addr)
         .read("/ip_addr_groups/{id}/versions/{version}/ip_addrs/{addr}", read_addr)
         .delete("/ip_addr_groups/{id}/versions/{version}/ip_addrs/{addr}", remove_addr)
-}
-
-async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
-    let groups = call.db.list::<IpAddrGroup>().await?;
-    Ok(Answer::many(groups.iter().map(|found| to_api(&found.object, &call.links))))
-}
-
-async fn read(call: Arc<Call>) -> Result<Answer, Problem> {
-    let group = call.db.get::<IpAddrGroup>(call.id("id")?).await?;
-    Ok(Answer::one(&to_api(&group.object, &call.links)))
-}
-
-async fn create(call: Arc<Call>) -> Result<Answer, Problem> {
-    let sent: api::IpAddrGroup = call.input()?;
-    let id = sent.id.unwrap_or_else(IpAddrGroupId::random);
-    let name = sent.name.ok_or_else(|| Problem::required("name"))?;
-    let group = IpAddrGroup { id, name, addrs: Vec::new() };
-    group.validate()?;
-    call.db.commit(Changes::default().create(&group)).await?;
-    Ok(Answer::Created(call.links.object("ip_addr_groups", id)))
-}
-
-/// A group that is not there is deleted already (api-facts §1.5).
-async fn delete(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id: IpAddrGroupId = call.id("id")?;
-    if call.db.find::<IpAddrGroup>(id).await?.is_some() {
-        call.db.commit(Changes::default().delete(id)).await?;
-    }
-    Ok(Answer::Done)
 }
 
 async fn list_addrs(call: Arc<Call>) -> Result<Answer, Problem> {
@@ -114,15 +86,35 @@ const fn version(addr: IpAddr) -> u8 {
     if addr.is_ipv4() { 4 } else { 6 }
 }
 
-fn to_api(group: &IpAddrGroup, links: &Links) -> api::IpAddrGroup {
-    let uri = links.object("ip_addr_groups", group.id);
-    let ports = |addr: &IpAddr| IpAddrPorts { ip_address: Some(*addr), port_ids: Vec::new() };
-    api::IpAddrGroup {
-        id: Some(group.id),
-        name: Some(group.name.clone()),
-        ip_addr_ports: group.addrs.iter().map(ports).collect(),
-        addrs: Some(format!("{uri}/ip_addrs")),
-        uri: Some(uri),
+impl Exposed for IpAddrGroup {
+    type Document = api::IpAddrGroup;
+    const COLLECTION: &'static str = "ip_addr_groups";
+
+    fn chosen_id(sent: &api::IpAddrGroup) -> Option<IpAddrGroupId> {
+        sent.id
+    }
+
+    fn from_document(
+        id: IpAddrGroupId,
+        sent: api::IpAddrGroup,
+        old: Option<Self>,
+    ) -> Result<Self, Problem> {
+        let name = sent.name.ok_or_else(|| Problem::required("name"))?;
+        let group = Self { id, name, addrs: old.map(|old| old.addrs).unwrap_or_default() };
+        group.validate()?;
+        Ok(group)
+    }
+
+    fn to_document(&self, links: &Links) -> api::IpAddrGroup {
+        let uri = links.object("ip_addr_groups", self.id);
+        let ports = |addr: &IpAddr| IpAddrPorts { ip_address: Some(*addr), port_ids: Vec::new() };
+        api::IpAddrGroup {
+            id: Some(self.id),
+            name: Some(self.name.clone()),
+            ip_addr_ports: self.addrs.iter().map(ports).collect(),
+            addrs: Some(format!("{uri}/ip_addrs")),
+            uri: Some(uri),
+        }
     }
 }
 

@@ -7,20 +7,21 @@ use mn_ids::{PortGroupId, PortId};
 use mn_topology::{Port, PortGroup};
 
 use super::call::{Answer, Call};
-use super::db::{Changes, Found};
+use super::db::Changes;
 use super::endpoint::Resource;
+use super::exposed::{Exposed, Filter, create, delete_if_there, list, read, update};
 use super::links::Links;
 use super::problem::Problem;
 
 pub fn resource() -> Resource {
     Resource::new(Media::PORT_GROUP, &api::PortGroup::DESCRIPTION)
         .top("port_groups", Some("portGroups"), Some("portGroupTemplate"))
-        .list("/port_groups", list)
+        .list("/port_groups", list::<PortGroup>)
         .query(&["tenant_id", "port_id"])
-        .create("/port_groups", create)
-        .read("/port_groups/{id}", read)
-        .update("/port_groups/{id}", update)
-        .delete("/port_groups/{id}", delete)
+        .create("/port_groups", create::<PortGroup>)
+        .read("/port_groups/{id}", read::<PortGroup>)
+        .update("/port_groups/{id}", update::<PortGroup>)
+        .delete("/port_groups/{id}", delete_if_there::<PortGroup>)
 }
 
 pub fn member_resource() -> Resource {
@@ -30,51 +31,6 @@ pub fn member_resource() -> Resource {
         .read("/port_groups/{id}/ports/{port}", read_member)
         .delete("/port_groups/{id}/ports/{port}", remove_member)
         .list("/ports/{id}/port_groups", list_groups_of_port)
-}
-
-async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
-    let port: Option<PortId> = match call.query("port_id") {
-        Some(text) => Some(text.parse().map_err(|_| {
-            Problem::bad_request(format!("port_id {text:?} is not the UUID of a port"))
-        })?),
-        None => None,
-    };
-    let groups = call.db.list::<PortGroup>().await?;
-    let wanted = groups.iter().map(|found| &found.object).filter(|group| {
-        call.wants_tenant(group.tenant_id.as_deref())
-            && port.is_none_or(|port| group.port_ids.contains(&port))
-    });
-    Ok(Answer::many(wanted.map(|group| to_api(group, &call.links))))
-}
-
-async fn read(call: Arc<Call>) -> Result<Answer, Problem> {
-    let group = call.db.get::<PortGroup>(call.id("id")?).await?;
-    Ok(Answer::one(&to_api(&group.object, &call.links)))
-}
-
-async fn create(call: Arc<Call>) -> Result<Answer, Problem> {
-    let sent: api::PortGroup = call.input()?;
-    let group = from_api(sent.id.unwrap_or_else(PortGroupId::random), sent, Vec::new())?;
-    call.db.commit(Changes::default().create(&group)).await?;
-    Ok(Answer::Created(call.links.object("port_groups", group.id)))
-}
-
-/// Its members stay.
-async fn update(call: Arc<Call>) -> Result<Answer, Problem> {
-    let found = call.db.get::<PortGroup>(call.id("id")?).await?;
-    let object = from_api(found.object.id, call.input()?, found.object.port_ids)?;
-    let found = Found { object, version: found.version };
-    call.db.commit(Changes::default().update(&found)).await?;
-    Ok(Answer::Done)
-}
-
-/// A group that is not there is deleted already (api-facts §1.5).
-async fn delete(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id: PortGroupId = call.id("id")?;
-    if call.db.find::<PortGroup>(id).await?.is_some() {
-        call.db.commit(Changes::default().delete(id)).await?;
-    }
-    Ok(Answer::Done)
 }
 
 async fn list_members(call: Arc<Call>) -> Result<Answer, Problem> {
@@ -126,26 +82,50 @@ async fn remove_member(call: Arc<Call>) -> Result<Answer, Problem> {
     Ok(Answer::Done)
 }
 
-fn from_api(
-    id: PortGroupId,
-    sent: api::PortGroup,
-    port_ids: Vec<PortId>,
-) -> Result<PortGroup, Problem> {
-    let (tenant_id, name, stateful) = (sent.tenant_id, sent.name, sent.stateful);
-    let group = PortGroup { id, tenant_id, name, stateful, port_ids };
-    group.validate()?;
-    Ok(group)
-}
+impl Exposed for PortGroup {
+    type Document = api::PortGroup;
+    const COLLECTION: &'static str = "port_groups";
 
-fn to_api(group: &PortGroup, links: &Links) -> api::PortGroup {
-    let uri = links.object("port_groups", group.id);
-    api::PortGroup {
-        id: Some(group.id),
-        tenant_id: group.tenant_id.clone(),
-        name: group.name.clone(),
-        stateful: group.stateful,
-        ports: Some(format!("{uri}/ports")),
-        uri: Some(uri),
+    fn chosen_id(sent: &api::PortGroup) -> Option<PortGroupId> {
+        sent.id
+    }
+
+    /// Its members stay.
+    fn from_document(
+        id: PortGroupId,
+        sent: api::PortGroup,
+        old: Option<Self>,
+    ) -> Result<Self, Problem> {
+        let (tenant_id, name, stateful) = (sent.tenant_id, sent.name, sent.stateful);
+        let port_ids = old.map(|old| old.port_ids).unwrap_or_default();
+        let group = Self { id, tenant_id, name, stateful, port_ids };
+        group.validate()?;
+        Ok(group)
+    }
+
+    fn wanted(call: &Call) -> Result<Filter<'_, Self>, Problem> {
+        let wrong =
+            |text| Problem::bad_request(format!("port_id {text:?} is not the UUID of a port"));
+        let port: Option<PortId> = match call.query("port_id") {
+            Some(text) => Some(text.parse().map_err(|_| wrong(text))?),
+            None => None,
+        };
+        Ok(Box::new(move |group| {
+            call.wants_tenant(group.tenant_id.as_deref())
+                && port.is_none_or(|port| group.port_ids.contains(&port))
+        }))
+    }
+
+    fn to_document(&self, links: &Links) -> api::PortGroup {
+        let uri = links.object("port_groups", self.id);
+        api::PortGroup {
+            id: Some(self.id),
+            tenant_id: self.tenant_id.clone(),
+            name: self.name.clone(),
+            stateful: self.stateful,
+            ports: Some(format!("{uri}/ports")),
+            uri: Some(uri),
+        }
     }
 }
 

@@ -136,6 +136,13 @@ impl Problem {
         Self { headers, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message) }
     }
 
+    /// The operators asked for nothing to be changed now (`BK-*`).
+    pub fn read_only() -> Self {
+        Self::unavailable(
+            "the API is read-only: system-state availability is READONLY until somebody sets it to READWRITE",
+        )
+    }
+
     /// The same with nothing but its status.
     pub fn bare(self) -> Self {
         Self { bare: true, ..self }

@@ -11,6 +11,7 @@ use mn_topology::{DeviceId, Port, Route, RouteTarget};
 use super::call::{Answer, Call};
 use super::db::{Changes, Db};
 use super::endpoint::Resource;
+use super::exposed::delete_if_there;
 use super::links::Links;
 use super::port_conversion::shown;
 use super::ports;
@@ -22,7 +23,7 @@ pub fn resource() -> Resource {
         .list("/routers/{id}/routes", list)
         .create("/routers/{id}/routes", create)
         .read("/routes/{id}", read)
-        .delete("/routes/{id}", delete)
+        .delete("/routes/{id}", delete_if_there::<Route>)
 }
 
 async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
@@ -43,15 +44,6 @@ async fn create(call: Arc<Call>) -> Result<Answer, Problem> {
     check_port(&call.db, &route).await?;
     call.db.commit(Changes::default().create(&route)).await?;
     Ok(Answer::Created(call.links.object("routes", route.id)))
-}
-
-/// A route that is not there is deleted already (api-facts §1.5).
-async fn delete(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id: RouteId = call.id("id")?;
-    if call.db.find::<Route>(id).await?.is_some() {
-        call.db.commit(Changes::default().delete(id)).await?;
-    }
-    Ok(Answer::Done)
 }
 
 /// The port must be one of the router's.

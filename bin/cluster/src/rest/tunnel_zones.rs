@@ -7,19 +7,20 @@ use mn_ids::{HostId, TunnelZoneId};
 use mn_topology::{TunnelZone, TunnelZoneKind, TunnelZoneMember};
 
 use super::call::{Answer, Call};
-use super::db::{Changes, Db, Found};
+use super::db::{Changes, Db};
 use super::endpoint::Resource;
+use super::exposed::{Exposed, create, delete_if_there, list, read, update};
 use super::links::Links;
 use super::problem::Problem;
 
 pub fn resource() -> Resource {
     Resource::new(Media::TUNNEL_ZONE, &api::TunnelZone::DESCRIPTION)
         .top("tunnel_zones", Some("tunnelZones"), Some("tunnelZoneTemplate"))
-        .list("/tunnel_zones", list)
-        .create("/tunnel_zones", create)
-        .read("/tunnel_zones/{id}", read)
-        .update("/tunnel_zones/{id}", update)
-        .delete("/tunnel_zones/{id}", delete)
+        .list("/tunnel_zones", list::<TunnelZone>)
+        .create("/tunnel_zones", create::<TunnelZone>)
+        .read("/tunnel_zones/{id}", read::<TunnelZone>)
+        .update("/tunnel_zones/{id}", update::<TunnelZone>)
+        .delete("/tunnel_zones/{id}", delete_if_there::<TunnelZone>)
 }
 
 pub fn host_resource() -> Resource {
@@ -29,43 +30,6 @@ pub fn host_resource() -> Resource {
         .read("/tunnel_zones/{id}/hosts/{host}", read_host)
         .delete("/tunnel_zones/{id}/hosts/{host}", remove_host)
         .explicit()
-}
-
-async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
-    let zones = call.db.list::<TunnelZone>().await?;
-    Ok(Answer::many(zones.iter().map(|found| to_api(&found.object, &call.links))))
-}
-
-async fn read(call: Arc<Call>) -> Result<Answer, Problem> {
-    let zone = call.db.get::<TunnelZone>(call.id("id")?).await?;
-    Ok(Answer::one(&to_api(&zone.object, &call.links)))
-}
-
-async fn create(call: Arc<Call>) -> Result<Answer, Problem> {
-    let sent: api::TunnelZone = call.input()?;
-    let zone = from_api(sent.id.unwrap_or_else(TunnelZoneId::random), sent, Vec::new())?;
-    refuse_name(&call.db, &zone).await?;
-    call.db.commit(Changes::default().create(&zone)).await?;
-    Ok(Answer::Created(call.links.object("tunnel_zones", zone.id)))
-}
-
-/// Its members stay.
-async fn update(call: Arc<Call>) -> Result<Answer, Problem> {
-    let found = call.db.get::<TunnelZone>(call.id("id")?).await?;
-    let object = from_api(found.object.id, call.input()?, found.object.members)?;
-    refuse_name(&call.db, &object).await?;
-    let found = Found { object, version: found.version };
-    call.db.commit(Changes::default().update(&found)).await?;
-    Ok(Answer::Done)
-}
-
-/// A zone that is not there is deleted already (api-facts §1.5).
-async fn delete(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id: TunnelZoneId = call.id("id")?;
-    if call.db.find::<TunnelZone>(id).await?.is_some() {
-        call.db.commit(Changes::default().delete(id)).await?;
-    }
-    Ok(Answer::Done)
 }
 
 /// No two zones have one name.
@@ -120,35 +84,51 @@ async fn remove_host(call: Arc<Call>) -> Result<Answer, Problem> {
     Ok(Answer::Done)
 }
 
-fn from_api(
-    id: TunnelZoneId,
-    sent: api::TunnelZone,
-    members: Vec<TunnelZoneMember>,
-) -> Result<TunnelZone, Problem> {
-    let kind = match sent.kind.ok_or_else(|| Problem::required("type"))? {
-        TunnelZoneType::Gre => TunnelZoneKind::Gre,
-        TunnelZoneType::Vxlan => TunnelZoneKind::Vxlan,
-        TunnelZoneType::Vtep => TunnelZoneKind::Vtep,
-    };
-    let name = sent.name.ok_or_else(|| Problem::required("name"))?;
-    let zone = TunnelZone { id, name, kind, members };
-    zone.validate()?;
-    Ok(zone)
-}
+impl Exposed for TunnelZone {
+    type Document = api::TunnelZone;
+    const COLLECTION: &'static str = "tunnel_zones";
 
-fn to_api(zone: &TunnelZone, links: &Links) -> api::TunnelZone {
-    let uri = links.object("tunnel_zones", zone.id);
-    let kind = match zone.kind {
-        TunnelZoneKind::Gre => TunnelZoneType::Gre,
-        TunnelZoneKind::Vxlan => TunnelZoneType::Vxlan,
-        TunnelZoneKind::Vtep => TunnelZoneType::Vtep,
-    };
-    api::TunnelZone {
-        id: Some(zone.id),
-        name: Some(zone.name.clone()),
-        kind: Some(kind),
-        hosts: Some(format!("{uri}/hosts")),
-        uri: Some(uri),
+    fn chosen_id(sent: &api::TunnelZone) -> Option<TunnelZoneId> {
+        sent.id
+    }
+
+    /// Its members stay.
+    fn from_document(
+        id: TunnelZoneId,
+        sent: api::TunnelZone,
+        old: Option<Self>,
+    ) -> Result<Self, Problem> {
+        let kind = match sent.kind.ok_or_else(|| Problem::required("type"))? {
+            TunnelZoneType::Gre => TunnelZoneKind::Gre,
+            TunnelZoneType::Vxlan => TunnelZoneKind::Vxlan,
+            TunnelZoneType::Vtep => TunnelZoneKind::Vtep,
+        };
+        let name = sent.name.ok_or_else(|| Problem::required("name"))?;
+        let members = old.map(|old| old.members).unwrap_or_default();
+        let zone = Self { id, name, kind, members };
+        zone.validate()?;
+        Ok(zone)
+    }
+
+    async fn fit(&self, call: &Call, changes: Changes) -> Result<Changes, Problem> {
+        refuse_name(&call.db, self).await?;
+        Ok(changes)
+    }
+
+    fn to_document(&self, links: &Links) -> api::TunnelZone {
+        let uri = links.object("tunnel_zones", self.id);
+        let kind = match self.kind {
+            TunnelZoneKind::Gre => TunnelZoneType::Gre,
+            TunnelZoneKind::Vxlan => TunnelZoneType::Vxlan,
+            TunnelZoneKind::Vtep => TunnelZoneType::Vtep,
+        };
+        api::TunnelZone {
+            id: Some(self.id),
+            name: Some(self.name.clone()),
+            kind: Some(kind),
+            hosts: Some(format!("{uri}/hosts")),
+            uri: Some(uri),
+        }
     }
 }
 

@@ -55,6 +55,14 @@ impl Api {
         Reply { status: parts.status, headers: parts.headers, body }
     }
 
+    /// Sends a request and takes the answer's body as it is.
+    pub async fn octets(&self, request: Request<Body>) -> (HeaderMap, Vec<u8>) {
+        let response = self.router.clone().oneshot(request).await.expect("the router never fails");
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.expect("the body is in memory");
+        (parts.headers, bytes.to_vec())
+    }
+
     /// Sends JSON to a path below the API, or to an address it gave.
     pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Reply {
         let path = path.strip_prefix(BASE).unwrap_or(path);

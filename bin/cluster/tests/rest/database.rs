@@ -7,11 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::http::Method;
 use mn_cluster::rest::Settings;
-use mn_ids::{Class, HostId, ObjectKey};
+use mn_ids::{Class, HostId, Object, ObjectKey};
 use mn_nsdb::{
-    Engine, Entry, ReadError, Revision, Session, SessionId, Store, Stored, TableId, Transaction,
-    TxError, Watch,
+    Engine, Entry, Op, ReadError, Revision, Session, SessionId, Store, Stored, TableId,
+    Transaction, TxError, Watch,
 };
+use mn_topology::{Availability, SystemState};
 use serde_json::json;
 
 use crate::api::{Api, text};
@@ -19,6 +20,8 @@ use crate::api::{Api, text};
 const SOUND: u8 = 0;
 const UNREACHABLE: u8 = 1;
 const LOSES_ANSWERS: u8 = 2;
+/// Somebody else closes the API just before the next transaction.
+const IS_CLOSED_FIRST: u8 = 3;
 
 /// A database that fails as it is told.
 struct Failing {
@@ -62,6 +65,11 @@ impl Store for Failing {
         if self.fails(UNREACHABLE) {
             return Err(TxError::Unavailable("cut off".into()));
         }
+        let closed_first =
+            self.mode.compare_exchange(IS_CLOSED_FIRST, SOUND, Ordering::SeqCst, Ordering::SeqCst);
+        if closed_first.is_ok() {
+            self.engine.transact(closing()).await?;
+        }
         let revision = self.engine.transact(transaction).await?;
         if self.fails(LOSES_ANSWERS) {
             return Err(TxError::Undecided { waited: Duration::from_secs(1) });
@@ -92,6 +100,12 @@ impl Store for Failing {
     async fn sessions(&self) -> Result<Vec<Session>, ReadError> {
         self.engine.sessions().await
     }
+}
+
+fn closing() -> Transaction {
+    let state = SystemState { availability: Availability::ReadOnly, ..SystemState::default() };
+    let json = serde_json::to_string(&state).unwrap();
+    Transaction { ops: vec![Op::Create { key: state.key(), json, references: Vec::new() }] }
 }
 
 fn failing() -> (Api, Arc<AtomicU8>) {
@@ -131,4 +145,14 @@ async fn a_client_that_chose_the_id_finds_out_what_a_lost_answer_hid() {
     api.refused_field(409, "/bridges", bridge.clone(), "id").await;
     let read = api.get(&format!("/bridges/{}", text(&bridge["id"]))).await;
     assert_eq!(read["name"], "b");
+}
+
+#[tokio::test]
+async fn a_change_that_began_before_the_system_was_closed_changes_nothing_after() {
+    let (api, mode) = failing();
+    mode.store(IS_CLOSED_FIRST, Ordering::SeqCst);
+    let fault = api.refused(503, Method::POST, "/bridges", json!({"name": "late"})).await;
+    assert!(text(&fault["message"]).contains("READONLY"), "{fault}");
+    assert_eq!(api.get("/system_state").await["availability"], "READONLY");
+    assert_eq!(api.get("/bridges").await, json!([]));
 }

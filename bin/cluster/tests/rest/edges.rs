@@ -222,6 +222,40 @@ async fn the_application_says_where_everything_is() {
     assert_eq!(api.status(Method::GET, "/tenants/nobody", None).await, 404);
 }
 
+#[tokio::test]
+async fn a_read_only_system_serves_reads_and_takes_no_change_until_it_is_set_back() {
+    let api = Api::new();
+    let bridge = api.device("bridges", "b").await;
+    let state = api.get("/system_state").await;
+    // As clients do: the whole document with one field changed.
+    let mut closed = state.clone();
+    closed["availability"] = json!("READONLY");
+    api.put("/system_state", &closed).await;
+    assert_eq!(api.get("/system_state").await, closed);
+
+    let uri = text(&bridge["uri"]);
+    let attempts = [
+        (Method::POST, "/bridges", json!({"name": "c"})),
+        (Method::PUT, uri, json!({"name": "c"})),
+        (Method::DELETE, uri, Value::Null),
+        (Method::POST, text(&bridge["ports"]), json!({"type": "Bridge"})),
+    ];
+    for (method, path, body) in attempts {
+        let fault = api.refused(503, method, path, body).await;
+        assert!(text(&fault["message"]).contains("READONLY"), "{fault}");
+    }
+    assert_eq!(api.get("/bridges").await, json!([bridge]));
+
+    api.put("/system_state", &json!({"state": "UPGRADE"})).await;
+    let still = api.get("/system_state").await;
+    assert_eq!((&still["state"], &still["availability"]), (&json!("UPGRADE"), &json!("READONLY")));
+    api.put("/system_state", &state).await;
+    api.device("bridges", "c").await;
+    let wrong = json!({"availability": "SOMETIMES"});
+    api.refused(400, Method::PUT, "/system_state", wrong).await;
+    assert_eq!(api.get("/system_state").await, state);
+}
+
 /// Knows one user and one token.
 struct Guard;
 

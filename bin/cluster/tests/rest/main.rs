@@ -4,6 +4,7 @@
 
 mod api;
 mod bindings;
+mod compression;
 mod database;
 mod devices;
 mod edges;

@@ -1,7 +1,9 @@
 //! The existing Python client, octet by octet (real-clients.md), over a socket.
 
+use std::io::Read;
 use std::sync::Arc;
 
+use flate2::read::GzDecoder;
 use mn_cluster::rest::{Settings, router};
 use mn_nsdb::Engine;
 use serde_json::{Value, json};
@@ -77,16 +79,50 @@ impl OldClient {
         };
         let head = String::from_utf8(self.rest[..end].to_vec()).unwrap();
         let mut answer = Answer { status: head[9..12].parse().unwrap(), head, body: Value::Null };
-        let length: usize = answer.header("content-length").parse().unwrap_or(0);
-        while self.rest.len() < end + 4 + length {
+        self.rest.drain(..end + 4);
+        let body = match answer.header("transfer-encoding") {
+            "chunked" => self.chunks().await,
+            _ => self.take(answer.header("content-length").parse().unwrap_or(0)).await,
+        };
+        let body = match answer.header("content-encoding") {
+            "gzip" => {
+                let mut plain = Vec::new();
+                GzDecoder::new(body.as_slice()).read_to_end(&mut plain).unwrap();
+                plain
+            }
+            _ => body,
+        };
+        if !body.is_empty() {
+            answer.body = serde_json::from_slice(&body).unwrap();
+        }
+        answer
+    }
+
+    /// A body in chunks (RFC 9112 §7.1), without extensions and trailers.
+    async fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let end = loop {
+                match self.rest.windows(2).position(|two| two == b"\r\n") {
+                    Some(end) => break end,
+                    None => self.read().await,
+                }
+            };
+            let line = self.take(end + 2).await;
+            let size = str::from_utf8(&line[..end]).unwrap();
+            let chunk = self.take(usize::from_str_radix(size, 16).unwrap() + 2).await;
+            if chunk.len() == 2 {
+                return body;
+            }
+            body.extend_from_slice(&chunk[..chunk.len() - 2]);
+        }
+    }
+
+    async fn take(&mut self, octets: usize) -> Vec<u8> {
+        while self.rest.len() < octets {
             self.read().await;
         }
-        let body = &self.rest[end + 4..end + 4 + length];
-        if !body.is_empty() {
-            answer.body = serde_json::from_slice(body).unwrap();
-        }
-        self.rest.drain(..end + 4 + length);
-        answer
+        self.rest.drain(..octets).collect()
     }
 
     async fn read(&mut self) {

@@ -7,6 +7,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
 
 use crate::api::{Api, text};
+use crate::compression::gzip;
 
 /// Any JSON at all, not deep.
 fn any_json() -> impl Strategy<Value = Value> {
@@ -140,6 +141,16 @@ async fn things(api: &Api) -> Vec<(&'static str, String)> {
     ]
 }
 
+fn gzipped(method: Method, path: &str, body: &Value) -> Request<Body> {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("/midonet-api{path}"))
+        .header("host", "api.test")
+        .header("content-type", "application/json")
+        .header("content-encoding", "gzip");
+    request.body(Body::from(gzip(body.to_string().as_bytes()))).unwrap()
+}
+
 const STATUSES: &[u16] = &[200, 201, 204, 400, 404, 409, 503];
 
 #[test]
@@ -157,8 +168,14 @@ fn no_json_at_all_makes_the_server_fail() {
         let body = prop_oneof![4 => object_of(&document, &schema), 1 => any_json()];
         // A runner counts its cases over all its runs: each request has its own.
         let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
-        let sent = TestRunner::new(config).run(&body, |body| {
-            let reply = runtime.block_on(api.call(method.clone(), &path, Some(&body)));
+        let sent = TestRunner::new(config).run(&(body, any::<bool>()), |(body, compressed)| {
+            let reply = runtime.block_on(async {
+                if compressed {
+                    api.send(gzipped(method.clone(), &path, &body)).await
+                } else {
+                    api.call(method.clone(), &path, Some(&body)).await
+                }
+            });
             let status = reply.status.as_u16();
             *seen.borrow_mut().entry(status).or_default() += 1;
             prop_assert!(
@@ -175,6 +192,9 @@ fn no_json_at_all_makes_the_server_fail() {
         if let Err(error) = sent {
             panic!("{error}");
         }
+        // One of the requests closes the API for all that come later.
+        let open = json!({"availability": "READWRITE"});
+        runtime.block_on(api.put("/system_state", &open));
     }
     // The requests were not all of one sort.
     let seen = seen.into_inner();
@@ -213,20 +233,33 @@ fn no_path_and_no_octets_make_the_server_fail() {
         prop::sample::select(things).prop_map(|(_, id)| id),
     ];
     let method = prop::sample::select(vec![Method::GET, Method::POST, Method::PUT, Method::DELETE]);
-    let octets = prop::collection::vec(any::<u8>(), 0..40);
-    let request = (method, prop::sample::select(known), prop::collection::vec(part, 4), octets);
+    let octets = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..40),
+        // The head of a gzip stream, and then anything.
+        prop::collection::vec(any::<u8>(), 0..40).prop_map(|rest| [
+            &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3],
+            rest.as_slice()
+        ]
+        .concat()),
+    ];
+    let encoding = prop::option::of(prop::sample::select(vec!["gzip", "identity", "br", "\u{7f}"]));
+    let parts = prop::collection::vec(part, 4);
+    let request = (method, prop::sample::select(known), parts, octets, encoding);
     let config = Config { cases: 3000, failure_persistence: None, ..Config::default() };
-    let sent = TestRunner::new(config).run(&request, |(method, path, parts, octets)| {
+    let sent = TestRunner::new(config).run(&request, |(method, path, parts, octets, encoding)| {
         let filled = path.split('/').scan(parts.into_iter(), |parts, place| {
             Some(if place.starts_with('{') { parts.next()? } else { place.to_owned() })
         });
         let path = filled.collect::<Vec<_>>().join("/").replace(' ', "%20");
-        let request = Request::builder().method(method).uri(format!("/midonet-api{path}"));
+        let mut request = Request::builder().method(method).uri(format!("/midonet-api{path}"));
+        if let Some(encoding) = encoding {
+            request = request.header("content-encoding", encoding);
+        }
         let Ok(request) = request.body(Body::from(octets)) else { return Ok(()) };
         let reply = runtime.block_on(api.send(request));
         let status = reply.status.as_u16();
         prop_assert!(
-            status == 405 || STATUSES.contains(&status),
+            [405, 415].contains(&status) || STATUSES.contains(&status),
             "{path}: {status} {}",
             reply.body
         );

@@ -13,6 +13,7 @@ mod port;
 mod route;
 mod router;
 mod rule;
+mod system_state;
 mod tunnel_zone;
 
 pub use bridge::Bridge;
@@ -26,6 +27,7 @@ pub use port::{Binding, DeviceId, IfAddr, NotLinkable, Port, PortKind, RaMode, R
 pub use route::{Route, RouteTarget};
 pub use router::Router;
 pub use rule::{NatTarget, Rule, RuleAction, Then};
+pub use system_state::{Activity, Availability, SystemState};
 pub use tunnel_zone::{TunnelZone, TunnelZoneKind, TunnelZoneMember};
 
 use mn_ids::{Id, Kind, OnDelete, Reference};

@@ -114,7 +114,7 @@ impl Next {
             Some(AnyObject::IpAddrGroup(group)) => {
                 self.addr_group(group.id.uuid(), Some(AddrSet::of(&group)));
             }
-            Some(AnyObject::Host(_) | AnyObject::TunnelZone(_)) => {}
+            Some(AnyObject::Host(_) | AnyObject::SystemState(_) | AnyObject::TunnelZone(_)) => {}
             None => self.deleted(key),
         }
     }
@@ -129,7 +129,7 @@ impl Next {
             Class::Chain => self.chain(key.id, None),
             Class::PortGroup => self.port_group(key.id, None),
             Class::IpAddrGroup => self.addr_group(key.id, None),
-            Class::Host | Class::Rule | Class::TunnelZone => {}
+            Class::Host | Class::Rule | Class::SystemState | Class::TunnelZone => {}
         }
     }
 
@@ -286,7 +286,12 @@ impl Next {
             Class::Chain => watch(&mut snapshot.chains, key.id, watched),
             Class::PortGroup => watch(&mut snapshot.port_groups, key.id, watched),
             Class::IpAddrGroup => watch(&mut snapshot.addr_groups, key.id, watched),
-            Class::DhcpSubnet | Class::Host | Class::Route | Class::Rule | Class::TunnelZone => {}
+            Class::DhcpSubnet
+            | Class::Host
+            | Class::Route
+            | Class::Rule
+            | Class::SystemState
+            | Class::TunnelZone => {}
         }
     }
 
