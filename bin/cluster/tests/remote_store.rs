@@ -264,3 +264,30 @@ async fn requests_reach_the_agent_that_serves_and_no_other() {
     assert_eq!(agents.ask(away, String::new()).await, Err(mn_cluster::NoAnswer::Away(away)));
     serving.abort();
 }
+
+/// How long a receiver may sit on the acknowledgement of a segment, on Linux.
+const DELAYED_ACK: Duration = Duration::from_millis(40);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_an_answer_nor_a_watched_change_waits_for_an_acknowledgement_of_tcp() {
+    let cluster = OverGrpc::start().await;
+    let remote = remote(cluster.address());
+    let mut watch = remote.watch().await.unwrap();
+    watch.add(&[Selector::Class(mn_ids::Class::Bridge)]).await.unwrap();
+    batch(watch.as_mut()).await;
+    // A connection's first segments are acknowledged at once whatever was said.
+    let (mut answered, mut heard) = (Vec::new(), Vec::new());
+    for number in 0..60 {
+        let begun_at = std::time::Instant::now();
+        write(&remote, create(BridgeId::random(), &number.to_string())).await;
+        answered.push(begun_at.elapsed());
+        batch(watch.as_mut()).await;
+        heard.push(begun_at.elapsed());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for mut times in [answered, heard] {
+        let late = &mut times[20..];
+        late.sort();
+        assert!(late[20] < DELAYED_ACK / 2, "{late:?}");
+    }
+}
