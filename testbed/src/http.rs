@@ -27,6 +27,26 @@ pub struct Answer {
     pub body: String,
 }
 
+/// A request on a connection that is open.
+#[derive(Debug)]
+pub struct Ready {
+    connection: TcpStream,
+    request: String,
+    what: String,
+}
+
+impl Ready {
+    /// Sends it and waits for the answer.
+    ///
+    /// # Errors
+    /// When there is no answer; any status is an answer.
+    pub fn send(self) -> Outcome<Answer> {
+        let Self { connection, request, what } = self;
+        let answer = exchange(connection, &request).map_err(LabError::machine(what.clone()))?;
+        parse(&answer).ok_or_else(|| LabError::unexpected(what, answer))
+    }
+}
+
 impl Answer {
     /// The body as JSON; null when it is none.
     pub fn json(&self) -> Value {
@@ -49,6 +69,14 @@ impl Http {
     /// # Errors
     /// When there is no answer; any status is an answer.
     pub fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<Answer> {
+        self.ready(method, path, body)?.send()
+    }
+
+    /// Connects and has the request ready: for measuring what happens from its first octet on.
+    ///
+    /// # Errors
+    /// When the server does not accept a connection.
+    pub fn ready(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<Ready> {
         let what = format!("{method} {path}");
         let path = path
             .strip_prefix(&format!("http://{}", self.server))
@@ -63,8 +91,7 @@ impl Http {
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n\
              {kind}Content-Length: {length}\r\nConnection: close\r\n\r\n{text}"
         );
-        let answer = exchange(connection, &request).map_err(LabError::machine(what.clone()))?;
-        parse(&answer).ok_or_else(|| LabError::unexpected(what, answer))
+        Ok(Ready { connection, request, what })
     }
 
     /// Reads a document.

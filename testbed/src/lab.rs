@@ -48,6 +48,8 @@ pub struct Lab {
     pub hosts: Vec<Host>,
     pub control: Control,
     processes: Vec<Process>,
+    /// No two VMs have the same MAC, also where one was taken away.
+    vms_made: u32,
 }
 
 impl Lab {
@@ -102,6 +104,7 @@ impl Lab {
             underlay,
             hosts: Vec::new(),
             processes: Vec::new(),
+            vms_made: 0,
         };
         lab.make_underlay(plan.underlay_mtu)?;
         Ok(lab)
@@ -225,19 +228,35 @@ impl Lab {
     /// When an interface cannot be made.
     pub fn add_vm(&mut self, name: &str, host: usize, attachment: Attachment) -> Outcome<Vm> {
         let namespace = self.namespace(name)?;
-        let number = self.record.namespaces.len();
+        self.vms_made += 1;
+        let [.., high, low] = self.vms_made.to_be_bytes();
         let prefix = if attachment == Attachment::Tap { "tap" } else { "veth" };
         let vm = Vm {
             name: name.to_owned(),
             namespace,
             interface: format!("{prefix}-{name}"),
-            mac: format!("02:00:00:00:{:02x}:{:02x}", host + 1, number),
+            mac: format!("02:00:00:{:02x}:{high:02x}:{low:02x}", host + 1),
             attachment,
         };
         let log = self.directory.join(format!("{name}.log"));
         let process = vm.attach(&self.hosts[host].namespace, &log)?;
         self.adopt(process)?;
         Ok(vm)
+    }
+
+    /// Takes a VM away with its namespace and interfaces.
+    ///
+    /// # Errors
+    /// When its namespace cannot be deleted.
+    pub fn remove_vm(&mut self, vm: &Vm) -> Outcome {
+        let holder = format!("tap_vm {}", vm.name);
+        for process in self.processes.iter_mut().filter(|process| process.name() == holder) {
+            process.kill();
+        }
+        self.processes.retain(|process| process.name() != holder);
+        vm.namespace.delete()?;
+        self.record.namespaces.retain(|name| name != vm.namespace.name());
+        self.record.write(&self.directory)
     }
 
     /// A bridge port bound to a VM's interface on a host; returns the port's id.

@@ -6,6 +6,7 @@
 //! processes that a lab started are ever ended, known by their id and start time.
 
 mod capture;
+mod contact;
 mod control;
 mod error;
 mod host;
@@ -21,10 +22,11 @@ mod traffic;
 mod vm;
 
 pub use capture::Capture;
+pub use contact::{Contact, Met, Route};
 pub use control::{Control, REST_PORT, wait_for};
 pub use error::{LabError, Outcome};
 pub use host::Host;
-pub use http::{Answer, Http};
+pub use http::{Answer, Http, Ready};
 pub use lab::{Lab, Plan};
 pub use namespace::{Namespace, finish};
 pub use probe::{Arrivals, Probe, Received};

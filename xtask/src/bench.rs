@@ -5,6 +5,7 @@
 //! CPU 1: unpinned, request rates vary by a factor of four on machines whose cores wake each other
 //! slowly.
 
+mod contact;
 mod layout;
 mod measure;
 mod report;
@@ -25,6 +26,9 @@ pub struct Options {
     /// Rounds; below nine no figure fails
     #[arg(long)]
     rounds: Option<usize>,
+    /// Tries of each first contact: ten with --quick, else fifty
+    #[arg(long)]
+    tries: Option<usize>,
     /// Only layouts whose name contains this
     #[arg(long)]
     only: Option<String>,
@@ -47,23 +51,64 @@ pub fn run_bench(options: &Options) -> Outcome {
     }
     let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 9 });
     let seconds = if options.quick { 0.5 } else { 1.0 };
+    let mut document = report::Document::default();
+    let streams = series_of_layouts(options, rounds, seconds, &mut document)?;
+    let contact = contact_of(options, &mut document)?;
+    let path = document.write(&root())?;
+    println!("written to {}", path.display());
+    if streams && contact {
+        Ok(())
+    } else {
+        Err("a figure that must be reached is out of reach".to_owned())
+    }
+}
+
+/// The layouts, in rounds. Whether what must be reached is.
+fn series_of_layouts(
+    options: &Options,
+    rounds: usize,
+    seconds: f64,
+    document: &mut report::Document,
+) -> Result<bool, String> {
+    if !layout::NAMES.iter().any(|name| options.wants(name)) {
+        return Ok(true);
+    }
     println!("Setting up the layouts");
     let layouts = Layouts::start().map_err(|e| e.to_string())?;
-    let chosen: Vec<&layout::Layout> = layouts
-        .all
-        .iter()
-        .filter(|l| options.only.as_ref().is_none_or(|only| l.name.contains(only.as_str())))
-        .collect();
+    let chosen: Vec<&layout::Layout> =
+        layouts.all.iter().filter(|layout| options.wants(layout.name)).collect();
     let mut series = Series::default();
     for round in 1..=rounds {
         println!("round {round} of {rounds}");
         measure::round(&chosen, seconds, &mut series);
     }
-    let path = report::write(&root(), &chosen, &series)?;
+    document.add(&chosen, &series);
     println!("{}", report::table(&chosen, &series));
     let (musts, reached) = report::musts(&series, rounds);
-    println!("{musts}\nwritten to {}", path.display());
-    if reached { Ok(()) } else { Err("a figure that must be reached is out of reach".to_owned()) }
+    println!("{musts}");
+    Ok(reached)
+}
+
+/// First contacts. Whether what must be reached is.
+fn contact_of(options: &Options, document: &mut report::Document) -> Result<bool, String> {
+    if !contact::WAYS.iter().any(|way| options.wants(way.name)) {
+        return Ok(true);
+    }
+    let tries = options.tries.unwrap_or(if options.quick { 10 } else { 50 });
+    println!("first contact, {tries} tries of each way");
+    let mut stage = contact::Stage::start().map_err(|e| e.to_string())?;
+    let found = contact::measure(&mut stage, tries, |way| options.wants(way.name));
+    document.add_rows(contact::rows(&found));
+    let (text, reached) = contact::report(&found);
+    println!("{text}");
+    Ok(reached)
+}
+
+impl Options {
+    /// Whether a layout is to be measured.
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+    }
 }
 
 /// Builds in release mode and starts this program anew from there, so that it finds the fast
@@ -78,6 +123,9 @@ fn rebuilt(options: &Options) -> Outcome {
     }
     if let Some(rounds) = options.rounds {
         again.args(["--rounds", &rounds.to_string()]);
+    }
+    if let Some(tries) = options.tries {
+        again.args(["--tries", &tries.to_string()]);
     }
     if let Some(only) = &options.only {
         again.args(["--only", only]);

@@ -3,6 +3,18 @@
 use mn_testbed::{Attachment, Lab, Namespace, Outcome, Plan, Vm};
 use serde_json::json;
 
+/// Every layout there is.
+pub const NAMES: [&str; 8] = [
+    "veth",
+    "bridge",
+    "router",
+    "vxlan",
+    "ours: one host, L2",
+    "ours: one host, two routers",
+    "ours: two hosts, L2",
+    "ours: two hosts, routed",
+];
+
 /// A client and a server with something between them.
 pub struct Layout {
     pub name: &'static str,

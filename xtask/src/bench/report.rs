@@ -104,19 +104,16 @@ fn short(value: f64) -> String {
     }
 }
 
-/// Writes everything that was measured to bench/results.
-pub fn write(root: &Path, layouts: &[&Layout], series: &Series) -> Outcome<PathBuf> {
-    let said = |program: &str, arguments: &[&str]| {
-        output(Command::new(program).args(arguments).current_dir(root))
-            .unwrap_or_default()
-            .trim()
-            .to_owned()
-    };
-    let (day, commit) =
-        (said("date", &["-u", "+%F-%H%M"]), said("git", &["rev-parse", "--short", "HEAD"]));
-    let rows: Vec<Value> = series
-        .iter()
-        .map(|((layout, metric), values)| {
+/// Everything that was measured, for programs.
+#[derive(Default)]
+pub struct Document {
+    rows: Vec<Value>,
+}
+
+impl Document {
+    /// Adds what was measured of layouts.
+    pub fn add(&mut self, layouts: &[&Layout], series: &Series) {
+        let row = |((layout, metric), values): (&(&str, &str), &Vec<f64>)| {
             let median = Median::of(&whole(values));
             let base = layouts.iter().find(|l| l.name == *layout).and_then(|l| l.base);
             json!({
@@ -124,18 +121,39 @@ pub fn write(root: &Path, layouts: &[&Layout], series: &Series) -> Outcome<PathB
                 "median": median.map(|m| m.value),
                 "interval95": median.map(|m| [m.low, m.high]),
             })
-        })
-        .collect();
-    let document = json!({
-        "commit": commit, "at": day, "kernel": said("uname", &["-r"]), "cpus": said("nproc", &[]),
-        "rows": rows,
-    });
-    let directory = root.join("bench/results");
-    std::fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
-    let path = directory.join(format!("{day}-{commit}.json"));
-    let text = serde_json::to_string_pretty(&document).map_err(|e| e.to_string())?;
-    std::fs::write(&path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(path)
+        };
+        self.rows.extend(series.iter().map(row));
+    }
+
+    /// Adds rows as they are.
+    pub fn add_rows(&mut self, rows: Vec<Value>) {
+        self.rows.extend(rows);
+    }
+
+    /// Writes it to bench/results.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(self, root: &Path) -> Outcome<PathBuf> {
+        let said = |program: &str, arguments: &[&str]| {
+            output(Command::new(program).args(arguments).current_dir(root))
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        };
+        let (day, commit) =
+            (said("date", &["-u", "+%F-%H%M"]), said("git", &["rev-parse", "--short", "HEAD"]));
+        let document = json!({
+            "commit": commit, "at": day, "kernel": said("uname", &["-r"]),
+            "cpus": said("nproc", &[]), "rows": self.rows,
+        });
+        let directory = root.join("bench/results");
+        std::fs::create_dir_all(&directory).map_err(|e| format!("{}: {e}", directory.display()))?;
+        let path = directory.join(format!("{day}-{commit}.json"));
+        let text = serde_json::to_string_pretty(&document).map_err(|e| e.to_string())?;
+        std::fs::write(&path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(path)
+    }
 }
 
 #[cfg(test)]
