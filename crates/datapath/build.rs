@@ -5,6 +5,7 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=bpf");
+    println!("cargo::rerun-if-changed=tests/version1");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let clang = ["clang-19", "clang-16", "clang"].into_iter().find(|clang| {
         Command::new(clang).arg("--version").output().is_ok_and(|out| out.status.success())
@@ -15,6 +16,7 @@ fn main() {
     compile(clang, "bpf/datapath.bpf.c", &out.join("datapath.bpf.o"));
     // Small, and known to the tests only.
     compile(clang, "bpf/bench.bpf.c", &out.join("bench.bpf.o"));
+    compile(clang, "tests/version1/version1.bpf.c", &out.join("version1.bpf.o"));
 }
 
 fn compile(clang: &str, source: &str, object: &Path) {

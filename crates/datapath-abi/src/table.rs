@@ -132,6 +132,21 @@ pub struct PortStats {
     pub zero: [u64; 3],
 }
 
+impl PortStats {
+    /// What two have counted together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            rx_packets: self.rx_packets + other.rx_packets,
+            rx_octets: self.rx_octets + other.rx_octets,
+            tx_packets: self.tx_packets + other.tx_packets,
+            tx_octets: self.tx_octets + other.tx_octets,
+            rx_dropped: self.rx_dropped + other.rx_dropped,
+            zero: [0; 3],
+        }
+    }
+}
+
 /// `struct drop_key`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(C)]
@@ -225,6 +240,11 @@ pub struct UpcallHeader {
 pub struct Meter {
     pub packets: u64,
     pub octets: u64,
+}
+
+impl Meter {
+    pub const PACKETS_AT: usize = offset_of!(Self, packets);
+    pub const OCTETS_AT: usize = offset_of!(Self, octets);
 }
 
 plain!(

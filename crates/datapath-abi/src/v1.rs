@@ -213,6 +213,11 @@ pub struct Meter {
     pub octets: u64,
 }
 
+impl Meter {
+    pub const PACKETS_AT: usize = offset_of!(Self, packets);
+    pub const OCTETS_AT: usize = offset_of!(Self, octets);
+}
+
 plain!(
     ActionSlot,
     FlowKey,

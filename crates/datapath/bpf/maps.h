@@ -29,6 +29,8 @@ SHARED_ARRAY(mn_groups, __u32, GROUPS_MAX);		/* first segment, 0: none */
 SHARED_ARRAY(mn_segments, struct segment, SEGMENTS_MAX);
 SHARED_ARRAY(mn_injects, struct inject, INJECT_SLOTS);
 SHARED_ARRAY(mn_meters, struct meter, METERS_MAX);
+/* What ports counted under an older version; only the agent writes and reads it. */
+SHARED_ARRAY(mn_port_before, struct port_stats, PORTS_MAX);
 
 /* Flows, CHUNK_FLOWS in each inner map; the agent adds chunks as it needs them. */
 struct flow_chunk {

@@ -186,6 +186,9 @@ pub trait Datapath: Send + Sync {
     /// as many as the datapath was opened for.
     fn upcalls(&self, worker: usize) -> Result<Box<dyn Upcalls>, DatapathError>;
 
+    /// What the packets of all flows with this meter have carried, since the datapath was made.
+    fn meter(&self, index: u32) -> Result<Counters, DatapathError>;
+
     /// Dropped packets by port and cause, since the datapath was made.
     fn drops(&self) -> Result<Vec<(PortNo, DropCause, u64)>, DatapathError>;
 }
@@ -232,6 +235,11 @@ pub enum DatapathError {
         "the installed datapath has ABI version {installed}, newer than this agent's {ours}: install an agent at least as new, or remove the datapath first"
     )]
     Downgrade { installed: u32, ours: u32 },
+    /// A datapath of a version that nobody can read any more is installed here.
+    #[error(
+        "the installed datapath has ABI version {installed}, and this agent reads no older one than {oldest}: start an agent of a version between first, or remove the datapath"
+    )]
+    TooOld { installed: u32, oldest: u32 },
     /// A table has no room: the caller evicts something and tries again.
     #[error("the datapath's table of {table} is full ({max})")]
     Full { table: &'static str, max: usize },

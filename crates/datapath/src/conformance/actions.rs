@@ -22,6 +22,7 @@ pub const CASES: &[Case] = &[
     ("an output that is gone is counted and the others go on", gone_outputs_are_counted),
     ("the agent's own frames go through any list", execution),
     ("tracking and metering let the packet through", track_and_meter),
+    ("a meter counts what all its flows carry, and goes on when they are gone", meters_count),
 ];
 
 fn out(port: PortNo, frame: &[u8]) -> Sent {
@@ -196,4 +197,27 @@ fn track_and_meter(bench: &mut dyn Bench) {
     let frame = udp(ENDS[1], (1, 2), 10);
     bench.exact(A, &frame, &[Action::Track(Zone(5)), Action::Meter(1), Action::Output(B)]);
     assert_eq!(bench.give(A, &frame), [out(B, &frame)]);
+}
+
+fn meters_count(bench: &mut dyn Bench) {
+    bench.three_ports();
+    let (small, large) = (udp(ENDS[0], (1, 2), 10), udp(ENDS[1], (3, 4), 700));
+    let flows = [
+        bench.exact(A, &small, &[Action::Meter(7), Action::Output(B)]),
+        bench.exact(C, &large, &[Action::Output(B), Action::Meter(7)]),
+    ];
+    for (port, frame) in [(A, &small), (A, &small), (C, &large)] {
+        assert_eq!(bench.give(port, frame), [out(B, frame)]);
+    }
+    let octets = 2 * small.len() as u64 + large.len() as u64;
+    for flow in &flows {
+        assert_eq!(bench.datapath().meter(7).expect("readable"), Counters { packets: 3, octets });
+        bench.datapath().remove(flow).expect("removable").expect("installed");
+    }
+    assert_eq!(bench.datapath().meter(7).expect("readable"), Counters { packets: 3, octets });
+    assert_eq!(bench.datapath().meter(8).expect("readable"), Counters::default());
+    assert!(bench.datapath().meter(4096).is_err(), "there are 4,096");
+    // A flow that names one that is not there forwards, and counts nowhere.
+    bench.exact(A, &small, &[Action::Meter(4096), Action::Output(B)]);
+    assert_eq!(bench.give(A, &small), [out(B, &small)]);
 }

@@ -5,23 +5,26 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::Release;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use mn_datapath_abi::{Config, DropKey, Plain};
+use mn_datapath_abi::{Config, Meter};
 use mn_flow::{Action, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey};
 use mn_time::Instant;
 
 use super::action::Slots;
+use super::drops::Drops;
 use super::flow_table::FlowTable;
+use super::handover::{self, Tables};
 use super::inject::Injector;
 use super::keeper;
 use super::links::{Hook, Links};
+use super::meters;
 use super::open::{self, Options, map_fd, silence, system};
-use super::outputs::{OutputMaps, Outputs, all_keys};
+use super::outputs::{OutputMaps, Outputs};
 use super::ports::{PortMaps, Ports};
 use super::ring::Ring;
 use super::sys::{self, Shared};
 use crate::{
-    Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, Offload, Output,
-    PeerAddresses, PortCounters, UpcallLimit, Upcalls,
+    Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, Offload,
+    Output, PeerAddresses, PortCounters, UpcallLimit, Upcalls,
 };
 
 /// The kernel's datapath of the network namespace it was opened in.
@@ -33,7 +36,8 @@ pub struct Ebpf {
     outputs: Mutex<Outputs>,
     injector: Injector,
     rings: OwnedFd,
-    drops: OwnedFd,
+    drops: Drops,
+    meters: Shared<Meter>,
     workers: usize,
 }
 
@@ -50,41 +54,37 @@ impl Ebpf {
     /// [`DatapathError::Downgrade`] where a newer agent's datapath is installed;
     /// [`DatapathError::Load`] and [`DatapathError::System`] where the kernel refuses something.
     pub fn open(options: &Options) -> Result<Self, DatapathError> {
-        let opened = open::open(options)?;
-        let mut links = Links::open(opened.programs, &opened.pins, options.tcx)?;
-        links.attach(Hook::TunnelIngress, opened.tunnel)?;
-        links.attach(Hook::InjectEgress, opened.inject)?;
+        let open::Opened { mut pins, programs, tunnel, inject } = open::open(options)?;
+        let mut links = Links::open(programs, pins.links(), options.tcx)?;
         let programs = links.programs();
         let own = |name| -> Result<OwnedFd, DatapathError> {
             map_fd(programs, name)?.try_clone_to_owned().map_err(system("dup"))
         };
         let config = map_fd(programs, "mn_config")?;
         let config = Arc::new(Shared::<Config>::map(config).map_err(system("mmap"))?);
-        let buckets = map_fd(programs, "mn_buckets")?;
-        let chunks = own("mn_chunks")?;
         let (wake, woken) = std::sync::mpsc::sync_channel(1);
-        let flows = FlowTable::open(config.clone(), buckets, chunks, options.flows_max, wake)?;
+        let (buckets, chunks) = (map_fd(programs, "mn_buckets")?, own("mn_chunks")?);
+        let mut flows = FlowTable::open(config.clone(), buckets, chunks, options.flows_max, wake)?;
+        let mut ports = Ports::open(config.clone(), &port_maps(programs)?)?;
+        let mut outputs = Outputs::open(&output_maps(programs)?)?;
+        let meters = Shared::map(map_fd(programs, "mn_meters")?).map_err(system("mmap"))?;
+        let lists = Shared::map(map_fd(programs, "mn_injects")?).map_err(system("mmap"))?;
+        let injector = Injector::open(lists, inject, options.workers + 2)?;
+        let (rings, drops) = (own("mn_rings")?, Drops::open(own("mn_drops")?));
+        let tables = Tables {
+            config: &config,
+            flows: &mut flows,
+            ports: &mut ports,
+            outputs: &mut outputs,
+            meters: &meters,
+            drops: &drops,
+        };
+        handover::run(&mut pins, &mut links, tables)?;
+        ports.set_tunnel_mtu(outputs.tunnel_mtu());
+        links.attach(Hook::TunnelIngress, tunnel)?;
+        links.attach(Hook::InjectEgress, inject)?;
         let flows = Arc::new(Mutex::new(flows));
         keeper::start(Arc::downgrade(&flows), woken).map_err(system("starting a thread"))?;
-        let ports = Ports::open(
-            config.clone(),
-            &PortMaps {
-                ports: map_fd(programs, "mn_ports")?,
-                ifaces: map_fd(programs, "mn_ifaces")?,
-                ifaces_more: map_fd(programs, "mn_ifaces_more")?,
-                stats: map_fd(programs, "mn_port_stats")?,
-            },
-        )?;
-        let outputs = Outputs::open(&OutputMaps {
-            peers: map_fd(programs, "mn_peers")?,
-            groups: map_fd(programs, "mn_groups")?,
-            segments: map_fd(programs, "mn_segments")?,
-            keys: map_fd(programs, "mn_keys")?,
-            members: map_fd(programs, "mn_members")?,
-        })?;
-        let lists = Shared::map(map_fd(programs, "mn_injects")?).map_err(system("mmap"))?;
-        let injector = Injector::open(lists, opened.inject, options.workers + 2)?;
-        let (rings, drops) = (own("mn_rings")?, own("mn_drops")?);
         Ok(Self {
             config,
             flows,
@@ -93,6 +93,7 @@ impl Ebpf {
             injector,
             rings,
             drops,
+            meters,
             workers: options.workers,
             links: Mutex::new(links),
         })
@@ -208,23 +209,34 @@ impl Datapath for Ebpf {
         if worker >= self.workers {
             return Err(DatapathError::Missing(format!("worker {worker}")));
         }
-        let drops = self.drops.try_clone().map_err(system("dup"))?;
-        Ok(Box::new(Ring::open(self.rings.as_fd(), drops, worker)?))
+        Ok(Box::new(Ring::open(self.rings.as_fd(), self.drops.clone(), worker)?))
+    }
+
+    fn meter(&self, index: u32) -> Result<Counters, DatapathError> {
+        meters::read(&self.meters, index)
     }
 
     fn drops(&self) -> Result<Vec<(PortNo, DropCause, u64)>, DatapathError> {
-        let mut out = Vec::new();
-        for key in all_keys(self.drops.as_fd(), size_of::<DropKey>())? {
-            let mut value = [0; 8];
-            if !sys::map_lookup(self.drops.as_fd(), &key, &mut value).map_err(system("bpf"))? {
-                continue;
-            }
-            let key = DropKey::from_octets(&key).unwrap_or_default();
-            let cause = u16::try_from(key.cause).ok().and_then(DropCause::from_code);
-            if let Some(cause) = cause {
-                out.push((PortNo(key.port), cause, u64::from_ne_bytes(value)));
-            }
-        }
-        Ok(out)
+        self.drops.all()
     }
+}
+
+fn port_maps(programs: &aya::Ebpf) -> Result<PortMaps<'_>, DatapathError> {
+    Ok(PortMaps {
+        ports: map_fd(programs, "mn_ports")?,
+        ifaces: map_fd(programs, "mn_ifaces")?,
+        ifaces_more: map_fd(programs, "mn_ifaces_more")?,
+        stats: map_fd(programs, "mn_port_stats")?,
+        before: map_fd(programs, "mn_port_before")?,
+    })
+}
+
+fn output_maps(programs: &aya::Ebpf) -> Result<OutputMaps<'_>, DatapathError> {
+    Ok(OutputMaps {
+        peers: map_fd(programs, "mn_peers")?,
+        groups: map_fd(programs, "mn_groups")?,
+        segments: map_fd(programs, "mn_segments")?,
+        keys: map_fd(programs, "mn_keys")?,
+        members: map_fd(programs, "mn_members")?,
+    })
 }

@@ -202,6 +202,16 @@ impl FlowTable {
         last
     }
 
+    /// Adds to the counters of a flow, if it is there with this cookie.
+    pub fn count(&self, spec: &FlowSpec, more: Counters) {
+        let Some((_, number, ..)) = self.locate(&spec.key, spec.mask) else { return };
+        if self.read(number).cookie == spec.cookie.0 {
+            let (chunk, place) = self.place(number);
+            chunk.word(place, Flow::PACKETS_AT).fetch_add(more.packets, Relaxed);
+            chunk.word(place, Flow::OCTETS_AT).fetch_add(more.octets, Relaxed);
+        }
+    }
+
     /// The flow with this masked key.
     pub fn get(&self, key: &FlowKey, mask: FlowMask) -> Option<InstalledFlow> {
         let (_, number, ..) = self.locate(key, mask)?;

@@ -55,8 +55,8 @@ pub struct Links {
 
 impl Links {
     /// Loads the programs, and puts them in the place of those an earlier agent left attached.
-    pub fn open(programs: aya::Ebpf, pins: &Path, tcx: bool) -> Result<Self, DatapathError> {
-        let mut links = Self { programs, dir: pins.join("links"), tcx };
+    pub fn open(programs: aya::Ebpf, dir: PathBuf, tcx: bool) -> Result<Self, DatapathError> {
+        let mut links = Self { programs, dir, tcx };
         for hook in Hook::ALL {
             links.program(hook)?.load().map_err(|error| DatapathError::Load(chain(&error)))?;
         }
@@ -73,6 +73,34 @@ impl Links {
             }
         }
         Ok(links)
+    }
+
+    /// Says where the links are pinned now.
+    pub fn moved(&mut self, dir: PathBuf) {
+        self.dir = dir;
+    }
+
+    /// Puts the programs in the place of those of an older version, interface by interface. What
+    /// has no successor is taken off.
+    pub fn take_over(&mut self, older: &Path) -> Result<(), DatapathError> {
+        for entry in std::fs::read_dir(older.join("links")).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let hook = name.to_str().and_then(Hook::of_pin);
+            let replaced = match hook {
+                Some((hook, ifindex)) if entry.path().is_dir() => {
+                    self.attach_clsact(hook, ifindex).is_ok()
+                }
+                Some((hook, _)) => self.replace(hook, &entry.path()),
+                None => false,
+            };
+            if replaced && !entry.path().is_dir() {
+                let pin = self.dir.join(&name);
+                std::fs::rename(entry.path(), pin).map_err(system("renaming a link"))?;
+            } else if entry.path().is_dir() {
+                std::fs::remove_dir(entry.path()).map_err(system("removing a link"))?;
+            }
+        }
+        Ok(())
     }
 
     /// The maps of the programs.

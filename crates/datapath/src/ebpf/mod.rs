@@ -5,16 +5,20 @@
 
 mod action;
 mod chunks;
+mod drops;
 mod engine;
 mod flow_table;
+mod handover;
 mod inject;
 mod keeper;
 mod key;
 mod links;
 mod masks;
+mod meters;
 mod netlink;
 mod open;
 mod outputs;
+mod pins;
 mod ports;
 mod ring;
 mod sys;

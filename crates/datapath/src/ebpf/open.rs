@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use aya::EbpfLoader;
 use aya::maps::Map;
 use mn_datapath_abi::limits::{BUCKET_ENTRIES, KEY_WORDS, RINGS_MAX};
-use mn_datapath_abi::{ABI_VERSION, Config, Plain};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sys::statfs::statfs;
+use mn_datapath_abi::{Config, Plain};
+use nix::mount::{MntFlags, umount2};
 
 use super::netlink::Netlink;
+use super::pins::{Pins, is_bpffs};
 use super::sys::{self, Shared};
 use crate::DatapathError;
 
@@ -57,7 +57,6 @@ pub const INJECT_DEVICE: &str = "mn-inject";
 const INJECT_PEER: &str = "mn-inject-x";
 /// Above every packet that is ever tunnelled or injected; what the kernel allows a VXLAN device.
 const DEVICE_MTU: u32 = 65_485;
-const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/datapath.bpf.o"));
 
@@ -65,9 +64,9 @@ pub(super) fn system(call: &'static str) -> impl Fn(io::Error) -> DatapathError 
     move |source| DatapathError::System { call, source }
 }
 
-/// The directory of pins, the programs, and the numbers of our devices.
+/// The directories of pins, the programs, and the numbers of our devices.
 pub(super) struct Opened {
-    pub pins: PathBuf,
+    pub pins: Pins,
     pub programs: aya::Ebpf,
     pub tunnel: u32,
     pub inject: u32,
@@ -78,14 +77,14 @@ pub(super) fn open(options: &Options) -> Result<Opened, DatapathError> {
     if !(1..=RINGS_MAX).contains(&options.workers) {
         return Err(DatapathError::Invalid(format!("{} workers", options.workers)));
     }
-    let pins = pin_directory(&options.dir)?;
+    let pins = Pins::open(&options.dir)?;
     let tunnel = ensure_device(TUNNEL_DEVICE, |netlink| {
         netlink.add_vxlan(TUNNEL_DEVICE, options.tunnel_port)
     })?;
     let inject = ensure_device(INJECT_DEVICE, |netlink| {
         netlink.add_veth(INJECT_DEVICE, INJECT_PEER, DEVICE_MTU)
     })?;
-    let programs = load(&pins, options)?;
+    let programs = load(&pins.ours(), options)?;
     let config = Shared::<Config>::map(map_fd(&programs, "mn_config")?)
         .map_err(system("mmap of the configuration"))?;
     let buckets = sys::map_info(map_fd(&programs, "mn_buckets")?).map_err(system("bpf"))?;
@@ -97,32 +96,6 @@ pub(super) fn open(options: &Options) -> Result<Opened, DatapathError> {
     config.half(0, rings_at).store(rings, std::sync::atomic::Ordering::Release);
     config.half(0, tunnel_at).store(tunnel, std::sync::atomic::Ordering::Release);
     Ok(Opened { pins, programs, tunnel, inject })
-}
-
-/// Mounts the bpffs where it is not, and chooses the directory of this version in it.
-fn pin_directory(dir: &Path) -> Result<PathBuf, DatapathError> {
-    let root = dir.join("bpf");
-    std::fs::create_dir_all(&root).map_err(system("mkdir"))?;
-    if !is_bpffs(&root) {
-        mount(Some("bpf"), &root, Some("bpf"), MsFlags::empty(), None::<&str>)
-            .map_err(|error| system("mount of bpffs")(error.into()))?;
-    }
-    for entry in std::fs::read_dir(&root).map_err(system("readdir"))?.flatten() {
-        let name = entry.file_name();
-        let version = name.to_str().and_then(|name| name.strip_prefix('v')?.parse().ok());
-        if let Some(installed) = version
-            && installed > ABI_VERSION
-        {
-            return Err(DatapathError::Downgrade { installed, ours: ABI_VERSION });
-        }
-    }
-    let pins = root.join(format!("v{ABI_VERSION}"));
-    std::fs::create_dir_all(pins.join("links")).map_err(system("mkdir"))?;
-    Ok(pins)
-}
-
-fn is_bpffs(dir: &Path) -> bool {
-    statfs(dir).is_ok_and(|stat| stat.filesystem_type().0 == BPF_FS_MAGIC)
 }
 
 /// The number of a device of ours; makes it, quiet and up, where it is not there.

@@ -19,6 +19,8 @@ pub struct Ports {
     ifaces: Shared<Iface>,
     ifaces_more: OwnedFd,
     stats: OwnedFd,
+    /// What was counted under an older version.
+    before: Shared<PortStats>,
     processors: usize,
     /// The smallest MTU of any tunnel.
     tunnel_mtu: u32,
@@ -30,22 +32,28 @@ pub struct PortMaps<'a> {
     pub ifaces: BorrowedFd<'a>,
     pub ifaces_more: BorrowedFd<'a>,
     pub stats: BorrowedFd<'a>,
+    pub before: BorrowedFd<'a>,
+}
+
+/// How many processors a value of each has.
+pub fn processors() -> Result<usize, DatapathError> {
+    aya::util::nr_cpus().map_err(|(path, source)| DatapathError::System {
+        call: "counting processors",
+        source: std::io::Error::new(source.kind(), format!("{path}: {source}")),
+    })
 }
 
 impl Ports {
     pub fn open(config: Arc<Shared<Config>>, maps: &PortMaps<'_>) -> Result<Self, DatapathError> {
         let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map_err(system("dup"));
-        let processors = aya::util::nr_cpus().map_err(|(path, source)| DatapathError::System {
-            call: "counting processors",
-            source: std::io::Error::new(source.kind(), format!("{path}: {source}")),
-        })?;
         Ok(Self {
             config,
             ports: Shared::map(maps.ports).map_err(system("mmap of ports"))?,
             ifaces: Shared::map(maps.ifaces).map_err(system("mmap of interfaces"))?,
             ifaces_more: own(maps.ifaces_more)?,
             stats: own(maps.stats)?,
-            processors,
+            before: Shared::map(maps.before).map_err(system("mmap of earlier counters"))?,
+            processors: processors()?,
             tunnel_mtu: u32::MAX,
         })
     }
@@ -90,6 +98,22 @@ impl Ports {
         Ok(())
     }
 
+    /// Writes a port as an older version had it.
+    pub fn restore(&mut self, port: PortNo, value: &Port) -> Result<(), DatapathError> {
+        self.ports.write(Self::index(port)?, value);
+        self.learn_interface(value.ifindex, port)?;
+        self.update_mtu();
+        Ok(())
+    }
+
+    /// Says what a port had counted under an older version.
+    pub fn carry(&self, port: PortNo, stats: &PortStats) {
+        let place = port.0 as usize;
+        if place < self.before.len() {
+            self.before.write(place, stats);
+        }
+    }
+
     /// Clears a port; its last counters.
     pub fn clear(&mut self, port: PortNo) -> Result<PortCounters, DatapathError> {
         let index = Self::index(port).unwrap_or(0);
@@ -102,6 +126,7 @@ impl Ports {
         let counters = self.counters(port)?;
         let zero = vec![0; size_of::<PortStats>() * self.processors];
         sys::map_update(self.stats.as_fd(), port.0.octets(), &zero).map_err(system("bpf"))?;
+        self.carry(port, &PortStats::default());
         self.update_mtu();
         Ok(counters)
     }
@@ -134,18 +159,15 @@ impl Ports {
         if !there {
             return Err(DatapathError::Missing(format!("port {}", port.0)));
         }
-        let mut sum = PortCounters::default();
-        for octets in octets.chunks_exact(size_of::<PortStats>()) {
-            let stats = PortStats::from_octets(octets).unwrap_or_default();
-            let add = |sum: &mut Counters, packets, octets| {
-                sum.packets += packets;
-                sum.octets += octets;
-            };
-            add(&mut sum.rx, stats.rx_packets, stats.rx_octets);
-            add(&mut sum.tx, stats.tx_packets, stats.tx_octets);
-            sum.rx_dropped += stats.rx_dropped;
-        }
-        Ok(sum)
+        let each = octets.chunks_exact(size_of::<PortStats>());
+        let each = each.map(|octets| PortStats::from_octets(octets).unwrap_or_default());
+        let before = self.before.read(port.0 as usize);
+        let sum = each.fold(before, PortStats::plus);
+        Ok(PortCounters {
+            rx: Counters { packets: sum.rx_packets, octets: sum.rx_octets },
+            tx: Counters { packets: sum.tx_packets, octets: sum.tx_octets },
+            rx_dropped: sum.rx_dropped,
+        })
     }
 
     /// The smallest MTU of the tunnels.

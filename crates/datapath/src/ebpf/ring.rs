@@ -1,14 +1,15 @@
 //! What comes up: one ring of packets per worker.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use aya::maps::{Map, MapData, RingBuf};
-use mn_datapath_abi::{DropKey, Plain, UpcallHeader};
-use mn_flow::DropCause;
+use mn_datapath_abi::{Plain, UpcallHeader};
+use mn_flow::{DropCause, PortNo};
 use mn_packet::{IpProtocol, Layers};
 use mn_time::Instant;
 
+use super::drops::Drops;
 use super::open::{chain, system};
 use super::{key, sys};
 use crate::{DatapathError, Offload, Upcall, UpcallReason, Upcalls};
@@ -19,17 +20,13 @@ const STALE: Duration = Duration::from_millis(200);
 /// A worker's ring.
 pub struct Ring {
     ring: RingBuf<MapData>,
-    drops: OwnedFd,
+    drops: Drops,
     opened_at: Instant,
 }
 
 impl Ring {
     /// Opens the ring of a worker.
-    pub fn open(
-        rings: BorrowedFd<'_>,
-        drops: OwnedFd,
-        worker: usize,
-    ) -> Result<Self, DatapathError> {
+    pub fn open(rings: BorrowedFd<'_>, drops: Drops, worker: usize) -> Result<Self, DatapathError> {
         let number = u32::try_from(worker).unwrap_or(u32::MAX);
         let mut id = [0; 4];
         if !sys::map_lookup(rings, number.octets(), &mut id).map_err(system("bpf"))? {
@@ -88,19 +85,9 @@ impl Ring {
             count += 1;
         }
         for port in stale {
-            self.count_stale(port);
+            self.drops.count(PortNo(port), DropCause::AgentDown, 1);
         }
         count
-    }
-
-    /// Counts a packet that waited for an agent that died.
-    fn count_stale(&self, port: u32) {
-        let key = DropKey { port, cause: DropCause::AgentDown as u32 };
-        let mut value = [0; 8];
-        let before = sys::map_lookup(self.drops.as_fd(), key.octets(), &mut value);
-        let count = if let Ok(true) = before { u64::from_ne_bytes(value) } else { 0 };
-        // Racing with a program that counts the same costs a count, not a packet.
-        let _ = sys::map_update(self.drops.as_fd(), key.octets(), (count + 1).octets());
     }
 }
 

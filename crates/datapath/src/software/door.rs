@@ -11,9 +11,12 @@ use mn_time::Instant;
 use super::engine::{Port, Software};
 use super::upcall::{TokenBucket, Worker};
 use crate::{
-    Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, Offload, Output,
-    PeerAddresses, PortCounters, UpcallLimit, Upcalls,
+    Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, Offload,
+    Output, PeerAddresses, PortCounters, UpcallLimit, Upcalls,
 };
+
+/// As many meters as the kernel's engine has.
+const METERS_MAX: u32 = 4096;
 
 /// Whether interfaces can be attached as this port.
 fn bindable(port: PortNo) -> Result<(), DatapathError> {
@@ -156,6 +159,13 @@ impl Datapath for Software {
         let missing = || DatapathError::Missing(format!("worker {worker}"));
         let queue = self.queues.get(worker).ok_or_else(missing)?;
         Ok(Box::new(Worker(Arc::clone(queue))))
+    }
+
+    fn meter(&self, index: u32) -> Result<Counters, DatapathError> {
+        if index >= METERS_MAX {
+            return Err(DatapathError::Invalid(format!("meter {index}")));
+        }
+        Ok(self.state().meters.get(&index).copied().unwrap_or_default())
     }
 
     fn drops(&self) -> Result<Vec<(PortNo, DropCause, u64)>, DatapathError> {

@@ -41,7 +41,7 @@ pub(super) struct State {
     pub groups: BTreeMap<GroupIndex, Vec<Output>>,
     pub flows: FlowTable,
     pub drops: BTreeMap<(PortNo, DropCause), u64>,
-    meters: BTreeMap<u32, Counters>,
+    pub meters: BTreeMap<u32, Counters>,
     /// For sampled copies.
     chance: u64,
     sent: VecDeque<Sent>,
@@ -87,12 +87,6 @@ impl Software {
     #[must_use]
     pub fn peer(&self, peer: PeerIndex) -> Option<PeerAddresses> {
         self.state().peers.get(&peer).copied()
-    }
-
-    /// What a meter has counted.
-    #[must_use]
-    pub fn meter(&self, index: u32) -> Counters {
-        self.state().meters.get(&index).copied().unwrap_or_default()
     }
 
     /// The time of its clock.

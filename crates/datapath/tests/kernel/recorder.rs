@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use mn_datapath::ebpf::Ebpf;
 use mn_datapath::{
-    Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, Offload, Output,
-    PeerAddresses, PortCounters, UpcallLimit, Upcalls,
+    Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, Offload,
+    Output, PeerAddresses, PortCounters, UpcallLimit, Upcalls,
 };
 use mn_flow::{Action, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey};
 use mn_time::Instant;
@@ -85,6 +85,9 @@ impl Datapath for Recorder {
     }
     fn upcalls(&self, worker: usize) -> Result<Box<dyn Upcalls>> {
         self.engine.upcalls(worker)
+    }
+    fn meter(&self, index: u32) -> Result<Counters> {
+        self.engine.meter(index)
     }
     fn drops(&self) -> Result<Vec<(PortNo, DropCause, u64)>> {
         self.engine.drops()

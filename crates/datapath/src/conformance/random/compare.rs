@@ -8,7 +8,7 @@ use super::coverage::Coverage;
 use super::flows::random_flow;
 use super::packets::{mutate, random_frame};
 use super::rng::Rng;
-use super::world::{PORTS, SOURCES, set_up, vnis};
+use super::world::{METERS, PORTS, SOURCES, set_up, vnis};
 use crate::conformance::bench::{Asked, Bench};
 use crate::conformance::frames::addr;
 use crate::software::Sent;
@@ -235,7 +235,12 @@ impl Pair<'_> {
             let ports = PORTS.iter().map(|(port, _)| *port).chain([PortNo::TUNNEL]);
             ports.map(|port| counters(bench, port)).collect::<Vec<_>>()
         });
-        same(context, "the ports' counters", &left, &right)
+        same(context, "the ports' counters", &left, &right)?;
+        let [left, right] = [&*self.left, &*self.right].map(|bench| {
+            let read = |index| bench.datapath().meter(index).expect("the meter is there");
+            (0..METERS).map(read).collect::<Vec<_>>()
+        });
+        same(context, "the meters", &left, &right)
     }
 }
 

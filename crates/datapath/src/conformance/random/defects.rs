@@ -39,6 +39,10 @@ pub const DEFECTS: &[(&str, Tamper)] = &[
         Tamper { flow: |f| f.actions.retain(|a| !matches!(a, Action::Copy { .. })), ..NONE },
     ),
     (
+        "meters do not count",
+        Tamper { flow: |f| f.actions.retain(|a| !matches!(a, Action::Meter(_))), ..NONE },
+    ),
+    (
         "groups are not known",
         Tamper { flow: |f| f.actions.retain(|a| !matches!(a, Action::Outputs(_))), ..NONE },
     ),
