@@ -1,9 +1,6 @@
-//! Real programs that make traffic in VMs: ping, traceroute, iperf3, dhclient.
+//! Real programs that make traffic in VMs: ping, traceroute, iperf3.
 
-use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -11,7 +8,6 @@ use serde_json::Value;
 
 use crate::control::wait_for;
 use crate::namespace::finish;
-use crate::vm::GUEST;
 use crate::{LabError, Outcome, Vm};
 
 /// What `ping` counted.
@@ -37,16 +33,6 @@ pub struct Throughput {
     pub gigabits_per_second: f64,
     /// Octets of payload that the receiver counted.
     pub octets: u64,
-}
-
-/// What a DHCP client was told.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DhcpLease {
-    pub address: String,
-    pub routers: String,
-    pub dns: String,
-    pub mtu: String,
-    pub classless_routes: String,
 }
 
 impl Vm {
@@ -116,57 +102,6 @@ impl Vm {
         Ok(child)
     }
 
-    /// Asks for an address with ISC's dhclient, which then gives it to the interface. Its script
-    /// is ours, because the system's would write the machine's own resolv.conf.
-    ///
-    /// # Errors
-    /// When no lease came within `patience` seconds.
-    pub fn dhcp(&self, directory: &Path, patience: u32) -> Outcome<DhcpLease> {
-        let at = |end: &str| directory.join(format!("dhcp-{}.{end}", self.name));
-        let (conf, script, told) = (at("conf"), at("sh"), at("told"));
-        let write = |path: &Path, text: &str| {
-            fs::write(path, text).map_err(LabError::machine(format!("write {}", path.display())))
-        };
-        let options = "subnet-mask, routers, domain-name-servers, interface-mtu, \
-                       rfc3442-classless-static-routes";
-        write(
-            &conf,
-            &format!(
-                "timeout {patience};\ninitial-interval 1;\n\
-             option rfc3442-classless-static-routes code 121 = array of unsigned integer 8;\n\
-             request {options};\n"
-            ),
-        )?;
-        write(&script, &dhcp_script(&told))?;
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))
-            .map_err(LabError::machine("make dhclient's script executable"))?;
-        // A former lease would make dhclient ask for the same again, without a DISCOVER.
-        for old in [&told, &at("leases")] {
-            if old.exists() {
-                fs::remove_file(old).map_err(LabError::machine("remove a former lease"))?;
-            }
-        }
-        let mut command = self.namespace.command("dhclient");
-        command.args(["-4", "-1", "-v", "-cf"]).arg(&conf).arg("-sf").arg(&script);
-        command.arg("-lf").arg(at("leases")).arg("-pf").arg(at("pid")).arg(GUEST);
-        let outcome = finish(&mut command);
-        self.end_dhclient(&at("pid"));
-        outcome?;
-        let told = fs::read_to_string(&told).map_err(LabError::machine("read dhclient's lease"))?;
-        Ok(parse_lease(&told))
-    }
-
-    /// dhclient stays to renew; in a lab it has done its work.
-    fn end_dhclient(&self, pid_file: &Path) {
-        let pid = fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok());
-        if let Some(pid) = pid {
-            let pid = nix::unistd::Pid::from_raw(pid);
-            if let Err(error) = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL) {
-                eprintln!("{}: dhclient {pid} is gone already: {error}", self.name);
-            }
-        }
-    }
-
     /// Whether a TCP connection to this address comes about in time. A first packet that was lost
     /// is sent again after a second.
     ///
@@ -175,37 +110,6 @@ impl Vm {
     pub fn connects(&self, to: IpAddr, port: u16, patience: Duration) -> Outcome<bool> {
         let to = std::net::SocketAddr::new(to, port);
         self.namespace.enter(move || std::net::TcpStream::connect_timeout(&to, patience).is_ok())
-    }
-}
-
-/// What dhclient runs at each change: writes down what it was told, and configures the interface.
-fn dhcp_script(told: &Path) -> String {
-    format!(
-        "#!/bin/sh\n\
-         case \"$reason\" in\n\
-         BOUND|RENEW|REBIND|REBOOT)\n\
-         env | grep ^new_ > {}\n\
-         ip addr replace \"$new_ip_address/$new_subnet_mask\" dev \"$interface\"\n\
-         [ -z \"$new_interface_mtu\" ] || ip link set \"$interface\" mtu \"$new_interface_mtu\"\n\
-         for r in $new_routers; do ip route replace default via \"$r\"; done\n\
-         ;;\n\
-         esac\n\
-         exit 0\n",
-        told.display()
-    )
-}
-
-fn parse_lease(text: &str) -> DhcpLease {
-    let find = |name: &str| {
-        let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix('='));
-        line.unwrap_or_default().to_owned()
-    };
-    DhcpLease {
-        address: find("new_ip_address"),
-        routers: find("new_routers"),
-        dns: find("new_domain_name_servers"),
-        mtu: find("new_interface_mtu"),
-        classless_routes: find("new_rfc3442_classless_static_routes"),
     }
 }
 
@@ -237,12 +141,5 @@ mod tests {
         let none = "3 packets transmitted, 0 received, 100% packet loss, time 400ms\n";
         assert!(!parse_ping(none).unwrap().is_whole());
         assert_eq!(parse_ping("connect: Network is unreachable"), None);
-    }
-
-    #[test]
-    fn a_lease_is_read_from_what_dhclient_told() {
-        let lease = parse_lease("new_ip_address=10.0.1.2\nnew_routers=10.0.1.1\nnew_x=y\n");
-        assert_eq!((lease.address.as_str(), lease.routers.as_str()), ("10.0.1.2", "10.0.1.1"));
-        assert_eq!(lease.mtu, "");
     }
 }

@@ -28,6 +28,7 @@ dto! {
         ro "macTable" mac_table: Option<String>,
         ro "arpTable" arp_table: Option<String>,
         ro "dhcpSubnets" dhcp_subnets: Option<String>,
+        ro "dhcpSubnet6s" dhcp_v6_subnets: Option<String>,
         ro "vlanMacTableTemplate" vlan_mac_table_template: Option<String>,
         ro "macPortTemplate" mac_port_template: Option<String>,
         ro "vlanMacPortTemplate" vlan_mac_port_template: Option<String>,

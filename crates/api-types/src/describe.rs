@@ -1,6 +1,6 @@
 //! What a structure of the API looks like, as data.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mn_ids::Id;
 use mn_packet::{IpPrefix, Mac};
@@ -102,6 +102,7 @@ described! {
     Uuid => Shape::Text { format: "uuid" };
     IpAddr => Shape::Text { format: "ip" };
     Ipv4Addr => Shape::Text { format: "ipv4" };
+    Ipv6Addr => Shape::Text { format: "ipv6" };
     IpPrefix => Shape::Text { format: "cidr" };
     Mac => Shape::Text { format: "mac" };
 }

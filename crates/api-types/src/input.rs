@@ -3,7 +3,7 @@
 //! Clients echo whole objects, send numbers as text and `null` for "unset"; all of that is taken.
 //! A strict request also has every name checked.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mn_packet::{IpPrefix, Mac};
 use serde::de::DeserializeOwned;
@@ -139,6 +139,7 @@ fn ill_formed(format: &str, text: &str) -> Option<String> {
         "uuid" => text.parse::<Uuid>().err().map(|_| "must be a UUID".to_owned()),
         "ip" => text.parse::<IpAddr>().err().map(|_| "must be an IP address".to_owned()),
         "ipv4" => text.parse::<Ipv4Addr>().err().map(|_| "must be an IPv4 address".to_owned()),
+        "ipv6" => text.parse::<Ipv6Addr>().err().map(|_| "must be an IPv6 address".to_owned()),
         "cidr" => text.parse::<IpPrefix>().err().map(|error| error.to_string()),
         "mac" => text.parse::<Mac>().err().map(|error| error.to_string()),
         "mac-mask" => text.parse::<MacMask>().err().map(|error| error.to_string()),

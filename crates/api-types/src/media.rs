@@ -66,6 +66,8 @@ media! {
     CHAIN = "Chain" [1];
     DHCP_HOST = "DhcpHost" [2];
     DHCP_SUBNET = "DhcpSubnet" [2];
+    DHCP_V6_HOST = "DhcpV6Host" [1];
+    DHCP_V6_SUBNET = "DhcpV6Subnet" [1];
     ERROR = "Error" [1];
     HOST = "Host" [3];
     HOST_INTERFACE_PORT = "HostInterfacePort" [1];

@@ -103,6 +103,8 @@ kinds! {
     Chain, ChainId, "chain";
     /// A subnet of a bridge whose hosts get their addresses by DHCP.
     DhcpSubnet, DhcpSubnetId, "DHCP subnet";
+    /// A subnet of a bridge whose hosts get their addresses by DHCPv6.
+    DhcpV6Subnet, DhcpV6SubnetId, "DHCPv6 subnet";
     /// A machine that runs an agent.
     Host, HostId, "host";
     /// A set of addresses that rules refer to.

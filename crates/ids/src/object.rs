@@ -33,6 +33,7 @@ classes! {
     Bridge = "bridge";
     Chain = "chain";
     DhcpSubnet = "dhcp_subnet";
+    DhcpV6Subnet = "dhcp_v6_subnet";
     Host = "host";
     IpAddrGroup = "ip_addr_group";
     Port = "port";

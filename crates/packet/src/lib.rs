@@ -4,6 +4,7 @@
 //! emitter. [`Layers`] takes a whole frame apart.
 
 pub mod dhcpv4;
+pub mod dhcpv6;
 pub mod icmp;
 pub mod ndp;
 

@@ -101,7 +101,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
     }
 
     /// The Ethernet header the packet arrived with.
-    fn packet_ethernet(&self, branch: &Branch) -> EthernetHeader {
+    pub(crate) fn packet_ethernet(&self, branch: &Branch) -> EthernetHeader {
         EthernetHeader::split(self.packet.frame).map_or(branch.entered, |(header, _)| header)
     }
 }

@@ -10,6 +10,7 @@ mod chain;
 mod condition;
 mod delivery;
 mod dhcp;
+mod dhcp_v6;
 mod flood;
 mod icmp;
 mod input;

@@ -27,6 +27,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         self.note(|| Step::Enter { port: id, device: port.device() });
         // DSCP marking comes here (QoS).
         self.serve_dhcp(branch, port)?;
+        self.serve_dhcp_v6(branch, port)?;
         // Mirrors before the inbound filter come here.
         self.require_up(branch, port)?;
         // Service insertion comes here.

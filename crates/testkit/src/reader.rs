@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use mn_ids::HostId;
 use mn_packet::{IpPrefix, Mac};
 use mn_topology::{
-    AnyObject, Bridge, Chain, DhcpHost, DhcpSubnet, IfAddr, IpAddrGroup, Port, PortGroup, PortKind,
-    RaMode, Route, RouteTarget, Router, RouterPort, StaticRoute,
+    AnyObject, Bridge, Chain, ClientId, DhcpHost, DhcpSubnet, DhcpV6Host, DhcpV6Subnet, IfAddr,
+    IpAddrGroup, Port, PortGroup, PortKind, RaMode, Route, RouteTarget, Router, RouterPort,
+    StaticRoute,
 };
 
 use crate::lab::Station;
@@ -116,6 +117,9 @@ impl Read {
                 ["out", chain] => bridge.outbound_filter_id = Some(named(chain)),
                 ["down"] => bridge.admin_state_up = false,
                 ["link", far, ref rest @ ..] => self.bridge_link(block.name, far, rest),
+                ["dhcp", subnet, ref rest @ ..] if subnet.contains(':') => {
+                    self.dhcp_v6(block.name, subnet, rest);
+                }
                 ["dhcp", subnet, ref rest @ ..] => self.dhcp(block.name, subnet, rest),
                 [name, hardware, ref rest @ ..] => {
                     self.machine(block.name, name, mac(hardware), rest);
@@ -189,6 +193,22 @@ impl Read {
                 other => panic!("{other:?} is nothing a DHCP subnet has"),
             }
         }
+        self.objects.push(object.into());
+    }
+
+    fn dhcp_v6(&mut self, bridge: &str, subnet: &str, rest: &[&str]) {
+        let mut dns_server_addrs = Vec::new();
+        for pair in rest.chunks(2) {
+            let ["dns", addr] = pair else { panic!("{pair:?} is nothing a DHCPv6 subnet has") };
+            dns_server_addrs.push(addr.parse().unwrap());
+        }
+        let object = DhcpV6Subnet {
+            id: named(&format!("{bridge}/{subnet}")),
+            bridge_id: named(bridge),
+            prefix: subnet.parse().unwrap(),
+            dns_server_addrs,
+            hosts: Vec::new(),
+        };
         self.objects.push(object.into());
     }
 
@@ -347,21 +367,38 @@ impl Read {
                 }
             }
             for object in &mut self.objects {
-                if let AnyObject::DhcpSubnet(subnet) = object
-                    && subnet.bridge_id == named(&station.device)
-                {
-                    subnet.hosts.extend(station.addrs.iter().filter_map(|addr| match addr {
-                        IpAddr::V4(v4) if subnet.subnet.contains(*addr) => Some(DhcpHost {
-                            mac: station.mac,
-                            addr: *v4,
-                            name: name.clone(),
-                            extra_options: Vec::new(),
-                        }),
-                        _ => None,
-                    }));
-                }
+                lease(object, name, station);
             }
         }
+    }
+}
+
+/// Gives a machine an entry for each of its addresses in a subnet of its bridge.
+fn lease(object: &mut AnyObject, name: &str, station: &Station) {
+    match object {
+        AnyObject::DhcpSubnet(subnet) if subnet.bridge_id == named(&station.device) => {
+            subnet.hosts.extend(station.addrs.iter().filter_map(|addr| match addr {
+                IpAddr::V4(v4) if subnet.subnet.contains(*addr) => Some(DhcpHost {
+                    mac: station.mac,
+                    addr: *v4,
+                    name: name.to_owned(),
+                    extra_options: Vec::new(),
+                }),
+                _ => None,
+            }));
+        }
+        AnyObject::DhcpV6Subnet(subnet) if subnet.bridge_id == named(&station.device) => {
+            let client_id: ClientId = station.mac.to_string().parse().unwrap();
+            subnet.hosts.extend(station.addrs.iter().filter_map(|addr| match addr {
+                IpAddr::V6(v6) if subnet.prefix.contains(*addr) => Some(DhcpV6Host {
+                    client_id: client_id.clone(),
+                    fixed_address: *v6,
+                    name: name.to_owned(),
+                }),
+                _ => None,
+            }));
+        }
+        _ => {}
     }
 }
 

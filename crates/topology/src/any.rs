@@ -3,8 +3,8 @@
 use mn_ids::{Class, Object, ObjectKey, Reference};
 
 use crate::object::{
-    Bridge, Chain, DhcpSubnet, Host, IpAddrGroup, Port, PortGroup, Route, Router, SystemState,
-    TunnelZone,
+    Bridge, Chain, DhcpSubnet, DhcpV6Subnet, Host, IpAddrGroup, Port, PortGroup, Route, Router,
+    SystemState, TunnelZone,
 };
 
 macro_rules! any {
@@ -58,6 +58,7 @@ any!(
     Bridge,
     Chain,
     DhcpSubnet,
+    DhcpV6Subnet,
     Host,
     IpAddrGroup,
     Port,

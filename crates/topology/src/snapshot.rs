@@ -81,6 +81,7 @@ pub struct Snapshot {
     /// Objects that are part of a device; kept to know what a change replaces.
     routes: Shelf<Arc<crate::object::Route>>,
     dhcp_subnets: Shelf<Arc<crate::object::DhcpSubnet>>,
+    dhcp_v6_subnets: Shelf<Arc<crate::object::DhcpV6Subnet>>,
 }
 
 /// What a snapshot says of an object.

@@ -32,6 +32,7 @@ pub static BRIDGE: Type = Type {
     collections: &[
         Collection::link("port", &PORT, "ports").with(&[("type", "Bridge")]),
         Collection::link("dhcp", &DHCP, "dhcpSubnets"),
+        Collection::link("dhcpv6", &DHCP_V6, "dhcpSubnet6s"),
         Collection::link("mac-table", &MAC_PORT, "macTable"),
         Collection::link("arp-table", &ARP_ENTRY, "arpTable"),
     ],
@@ -158,6 +159,35 @@ static DHCP_HOST: Type = Type {
         Field::new("name", "name", Kind::Text),
         Field::new("address", "ipAddr", Kind::Text),
         Field::new("mac", "macAddr", Kind::Text),
+    ],
+    collections: &[],
+    owner: Owner::Nobody,
+    change: Change::Replace,
+};
+
+static DHCP_V6: Type = Type {
+    word: "dhcpv6",
+    identity: Identity::Field("subnet"),
+    media: Media::DHCP_V6_SUBNET,
+    description: &api::DhcpV6Subnet::DESCRIPTION,
+    fields: &[
+        Field::new("dns-servers", "dnsServerAddrs", Kind::Texts).clearable(),
+        Field::new("subnet", "prefix", Kind::Prefix { length: "prefixLength" }),
+    ],
+    collections: &[Collection::link("host", &DHCP_V6_HOST, "hosts")],
+    owner: Owner::Nobody,
+    change: Change::Replace,
+};
+
+static DHCP_V6_HOST: Type = Type {
+    word: "dhcpv6-host",
+    identity: Identity::Field("client-id"),
+    media: Media::DHCP_V6_HOST,
+    description: &api::DhcpV6Host::DESCRIPTION,
+    fields: &[
+        Field::new("name", "name", Kind::Text),
+        Field::new("address", "fixedAddress", Kind::Text),
+        Field::new("client-id", "clientId", Kind::Text),
     ],
     collections: &[],
     owner: Owner::Nobody,

@@ -65,6 +65,7 @@ impl Exposed for Bridge {
             mac_table: below("mac_table"),
             arp_table: below("arp_table"),
             dhcp_subnets: below("dhcp"),
+            dhcp_v6_subnets: below("dhcpV6"),
             vlan_mac_table_template: below("vlans/{vlanId}/mac_table"),
             mac_port_template: below("mac_table/{macAddress}_{portId}"),
             vlan_mac_port_template: below("vlans/{vlanId}/mac_table/{macAddress}_{portId}"),

@@ -15,6 +15,7 @@ mod conditions;
 mod cors;
 mod db;
 mod dhcp;
+mod dhcp_v6;
 mod dispatch;
 mod endpoint;
 mod exposed;

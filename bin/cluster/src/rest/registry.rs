@@ -2,8 +2,8 @@
 
 use super::endpoint::Resource;
 use super::{
-    application, bindings, bridges, chains, dhcp, hosts, ip_addr_groups, peering, port_groups,
-    ports, routers, routes, rules, system_state, tables, tenants, tunnel_zones, walks,
+    application, bindings, bridges, chains, dhcp, dhcp_v6, hosts, ip_addr_groups, peering,
+    port_groups, ports, routers, routes, rules, system_state, tables, tenants, tunnel_zones, walks,
 };
 
 /// Every resource there is, once.
@@ -15,6 +15,8 @@ pub fn resources() -> Vec<Resource> {
         tables::arp_resource(),
         dhcp::subnet_resource(),
         dhcp::host_resource(),
+        dhcp_v6::subnet_resource(),
+        dhcp_v6::host_resource(),
         chains::resource(),
         rules::resource(),
         hosts::resource(),

@@ -292,3 +292,39 @@ async fn a_dhcp_subnet_has_hosts_and_options() {
     api.delete(text(&subnet["uri"])).await;
     assert_eq!(api.status(Method::GET, text(&subnet["uri"]), None).await, 404);
 }
+
+#[tokio::test]
+async fn a_dhcpv6_subnet_has_hosts_that_are_known_by_duid_or_mac() {
+    let api = Api::new();
+    let bridge = api.device("bridges", "b").await;
+    let list = text(&bridge["dhcpSubnet6s"]);
+    let body =
+        json!({"prefix": "fd00:1::", "prefixLength": 64, "dnsServerAddrs": ["2001:db8::53"]});
+    let subnet = api.create(list, body.clone()).await;
+    assert!(text(&subnet["uri"]).ends_with("/dhcpV6/fd00:1::_64"));
+    assert_eq!(subnet["dnsServerAddrs"], body["dnsServerAddrs"]);
+    api.refused_field(409, list, body, "prefix").await;
+    api.refused_field(400, list, json!({"prefix": "10.0.0.0", "prefixLength": 8}), "prefix").await;
+    let long = json!({"prefix": "fd00:2::", "prefixLength": 129});
+    api.refused_field(400, list, long, "prefixLength").await;
+
+    let hosts = text(&subnet["hosts"]);
+    let host = json!({"clientId": "00:03:00:01:02:00:00:00:00:05", "fixedAddress": "fd00:1::5", "name": "vm5"});
+    let made = api.create(hosts, host.clone()).await;
+    assert!(text(&made["uri"]).ends_with("/hostsV6/00-03-00-01-02-00-00-00-00-05"));
+    api.refused_field(409, hosts, host, "clientId").await;
+    let outside =
+        json!({"clientId": "02-00-00-00-00-06", "fixedAddress": "fd00:2::6", "name": "vm6"});
+    api.refused_field(400, hosts, outside, "fixedAddress").await;
+    let wrong = json!({"clientId": "vm6", "fixedAddress": "fd00:1::6", "name": "vm6"});
+    api.refused_field(400, hosts, wrong, "clientId").await;
+    let mut changed = made.clone();
+    changed["fixedAddress"] = json!("fd00:1::7");
+    api.put(text(&made["uri"]), &changed).await;
+    assert_eq!(api.get(hosts).await, json!([changed]));
+    api.put(text(&bridge["uri"]), &bridge).await;
+    assert_eq!(api.get(list).await[0]["uri"], subnet["uri"]);
+    api.delete(text(&made["uri"])).await;
+    api.delete(text(&subnet["uri"])).await;
+    assert_eq!(api.get(list).await, json!([]));
+}

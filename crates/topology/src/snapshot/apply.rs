@@ -1,5 +1,7 @@
 //! How a snapshot becomes the next.
 
+mod dhcp;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ use super::{
     AddrSet, Candidate, ChainView, FarEnd, Link, Loaded, Lookup, PortSet, Shelf, Single, Snapshot,
 };
 use crate::AnyObject;
-use crate::object::{Bridge, DeviceId, DhcpSubnet, Port, PortKind, Route, Router};
+use crate::object::{Bridge, DeviceId, Port, PortKind, Route, Router};
 
 impl Snapshot {
     /// The snapshot after these changes, and what they touch of what flows have read (see the
@@ -69,6 +71,9 @@ impl Snapshot {
             (Some(bridge), _, Class::DhcpSubnet) => {
                 bridge.dhcp.iter().map(|subnet| subnet.key()).collect()
             }
+            (Some(bridge), _, Class::DhcpV6Subnet) => {
+                bridge.dhcp_v6.iter().map(|subnet| subnet.key()).collect()
+            }
             (_, Some(router), Class::Port) => keys(&router.ports),
             (_, Some(router), Class::Route) => router.routes.ids().map(ObjectKey::from).collect(),
             _ => Vec::new(),
@@ -105,6 +110,9 @@ impl Next {
             Some(AnyObject::DhcpSubnet(subnet)) => {
                 self.dhcp_subnet(subnet.id.uuid(), Some(subnet));
             }
+            Some(AnyObject::DhcpV6Subnet(subnet)) => {
+                self.dhcp_v6_subnet(subnet.id.uuid(), Some(subnet));
+            }
             Some(AnyObject::Chain(chain)) => {
                 self.chain(chain.id.uuid(), Some(ChainView::of(&chain)))
             }
@@ -126,6 +134,7 @@ impl Next {
             Class::Port => self.port(Id::from_uuid(key.id), None),
             Class::Route => self.route(key.id, None),
             Class::DhcpSubnet => self.dhcp_subnet(key.id, None),
+            Class::DhcpV6Subnet => self.dhcp_v6_subnet(key.id, None),
             Class::Chain => self.chain(key.id, None),
             Class::PortGroup => self.port_group(key.id, None),
             Class::IpAddrGroup => self.addr_group(key.id, None),
@@ -222,29 +231,6 @@ impl Next {
         }
     }
 
-    fn dhcp_subnet(&mut self, id: Uuid, new: Option<DhcpSubnet>) {
-        let new = new.map(Arc::new);
-        let old = match &new {
-            Some(subnet) => self.snapshot.dhcp_subnets.insert(id, Arc::clone(subnet)),
-            None => self.snapshot.dhcp_subnets.remove(id),
-        };
-        if old == new {
-            return;
-        }
-        for subnet in [&old, &new].into_iter().flatten() {
-            self.tags.insert(Tag::Dhcp(subnet.bridge_id));
-            self.bridges.entry(subnet.bridge_id).or_default();
-            let entry = self.snapshot.bridges.entry(subnet.bridge_id.uuid());
-            entry.dhcp = entry.dhcp.iter().filter(|other| other.id != subnet.id).cloned().collect();
-        }
-        if let Some(subnet) = new {
-            let entry = self.snapshot.bridges.entry(subnet.bridge_id.uuid());
-            let mut subnets = entry.dhcp.to_vec();
-            subnets.insert(subnets.partition_point(|other| other.id < subnet.id), subnet);
-            entry.dhcp = subnets.into();
-        }
-    }
-
     fn chain(&mut self, id: Uuid, new: Option<ChainView>) {
         let old = self.snapshot.chains.get(id).and_then(|entry| entry.value.clone());
         let same =
@@ -287,6 +273,7 @@ impl Next {
             Class::PortGroup => watch(&mut snapshot.port_groups, key.id, watched),
             Class::IpAddrGroup => watch(&mut snapshot.addr_groups, key.id, watched),
             Class::DhcpSubnet
+            | Class::DhcpV6Subnet
             | Class::Host
             | Class::Route
             | Class::Rule
@@ -302,6 +289,9 @@ impl Next {
             }
             (Class::Bridge, Class::DhcpSubnet) => {
                 self.snapshot.bridges.entry(to.id).dhcp_complete = watched;
+            }
+            (Class::Bridge, Class::DhcpV6Subnet) => {
+                self.snapshot.bridges.entry(to.id).dhcp_v6_complete = watched;
             }
             (Class::Router, Class::Port) => {
                 self.snapshot.routers.entry(to.id).ports_complete = watched;

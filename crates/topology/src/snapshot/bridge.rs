@@ -7,7 +7,7 @@ use mn_ids::{PortId, RouterId};
 use mn_packet::Mac;
 
 use super::{Lookup, Single};
-use crate::object::{Bridge, DhcpSubnet};
+use crate::object::{Bridge, DhcpSubnet, DhcpV6Subnet};
 
 /// A loaded bridge. Derefs to the stored object.
 #[derive(Clone, Debug)]
@@ -16,6 +16,7 @@ pub struct BridgeView {
     ports: Arc<[PortId]>,
     links: Arc<[Link]>,
     dhcp: Arc<[Arc<DhcpSubnet>]>,
+    dhcp_v6: Arc<[Arc<DhcpV6Subnet>]>,
 }
 
 /// The link of an interior port of a bridge.
@@ -58,6 +59,12 @@ impl BridgeView {
     pub fn dhcp_subnets(&self) -> &[Arc<DhcpSubnet>] {
         &self.dhcp
     }
+
+    /// Its DHCPv6 subnets, in the order of their ids.
+    #[must_use]
+    pub fn dhcp_v6_subnets(&self) -> &[Arc<DhcpV6Subnet>] {
+        &self.dhcp_v6
+    }
 }
 
 impl Deref for BridgeView {
@@ -74,9 +81,11 @@ pub(super) struct BridgeEntry {
     pub(super) bridge: Single<Bridge>,
     pub(super) ports_complete: bool,
     pub(super) dhcp_complete: bool,
+    pub(super) dhcp_v6_complete: bool,
     pub(super) ports: Arc<[PortId]>,
     pub(super) links: Arc<[Link]>,
     pub(super) dhcp: Arc<[Arc<DhcpSubnet>]>,
+    pub(super) dhcp_v6: Arc<[Arc<DhcpV6Subnet>]>,
     view: Option<Arc<BridgeView>>,
 }
 
@@ -91,21 +100,24 @@ impl BridgeEntry {
 
     /// Whether nothing is known or watched.
     pub(super) fn is_empty(&self) -> bool {
-        !(self.bridge.watched || self.ports_complete || self.dhcp_complete)
+        let complete = self.ports_complete || self.dhcp_complete || self.dhcp_v6_complete;
+        !(self.bridge.watched || complete)
             && self.bridge.value.is_none()
             && self.ports.is_empty()
             && self.dhcp.is_empty()
+            && self.dhcp_v6.is_empty()
     }
 
     /// Makes the view from the parts, once all are there.
     pub(super) fn compile(&mut self) {
-        let complete = self.ports_complete && self.dhcp_complete;
+        let complete = self.ports_complete && self.dhcp_complete && self.dhcp_v6_complete;
         self.view = self.bridge.value.as_ref().filter(|_| complete).map(|bridge| {
             Arc::new(BridgeView {
                 bridge: Arc::clone(bridge),
                 ports: Arc::clone(&self.ports),
                 links: Arc::clone(&self.links),
                 dhcp: Arc::clone(&self.dhcp),
+                dhcp_v6: Arc::clone(&self.dhcp_v6),
             })
         });
     }

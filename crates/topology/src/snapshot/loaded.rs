@@ -18,7 +18,7 @@ impl Loaded {
     #[must_use]
     pub fn of(key: ObjectKey) -> Vec<Self> {
         let parts: &[Class] = match key.class {
-            Class::Bridge => &[Class::Port, Class::DhcpSubnet],
+            Class::Bridge => &[Class::Port, Class::DhcpSubnet, Class::DhcpV6Subnet],
             Class::Router => &[Class::Port, Class::Route],
             _ => &[],
         };
