@@ -29,12 +29,14 @@ pub struct Plan<'p> {
     pub underlay_mtu: u32,
     /// Whether the lab outlives the process that set it up.
     pub stays: bool,
+    /// More flags of every agent.
+    pub agent: &'p [&'p str],
 }
 
 impl<'p> Plan<'p> {
     /// A lab for a test: two hosts, room for whole Ethernet frames in the tunnel.
     pub fn new(name: &'p str) -> Self {
-        Self { name, hosts: 2, underlay_mtu: 1600, stays: false }
+        Self { name, hosts: 2, underlay_mtu: 1600, stays: false, agent: &[] }
     }
 }
 
@@ -44,6 +46,7 @@ pub struct Lab {
     directory: PathBuf,
     record: Record,
     stays: bool,
+    agent_flags: Vec<String>,
     underlay: Namespace,
     pub hosts: Vec<Host>,
     pub control: Control,
@@ -101,6 +104,7 @@ impl Lab {
             directory,
             record,
             stays: plan.stays,
+            agent_flags: plan.agent.iter().map(|flag| (*flag).to_owned()).collect(),
             underlay,
             hosts: Vec::new(),
             processes: Vec::new(),
@@ -191,7 +195,8 @@ impl Lab {
             .arg("agent")
             .arg("--root")
             .arg(&host.root)
-            .args(["--name", &host.name]);
+            .args(["--name", &host.name])
+            .args(&self.agent_flags);
         command.args(["--cluster", &format!("http://{CLUSTER}:{NSDB_PORT}"), "--insecure"]);
         self.supervise(&host.name, &mut command)?;
         let control = self.control.clone();

@@ -6,13 +6,16 @@
 //! slowly.
 
 mod contact;
+mod figure;
 mod layout;
 mod measure;
+mod new_flows;
 mod report;
 mod statistics;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
+use self::figure::Figure;
 use self::layout::Layouts;
 use self::measure::Series;
 use crate::command::{Outcome, cargo, root, run};
@@ -29,12 +32,26 @@ pub struct Options {
     /// Tries of each first contact: ten with --quick, else fifty
     #[arg(long)]
     tries: Option<usize>,
+    /// Only this part; may be repeated
+    #[arg(long, value_enum)]
+    part: Vec<Part>,
     /// Only layouts whose name contains this
     #[arg(long)]
     only: Option<String>,
     /// Set by the bench itself when it has built everything for speed
     #[arg(long, hide = true)]
     built: bool,
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Part {
+    /// Packets through every layout, in turns
+    Paths,
+    /// New flows, at rates, for ten seconds each; two with --quick
+    NewFlows,
+    /// From the call that binds a port to its first answered packet
+    Contact,
 }
 
 /// Builds for speed, measures, prints and writes what was found.
@@ -49,32 +66,59 @@ pub fn run_bench(options: &Options) -> Outcome {
     if !options.built {
         return rebuilt(options);
     }
-    let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 9 });
-    let seconds = if options.quick { 0.5 } else { 1.0 };
     let mut document = report::Document::default();
-    let streams = series_of_layouts(options, rounds, seconds, &mut document)?;
+    let mut figures = Vec::new();
+    let paths = of_layouts(options, &mut document, &mut figures)?;
     let contact = contact_of(options, &mut document)?;
+    if !figures.is_empty() {
+        println!("{}", figure::table(&figures));
+    }
+    document.add_rows(figures.iter().map(Figure::json).collect());
     let path = document.write(&root())?;
     println!("written to {}", path.display());
-    if streams && contact {
+    // A first look fails nothing.
+    let alone = options.quick || !figures.iter().any(Figure::is_missed);
+    if paths && contact && alone {
         Ok(())
     } else {
         Err("a figure that must be reached is out of reach".to_owned())
     }
 }
 
-/// The layouts, in rounds. Whether what must be reached is.
-fn series_of_layouts(
+/// What needs the layouts: packets through them in rounds, and new flows. Whether the ratios that
+/// must be reached are.
+fn of_layouts(
     options: &Options,
-    rounds: usize,
-    seconds: f64,
     document: &mut report::Document,
+    figures: &mut Vec<Figure>,
 ) -> Result<bool, String> {
-    if !layout::NAMES.iter().any(|name| options.wants(name)) {
+    let parts = [Part::Paths, Part::NewFlows].map(|part| options.has(part));
+    if parts == [false; 2] || !layout::NAMES.iter().any(|name| options.wants(name)) {
         return Ok(true);
     }
     println!("Setting up the layouts");
-    let layouts = Layouts::start().map_err(|e| e.to_string())?;
+    let mut layouts = Layouts::start().map_err(|e| e.to_string())?;
+    let [paths, new_flows] = parts;
+    let mut reached = true;
+    if paths {
+        reached = in_rounds(options, &layouts, document, figures);
+    }
+    if new_flows {
+        let (runs, seconds) = if options.quick { (1, 2.0) } else { (3, 10.0) };
+        let wants = |name: &str| options.wants(name);
+        figures.extend(new_flows::measure(&mut layouts, wants, runs, seconds));
+    }
+    Ok(reached)
+}
+
+fn in_rounds(
+    options: &Options,
+    layouts: &Layouts,
+    document: &mut report::Document,
+    figures: &mut Vec<Figure>,
+) -> bool {
+    let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 9 });
+    let seconds = if options.quick { 0.5 } else { 1.0 };
     let chosen: Vec<&layout::Layout> =
         layouts.all.iter().filter(|layout| options.wants(layout.name)).collect();
     let mut series = Series::default();
@@ -84,14 +128,16 @@ fn series_of_layouts(
     }
     document.add(&chosen, &series);
     println!("{}", report::table(&chosen, &series));
+    figures.extend(measure::first_packets(&series));
     let (musts, reached) = report::musts(&series, rounds);
     println!("{musts}");
-    Ok(reached)
+    reached
 }
 
 /// First contacts. Whether what must be reached is.
 fn contact_of(options: &Options, document: &mut report::Document) -> Result<bool, String> {
-    if !contact::WAYS.iter().any(|way| options.wants(way.name)) {
+    let has = options.has(Part::Contact);
+    if !has || !contact::WAYS.iter().any(|way| options.wants(way.name)) {
         return Ok(true);
     }
     let tries = options.tries.unwrap_or(if options.quick { 10 } else { 50 });
@@ -105,6 +151,11 @@ fn contact_of(options: &Options, document: &mut report::Document) -> Result<bool
 }
 
 impl Options {
+    /// Whether a part is to be measured.
+    fn has(&self, part: Part) -> bool {
+        self.part.is_empty() || self.part.contains(&part)
+    }
+
     /// Whether a layout is to be measured.
     fn wants(&self, name: &str) -> bool {
         self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
@@ -126,6 +177,10 @@ fn rebuilt(options: &Options) -> Outcome {
     }
     if let Some(tries) = options.tries {
         again.args(["--tries", &tries.to_string()]);
+    }
+    for part in &options.part {
+        let value = part.to_possible_value();
+        again.args(value.iter().flat_map(|value| ["--part", value.get_name()]));
     }
     if let Some(only) = &options.only {
         again.args(["--only", only]);

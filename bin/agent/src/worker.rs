@@ -4,6 +4,7 @@
 //! for another thread. News of the world come by a channel and take effect between two packets.
 
 mod adopt;
+mod batch;
 mod decide;
 mod install;
 mod learn;
@@ -18,10 +19,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mn_agent_core::{
-    ErrorLimit, FlowTable, GroupTable, LocalView, MacAges, Neighbors, Pending, RuleDrops,
+    ErrorLimit, FlowTable, GroupTable, Leaving, LocalView, MacAges, Neighbors, Pending, RuleDrops,
     StateTables, Translation, limits,
 };
-use mn_datapath::{Datapath, FlowSpec, InstalledFlow, Offload, Upcalls};
+use mn_datapath::{Datapath, InstalledFlow, Offload, Upcalls};
 use mn_flow::{DropCause, FlowKey, GroupIndex, PortNo};
 use mn_ids::{ObjectKey, PortId, RuleId};
 use mn_simulation::{Buffers, Entry};
@@ -30,6 +31,7 @@ use mn_topology::snapshot::Snapshot;
 use tokio::sync::mpsc;
 
 use crate::clock;
+use batch::Batch;
 use message::{FromWorker, ToWorker};
 use report::Report;
 
@@ -41,8 +43,8 @@ const WAIT_FOR_NEWS: Duration = Duration::from_micros(200);
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(200);
 /// How often waiting packets and neighbours are looked at.
 const TICK_EVERY: Duration = Duration::from_millis(50);
-/// How often flows are looked at for their age.
-const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// How often what was counted is published.
+const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// Groups of all workers of one life of the agent; the next life uses the other half of the
 /// datapath's table, since flows of this one may still name these.
 const GROUPS_MAX: u32 = 2048;
@@ -91,7 +93,9 @@ pub(crate) struct Worker {
     buffers: Buffers,
     translation: Translation,
     /// Flows to be activated once the packets that came for them are sent.
-    installs: Vec<FlowSpec>,
+    installs: Batch,
+    /// Flows on their way out of the datapath. Empty between two calls.
+    leaving: Vec<Leaving>,
     /// Packets of our own to be sent.
     outbox: VecDeque<(Entry, Vec<u8>)>,
     /// Flows whose packets may go on.
@@ -116,7 +120,7 @@ pub(crate) struct Worker {
 struct Times {
     heartbeat: Instant,
     tick: Instant,
-    expire: Instant,
+    publish: Instant,
 }
 
 impl Worker {
@@ -144,7 +148,8 @@ impl Worker {
             pending: Pending::new(limits::PENDING_MAX),
             buffers: Buffers::default(),
             translation: Translation::default(),
-            installs: Vec::new(),
+            installs: Batch::default(),
+            leaving: Vec::new(),
             outbox: VecDeque::new(),
             released: Vec::new(),
             asked: HashSet::new(),
@@ -236,9 +241,9 @@ impl Worker {
         for refused in self.pending.expire(now) {
             self.count_drop(refused.packet.entry, refused.cause);
         }
-        if self.last.expire + EXPIRE_EVERY <= now {
-            self.last.expire = now;
-            self.expire(now);
+        self.expire(now);
+        if self.last.publish + PUBLISH_EVERY <= now {
+            self.last.publish = now;
             self.publish();
         }
         self.settle_waiting(now);

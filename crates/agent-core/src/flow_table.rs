@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -10,7 +11,10 @@ use mn_flow::{Cookie, Expiry, FlowKey, FlowMask, GroupIndex, Tag};
 use mn_time::Instant;
 
 use crate::limits;
-use crate::tag_index::{Slot, TagIndex, TagNo};
+use crate::tag_index::{Seat, Slot, TagIndex};
+
+/// One flow in so many is found at once where some are to leave for want of room.
+const VICTIMS_SHARE: usize = 16;
 
 /// A flow to be installed.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct Leaving {
 ///
 /// No two have the same mask and masked key; the datapath has none twice either. Removal by tag is
 /// exact: every flow that carries a touched tag, and no other (contracts: `Tag::touches`).
+///
+/// Once its lists have grown, flows that come and go allocate nothing.
 #[derive(Debug)]
 pub struct FlowTable {
     /// The high 24 bits of every cookie: the worker and this life of the agent.
@@ -48,6 +54,14 @@ pub struct FlowTable {
     by_match: HashTable<Slot>,
     hasher: DefaultHashBuilder,
     tags: TagIndex,
+    /// The output groups of the few flows that name some.
+    groups: HashMap<Slot, Box<[GroupIndex]>>,
+    /// Where the search for flows that are over goes on.
+    expired_to: usize,
+    /// Flows that were idle longest when this was filled, the longest last.
+    victims: Vec<(Instant, Slot)>,
+    /// Slots to be taken out. Empty between two calls.
+    leaving: Vec<Slot>,
 }
 
 #[derive(Debug)]
@@ -55,10 +69,16 @@ struct Flow {
     key: FlowKey,
     mask: FlowMask,
     used_at: Instant,
-    /// When it leaves though it is used.
-    ends_at: Option<Instant>,
-    tags: Box<[TagNo]>,
-    groups: Box<[GroupIndex]>,
+    expiry: Expiry,
+    /// Its place among those with the same tags.
+    seat: Seat,
+}
+
+/// Where a flow with some mask and masked key is, or would be.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u64,
+    found: Option<Slot>,
 }
 
 impl FlowTable {
@@ -75,6 +95,10 @@ impl FlowTable {
             by_match: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
             tags: TagIndex::default(),
+            groups: HashMap::new(),
+            expired_to: 0,
+            victims: Vec::new(),
+            leaving: Vec::new(),
         }
     }
 
@@ -89,32 +113,23 @@ impl FlowTable {
     ///
     /// The caller has made room: see [`Self::is_full`].
     pub fn insert(&mut self, flow: &NewFlow<'_>, now: Instant) -> (Cookie, Option<Leaving>) {
-        let replaced = self.find(&flow.key, flow.mask).and_then(|slot| self.take(slot));
+        let Place { hash, found } = self.place(&flow.key, flow.mask);
+        let replaced = found.and_then(|slot| self.take(slot));
         let slot = self.free.pop().unwrap_or_else(|| {
             self.flows.push(None);
             self.generations.push(0);
             Slot::try_from(self.flows.len() - 1).expect("fewer than 2^32 flows")
         });
-        let mut tags: Vec<TagNo> = Vec::with_capacity(flow.tags.len());
-        for tag in flow.tags {
-            let flows = &self.flows;
-            let number = self.tags.add(*tag, slot, |slot, number| carries(flows, slot, number));
-            if tags.contains(&number) {
-                self.tags.drop_one(number);
-            } else {
-                tags.push(number);
-            }
-        }
-        let ends_at = (flow.expiry == Expiry::Brief).then(|| now + limits::BRIEF_FOR);
         self.flows[slot as usize] = Some(Flow {
             key: flow.key,
             mask: flow.mask,
             used_at: now,
-            ends_at,
-            tags: tags.into(),
-            groups: flow.groups.into(),
+            expiry: flow.expiry,
+            seat: self.tags.join(flow.tags, slot),
         });
-        let hash = self.hash(&flow.key, flow.mask);
+        if !flow.groups.is_empty() {
+            self.groups.insert(slot, flow.groups.into());
+        }
         let (flows, hasher) = (&self.flows, &self.hasher);
         self.by_match.insert_unique(hash, slot, |slot| rehash(flows, hasher, *slot));
         (self.cookie(slot), replaced)
@@ -129,7 +144,7 @@ impl FlowTable {
     /// Whether a flow with this mask and masked key is here; its cookie.
     #[must_use]
     pub fn cookie_of(&self, key: &FlowKey, mask: FlowMask) -> Option<Cookie> {
-        self.find(key, mask).map(|slot| self.cookie(slot))
+        self.place(key, mask).found.map(|slot| self.cookie(slot))
     }
 
     /// The key that a flow was made for.
@@ -140,38 +155,40 @@ impl FlowTable {
 
     /// Takes out every flow that a change of one of `tags` touches, and no other.
     pub fn invalidate(&mut self, tags: &[Tag], leaving: &mut Vec<Leaving>) {
-        let mut slots = Vec::new();
+        let mut slots = std::mem::take(&mut self.leaving);
         for tag in tags {
-            let flows = &self.flows;
-            self.tags.touched(tag, |number, users| {
-                slots.extend(users.iter().filter(|slot| carries(flows, **slot, number)));
-            });
+            self.tags.touched(tag, |flows| slots.extend_from_slice(flows));
         }
-        for slot in slots {
-            leaving.extend(self.take(slot));
-        }
+        leaving.extend(slots.drain(..).filter_map(|slot| self.take(slot)));
+        self.leaving = slots;
     }
 
-    /// Notes when the datapath last used a flow.
+    /// Notes when the datapath last used a flow. A brief one leaves though it is used.
     pub fn note_use(&mut self, cookie: Cookie, used_at: Instant) {
         if let Some(slot) = self.slot(cookie)
             && let Some(flow) = &mut self.flows[slot as usize]
+            && flow.expiry != Expiry::Brief
         {
             flow.used_at = flow.used_at.max(used_at);
         }
     }
 
-    /// Takes out flows that nobody used for long, and brief ones whose time is over.
-    pub fn expire(&mut self, now: Instant, leaving: &mut Vec<Leaving>) {
-        for slot in 0..self.flows.len() {
-            let over = self.flows[slot].as_ref().is_some_and(|flow| match flow.ends_at {
-                Some(ends_at) => ends_at <= now,
-                None => flow.used_at + limits::IDLE_FOR <= now,
-            });
-            if over {
+    /// Looks at the next so many places, round and round, and takes out flows that nobody used for
+    /// long, and brief ones whose time is over.
+    pub fn expire(&mut self, now: Instant, places: usize, leaving: &mut Vec<Leaving>) {
+        for _ in 0..places.min(self.flows.len()) {
+            let slot = self.expired_to % self.flows.len();
+            self.expired_to = slot + 1;
+            if self.flows[slot].as_ref().is_some_and(|flow| flow.is_over(now)) {
                 leaving.extend(self.take(slot as Slot));
             }
         }
+    }
+
+    /// How many places there are, with a flow or without.
+    #[must_use]
+    pub const fn places(&self) -> usize {
+        self.flows.len()
     }
 
     /// Whether there is no room for another flow.
@@ -182,17 +199,40 @@ impl FlowTable {
 
     /// Takes out `count` flows, those that were idle longest first.
     pub fn evict(&mut self, count: usize, leaving: &mut Vec<Leaving>) {
+        for _ in 0..count {
+            let Some(slot) = self.victim() else { return };
+            leaving.extend(self.take(slot));
+        }
+    }
+
+    /// The flow that was idle longest. Many are found at once: none that was used since is idle
+    /// longer than these.
+    fn victim(&mut self) -> Option<Slot> {
+        if self.is_empty() {
+            return None;
+        }
+        loop {
+            while let Some((used_at, slot)) = self.victims.pop() {
+                let flow = self.flows[slot as usize].as_ref();
+                if flow.is_some_and(|flow| flow.used_at == used_at) {
+                    return Some(slot);
+                }
+            }
+            self.find_victims();
+        }
+    }
+
+    fn find_victims(&mut self) {
         let flows = self.flows.iter().enumerate();
-        let mut idle: Vec<(Instant, Slot)> =
-            flows.filter_map(|(slot, flow)| Some((flow.as_ref()?.used_at, slot as Slot))).collect();
-        let count = count.min(idle.len());
-        if count == 0 {
-            return;
+        let idle =
+            flows.filter_map(|(slot, flow)| Some((flow.as_ref()?.used_at, slot as Slot)));
+        self.victims.extend(idle);
+        let count = (self.victims.len() / VICTIMS_SHARE).max(1);
+        if count < self.victims.len() {
+            self.victims.select_nth_unstable(count - 1);
+            self.victims.truncate(count);
         }
-        idle.select_nth_unstable(count - 1);
-        for (_, slot) in &idle[..count] {
-            leaving.extend(self.take(*slot));
-        }
+        self.victims.sort_unstable_by(|a, b| b.cmp(a));
     }
 
     /// How many flows there are.
@@ -215,32 +255,40 @@ impl FlowTable {
 
     fn take(&mut self, slot: Slot) -> Option<Leaving> {
         let flow = self.flows[slot as usize].as_ref()?;
-        let hash = self.hash(&flow.key, flow.mask);
+        let hash = self.hash(&flow.mask.apply(&flow.key), flow.mask);
         if let Ok(entry) = self.by_match.find_entry(hash, |other| *other == slot) {
             entry.remove();
         }
         let cookie = self.cookie(slot);
         let flow = self.flows[slot as usize].take()?;
-        for number in &flow.tags {
-            self.tags.drop_one(*number);
+        if let Some(moved) = self.tags.leave(flow.seat)
+            && let Some(moved) = &mut self.flows[moved as usize]
+        {
+            moved.seat.moved_to(flow.seat);
         }
+        let groups = match self.groups.is_empty() {
+            true => None,
+            false => self.groups.remove(&slot),
+        };
         self.generations[slot as usize] = self.generations[slot as usize].wrapping_add(1);
         self.free.push(slot);
-        Some(Leaving { cookie, key: flow.key, mask: flow.mask, groups: flow.groups })
+        let groups = groups.unwrap_or_default();
+        Some(Leaving { cookie, key: flow.key, mask: flow.mask, groups })
     }
 
-    fn find(&self, key: &FlowKey, mask: FlowMask) -> Option<Slot> {
+    fn place(&self, key: &FlowKey, mask: FlowMask) -> Place {
         let masked = mask.apply(key);
         let same = |slot: &Slot| {
             self.flows[*slot as usize]
                 .as_ref()
                 .is_some_and(|flow| flow.mask == mask && mask.apply(&flow.key) == masked)
         };
-        self.by_match.find(self.hasher.hash_one((masked, mask)), same).copied()
+        let hash = self.hash(&masked, mask);
+        Place { hash, found: self.by_match.find(hash, same).copied() }
     }
 
-    fn hash(&self, key: &FlowKey, mask: FlowMask) -> u64 {
-        self.hasher.hash_one((mask.apply(key), mask))
+    fn hash(&self, masked: &FlowKey, mask: FlowMask) -> u64 {
+        self.hasher.hash_one((masked, mask))
     }
 
     fn cookie(&self, slot: Slot) -> Cookie {
@@ -256,9 +304,15 @@ impl FlowTable {
     }
 }
 
-/// Whether the flow in `slot`, if there is one, carries the tag.
-fn carries(flows: &[Option<Flow>], slot: Slot, number: TagNo) -> bool {
-    flows[slot as usize].as_ref().is_some_and(|flow| flow.tags.contains(&number))
+impl Flow {
+    /// Whether it is to leave, though nothing that it depends on has changed.
+    fn is_over(&self, now: Instant) -> bool {
+        match self.expiry {
+            // Its use does not count: see `FlowTable::note_use`.
+            Expiry::Brief => self.used_at + limits::BRIEF_FOR <= now,
+            Expiry::Idle | Expiry::None => self.used_at + limits::IDLE_FOR <= now,
+        }
+    }
 }
 
 fn rehash(flows: &[Option<Flow>], hasher: &DefaultHashBuilder, slot: Slot) -> u64 {

@@ -4,10 +4,18 @@ use mn_time::Duration;
 
 /// Flows one host's datapath holds.
 pub const FLOWS_MAX: usize = 1 << 20;
-/// Flows evicted in one go when the table is full: one in 64.
-pub const fn evict_batch(flows_max: usize) -> usize {
-    if flows_max / 64 > 0 { flows_max / 64 } else { 1 }
+/// Flows evicted in one go when the table is full: one in 64, and so few that packets do not wait
+/// for it.
+pub const fn evict_batch(flows: usize) -> usize {
+    match flows / 64 {
+        0 => 1,
+        share if share > EVICT_MAX => EVICT_MAX,
+        share => share,
+    }
 }
+const EVICT_MAX: usize = 256;
+/// Into how many looks the search for idle flows is divided, so that few leave at once.
+pub const EXPIRE_LOOKS: usize = 20;
 /// A flow that nobody used for this long leaves.
 pub const IDLE_FOR: Duration = Duration::from_secs(60);
 /// A flow that drops because of something that may mend itself stays this long.

@@ -90,6 +90,21 @@ impl Flow {
     pub const PACKETS_AT: usize = offset_of!(Self, packets);
     /// Where [`Flow::octets`] is.
     pub const OCTETS_AT: usize = offset_of!(Self, octets);
+    /// Where [`Flow::used_at`] is.
+    pub const USED_AT: usize = offset_of!(Self, used_at);
+    /// Where [`Flow::cookie`] is.
+    pub const COOKIE_AT: usize = offset_of!(Self, cookie);
+    /// Where [`Flow::key`] is.
+    pub const KEY_AT: usize = offset_of!(Self, key);
+    /// Where [`Flow::actions`] are.
+    pub const ACTIONS_AT: usize = offset_of!(Self, actions);
+
+    /// The number of the mask, from the flow's first word.
+    #[must_use]
+    pub const fn mask_of(head: u64) -> u16 {
+        let octets = head.to_ne_bytes();
+        u16::from_ne_bytes([octets[4], octets[5]])
+    }
 }
 
 /// `struct bucket`: flows by the hash of masked key and mask number.
@@ -129,6 +144,7 @@ const _: () = {
     assert!(offset_of!(FlowKey, inner_vlan) == 72);
     assert!(offset_of!(FlowKey, tp_dst) == 80);
     assert!(size_of::<Flow>() == 384);
+    assert!(offset_of!(Flow, mask) == 4);
     assert!(offset_of!(Flow, key) == 40);
     assert!(offset_of!(Flow, actions) == 128);
     assert!(offset_of!(Flow, first) == 296);

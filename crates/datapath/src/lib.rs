@@ -13,6 +13,7 @@ use std::time::Duration;
 use mn_flow::{
     Action, Cookie, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey,
 };
+use mn_ids::RuleId;
 use mn_time::Instant;
 
 /// One flow as the agent installs it.
@@ -50,6 +51,14 @@ pub struct InstalledFlow {
     pub counters: Counters,
     /// When it was last used; when it was installed, if never.
     pub used_at: Instant,
+}
+
+/// What is left to say of a flow that was removed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LastUse {
+    pub counters: Counters,
+    /// The rule by which it dropped, if it did.
+    pub rule: Option<RuleId>,
 }
 
 /// Which way into an interface a port has.
@@ -162,8 +171,8 @@ pub trait Datapath: Send + Sync {
     /// counters then go on under the new cookie.
     fn install(&self, flow: &FlowSpec) -> Result<(), DatapathError>;
 
-    /// Removes a flow by its key and mask; its last counters, if it was there with this cookie.
-    fn remove(&self, flow: &FlowSpec) -> Result<Option<InstalledFlow>, DatapathError>;
+    /// Removes a flow by its key and mask; its last use, if it was there with this cookie.
+    fn remove(&self, flow: &FlowSpec) -> Result<Option<LastUse>, DatapathError>;
 
     /// The counters of one flow.
     fn flow(&self, key: &FlowKey, mask: FlowMask) -> Result<Option<InstalledFlow>, DatapathError>;

@@ -96,7 +96,7 @@ fn whole(values: &[f64]) -> Vec<f64> {
 }
 
 /// A number with as many digits as mean something.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     match value {
         v if v >= 10_000.0 => format!("{:.1}k", v / 1000.0),
         v if v >= 100.0 => format!("{v:.0}"),

@@ -46,7 +46,7 @@ impl Worker {
             entry: Entry::Ingress(*port),
             install,
         };
-        if self.pending.holds(&upcall.key) {
+        if !self.pending.is_empty() && self.pending.holds(&upcall.key) {
             let parked = park(&arrival);
             if let Err(refused) = self.pending.queue(&upcall.key, upcall.frame.len(), parked) {
                 self.count_drop(refused.packet.entry, refused.cause);

@@ -1,6 +1,6 @@
 //! Flows on their way into the datapath and out of it.
 
-use mn_agent_core::{Leaving, NewFlow, dropping_rule, limits};
+use mn_agent_core::{Leaving, NewFlow, limits};
 use mn_datapath::{DatapathError, FlowSpec, Output};
 use mn_flow::{Action, Expiry, FlowKey, FlowMask, GroupIndex, Tag};
 use mn_time::Instant;
@@ -35,11 +35,6 @@ impl Worker {
         expiry: Expiry,
         now: Instant,
     ) {
-        // A packet of the same batch that met the same verdict was there before.
-        let known = self.flows.cookie_of(&key, mask);
-        if self.installs.iter().any(|spec| Some(spec.cookie) == known) {
-            return self.release_groups();
-        }
         if self.flows.is_full() {
             self.evict();
         }
@@ -48,22 +43,24 @@ impl Worker {
         let (cookie, replaced) = self.flows.insert(&flow, now);
         if let Some(replaced) = replaced {
             self.forget_groups(&replaced.groups);
-            if let Ok(mut drops) = self.rule_drops.lock() {
+            // One of this batch is not in the datapath yet and has nothing to hand over.
+            if !self.installs.withdraw(replaced.cookie)
+                && let Ok(mut drops) = self.rule_drops.lock()
+            {
                 drops.succeed(replaced.cookie, cookie);
             }
         }
-        let actions = self.translation.actions.clone();
-        self.installs.push(FlowSpec { cookie, key, mask, actions });
+        self.installs.push(cookie, key, mask, &self.translation.actions);
     }
 
     /// Installs the flows that were entered.
     pub(super) fn activate(&mut self) {
         let mut installs = std::mem::take(&mut self.installs);
-        for spec in installs.drain(..) {
-            let mut installed = self.datapath.install(&spec);
+        for spec in installs.flows() {
+            let mut installed = self.datapath.install(spec);
             if let Err(DatapathError::Full { .. }) = installed {
                 self.evict();
-                installed = self.datapath.install(&spec);
+                installed = self.datapath.install(spec);
             }
             match installed {
                 Ok(()) => self.report.installed.add(1),
@@ -76,6 +73,7 @@ impl Worker {
                 }
             }
         }
+        installs.clear();
         self.installs = installs;
     }
 
@@ -84,50 +82,50 @@ impl Worker {
         if tags.is_empty() {
             return;
         }
-        let mut leaving = Vec::new();
+        let mut leaving = std::mem::take(&mut self.leaving);
         self.flows.invalidate(tags, &mut leaving);
         self.report.invalidated.add(leaving.len() as u64);
         self.take_out(leaving);
     }
 
+    /// Removes some of the flows whose time is over: a few at each call, all in a second.
     pub(super) fn expire(&mut self, now: Instant) {
-        let mut leaving = Vec::new();
-        self.flows.expire(now, &mut leaving);
+        let mut leaving = std::mem::take(&mut self.leaving);
+        let places = self.flows.places().div_ceil(limits::EXPIRE_LOOKS);
+        self.flows.expire(now, places, &mut leaving);
         self.report.expired.add(leaving.len() as u64);
         self.take_out(leaving);
     }
 
     fn evict(&mut self) {
-        let mut leaving = Vec::new();
+        let mut leaving = std::mem::take(&mut self.leaving);
         self.flows.evict(limits::evict_batch(self.flows.len()), &mut leaving);
         self.report.evicted.add(leaving.len() as u64);
         self.take_out(leaving);
     }
 
     /// Removes flows from the datapath and collects what they carried.
-    fn take_out(&mut self, leaving: Vec<Leaving>) {
-        for Leaving { cookie, key, mask, groups } in leaving {
-            let waiting = self.installs.iter().position(|spec| spec.cookie == cookie);
-            if let Some(at) = waiting {
-                self.installs.remove(at);
-            } else {
+    fn take_out(&mut self, mut leaving: Vec<Leaving>) {
+        for Leaving { cookie, key, mask, groups } in leaving.drain(..) {
+            if !self.installs.withdraw(cookie) {
                 let spec = FlowSpec { cookie, key, mask, actions: Vec::new() };
                 self.remove(&spec);
             }
             self.forget_groups(&groups);
         }
+        self.leaving = leaving;
     }
 
     /// Removes one flow from the datapath, if it is there with this cookie.
     pub(super) fn remove(&self, spec: &FlowSpec) {
         match self.datapath.remove(spec) {
-            Ok(Some(flow)) => {
-                self.report.left_packets.add(flow.counters.packets);
-                self.report.left_octets.add(flow.counters.octets);
-                if let Some(rule) = dropping_rule(&flow.spec.actions)
+            Ok(Some(last)) => {
+                self.report.left_packets.add(last.counters.packets);
+                self.report.left_octets.add(last.counters.octets);
+                if let Some(rule) = last.rule
                     && let Ok(mut drops) = self.rule_drops.lock()
                 {
-                    drops.leave(flow.spec.cookie, rule, flow.counters.packets);
+                    drops.leave(spec.cookie, rule, last.counters.packets);
                 }
             }
             Ok(None) => {}

@@ -1,6 +1,6 @@
 //! Flows that come, go and are counted.
 
-use mn_flow::{Action, Cookie, Field, FlowMask, PortNo};
+use mn_flow::{Action, Cookie, DropCause, Field, FlowMask, PortNo};
 use mn_packet::TcpFlags;
 
 use super::bench::{A, B, Bench, C, Case, MTU, WIDE};
@@ -85,11 +85,17 @@ fn removing(bench: &mut dyn Bench) {
     assert_eq!(bench.datapath().remove(&other).expect("no error"), None);
     assert_eq!(bench.give(A, &frame).len(), 1, "it is still there");
     let last = bench.datapath().remove(&spec).expect("no error").expect("it was there");
-    assert_eq!((last.spec, last.counters.packets), (spec.clone(), 1));
+    assert_eq!((last.rule, last.counters.packets), (None, 1));
     assert_eq!(bench.give(A, &frame), []);
     assert_eq!(bench.asked().len(), 1);
     assert_eq!(bench.datapath().flow(&spec.key, spec.mask).expect("readable"), None);
     assert_eq!(bench.datapath().remove(&spec).expect("no error"), None);
+    let rule = Some(mn_ids::Id::random());
+    let drops = [Action::Meter(1), Action::Drop { cause: DropCause::Rule, rule }];
+    let spec = bench.exact(A, &frame, &drops);
+    assert_eq!(bench.give(A, &frame), []);
+    let last = bench.datapath().remove(&spec).expect("no error").expect("it was there");
+    assert_eq!((last.rule, last.counters.packets), (rule, 1), "the rule that dropped");
 }
 
 fn listing(bench: &mut dyn Bench) {

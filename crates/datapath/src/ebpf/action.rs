@@ -50,23 +50,43 @@ impl Slots {
         Ok(())
     }
 
+    /// The rule by which the list drops, if it does.
+    pub fn rule(&self) -> Option<RuleId> {
+        let mut rest = self.slots.get(..usize::from(self.len))?;
+        while let [head, more @ ..] = rest {
+            if head.op == Op::DropRule as u8 {
+                return Some(rule_of(address_of(more)?));
+            }
+            let len = usize::from(head.slots & !WITH_PORT);
+            rest = rest.get(len.max(1)..)?;
+        }
+        None
+    }
+
     /// The list again; `None` where a slot is none of ours.
     pub fn actions(&self) -> Option<Vec<Action>> {
         let mut out = Vec::with_capacity(self.len.into());
         let mut rest = self.slots.get(..usize::from(self.len))?;
         while let [head, more @ ..] = rest {
             let len = usize::from(head.slots & !WITH_PORT);
-            let address = more.get(..2).map(|slots| {
-                let mut octets = [0; 16];
-                octets[..8].copy_from_slice(&slots[0].to_raw());
-                octets[8..].copy_from_slice(&slots[1].to_raw());
-                octets
-            });
-            out.push(decode(head, address)?);
+            out.push(decode(head, address_of(more))?);
             rest = rest.get(len.max(1)..)?;
         }
         Some(out)
     }
+}
+
+/// The 16 octets in the two slots after one, where there are two.
+fn address_of(more: &[ActionSlot]) -> Option<[u8; 16]> {
+    let [first, second, ..] = more else { return None };
+    let mut octets = [0; 16];
+    octets[..8].copy_from_slice(&first.to_raw());
+    octets[8..].copy_from_slice(&second.to_raw());
+    Some(octets)
+}
+
+fn rule_of(octets: [u8; 16]) -> RuleId {
+    RuleId::from_uuid(uuid::Uuid::from_bytes(octets))
 }
 
 /// The slot of an action, and the 16 octets that follow it for some.
@@ -151,8 +171,7 @@ fn decode(slot: &ActionSlot, more: Option<[u8; 16]>) -> Option<Action> {
         Op::Copy => return Some(Action::Copy { one_in: slot.b() }),
         Op::Drop => return Some(Action::Drop { cause: cause()?, rule: None }),
         Op::DropRule => {
-            let rule = RuleId::from_uuid(uuid::Uuid::from_bytes(more?));
-            return Some(Action::Drop { cause: cause()?, rule: Some(rule) });
+            return Some(Action::Drop { cause: cause()?, rule: Some(rule_of(more?)) });
         }
         Op::EthSrc => Rewrite::EthSrc(Mac(slot.argument)),
         Op::EthDst => Rewrite::EthDst(Mac(slot.argument)),
@@ -216,7 +235,13 @@ mod tests {
             Action::Drop { cause: DropCause::NoRoute, rule: None },
         ];
         for action in rewrites.into_iter().chain(others) {
-            assert_eq!(Slots::of(&[action]).unwrap().actions(), Some(vec![action]));
+            let slots = Slots::of(&[action]).unwrap();
+            assert_eq!(slots.actions(), Some(vec![action]));
+            let rule = match action {
+                Action::Drop { rule, .. } => rule,
+                _ => None,
+            };
+            assert_eq!(slots.rule(), rule, "{action:?}");
         }
     }
 

@@ -23,8 +23,8 @@ use super::ports::{PortMaps, Ports};
 use super::ring::Ring;
 use super::sys::{self, Shared};
 use crate::{
-    Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, Offload,
-    Output, PeerAddresses, PortCounters, UpcallLimit, Upcalls,
+    Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, LastUse,
+    Offload, Output, PeerAddresses, PortCounters, UpcallLimit, Upcalls,
 };
 
 /// The kernel's datapath of the network namespace it was opened in.
@@ -174,7 +174,7 @@ impl Datapath for Ebpf {
         lock(&self.flows).install(flow, sys::monotonic_now())
     }
 
-    fn remove(&self, flow: &FlowSpec) -> Result<Option<InstalledFlow>, DatapathError> {
+    fn remove(&self, flow: &FlowSpec) -> Result<Option<LastUse>, DatapathError> {
         Ok(lock(&self.flows).remove(flow))
     }
 

@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mn_datapath_abi::limits::{BUCKET_ENTRIES, CHUNK_FLOWS, KEY_WORDS};
-use mn_datapath_abi::{Bucket, Config, Flow, FlowKey as AbiKey, FlowState};
+use mn_datapath_abi::{ActionSlot, Bucket, Config, Flow, FlowKey as AbiKey, FlowState};
 use mn_flow::{Cookie, FlowKey, FlowMask};
 use mn_time::Instant;
 
@@ -18,7 +18,7 @@ use super::chunks::Chunks;
 use super::key;
 use super::masks::Masks;
 use super::sys::{self, Shared};
-use crate::{Counters, DatapathError, FlowSpec, InstalledFlow};
+use crate::{Counters, DatapathError, FlowSpec, InstalledFlow, LastUse};
 
 /// So few free places, and more should be made.
 const FREE_FEW: usize = CHUNK_FLOWS / 2;
@@ -133,10 +133,9 @@ impl FlowTable {
             first,
         };
         if let Some((_, number)) = old {
-            let before = self.read(number);
-            flow.packets = before.packets;
-            flow.octets = before.octets;
-            flow.used_at = before.used_at;
+            let before = self.counters(number);
+            (flow.packets, flow.octets) = (before.packets, before.octets);
+            flow.used_at = self.word(number, Flow::USED_AT);
         }
         let result = self.put(&flow, home, old);
         if old.is_some() || result.is_err() {
@@ -175,7 +174,7 @@ impl FlowTable {
     /// Ends a flow that was replaced; what it counted since it was copied goes to its successor.
     fn carry_over(&mut self, copied: &Flow, old: u32, new: u32) {
         self.end(old);
-        let last = self.read(old);
+        let last = self.counters(old);
         let (chunk, place) = self.place(new);
         chunk
             .word(place, Flow::PACKETS_AT)
@@ -186,9 +185,9 @@ impl FlowTable {
     }
 
     /// See [`crate::Datapath::remove`].
-    pub fn remove(&mut self, spec: &FlowSpec) -> Option<InstalledFlow> {
+    pub fn remove(&mut self, spec: &FlowSpec) -> Option<LastUse> {
         let (name, number, home, mask) = self.locate(&spec.key, spec.mask)?;
-        if self.read(number).cookie != spec.cookie.0 {
+        if self.word(number, Flow::COOKIE_AT) != spec.cookie.0 {
             return None;
         }
         self.buckets.word(name.bucket, Bucket::entry_at(name.entry)).store(0, Release);
@@ -196,10 +195,9 @@ impl FlowTable {
             self.buckets.half(home.first, 0).fetch_sub(1, Release);
         }
         self.end(number);
-        let last = self.installed(number);
         self.masks.release(mask);
         self.len -= 1;
-        last
+        Some(LastUse { counters: self.counters(number), rule: self.slots(number).rule() })
     }
 
     /// Adds to the counters of a flow, if it is there with this cookie.
@@ -233,9 +231,9 @@ impl FlowTable {
         let mut used = vec![0_u64; self.masks.len_max()];
         for number in 1..=u32::try_from(self.chunks.len() * CHUNK_FLOWS).unwrap_or(u32::MAX) {
             if self.state(number) == FlowState::Live as u32 {
-                let flow = self.read(number);
-                if let Some(used) = used.get_mut(usize::from(flow.mask)) {
-                    *used = used.saturating_add(flow.packets);
+                let mask = Flow::mask_of(self.word(number, 0));
+                if let Some(used) = used.get_mut(usize::from(mask)) {
+                    *used = used.saturating_add(self.word(number, Flow::PACKETS_AT));
                 }
             }
         }
@@ -267,8 +265,9 @@ impl FlowTable {
 
     fn find(&self, masked: &[u64; KEY_WORDS], mask: u16, home: Home) -> Option<(Name, u32)> {
         self.tagged(home).find(|(_, number)| {
-            let flow = self.read(*number);
-            flow.mask == mask && flow.key == *masked
+            let mut words = masked.iter().zip((Flow::KEY_AT..).step_by(8));
+            Flow::mask_of(self.word(*number, 0)) == mask
+                && words.all(|(word, at)| self.word(*number, at) == *word)
         })
     }
 
@@ -313,6 +312,30 @@ impl FlowTable {
     fn read(&self, number: u32) -> Flow {
         let (chunk, place) = self.place(number);
         chunk.read(place)
+    }
+
+    /// One word of a flow: a whole flow is six lines of memory that other processors write to.
+    fn word(&self, number: u32, at: usize) -> u64 {
+        let (chunk, place) = self.place(number);
+        chunk.word(place, at).load(Relaxed)
+    }
+
+    fn counters(&self, number: u32) -> Counters {
+        Counters {
+            packets: self.word(number, Flow::PACKETS_AT),
+            octets: self.word(number, Flow::OCTETS_AT),
+        }
+    }
+
+    /// The actions of a flow.
+    fn slots(&self, number: u32) -> Slots {
+        let [.., len, hops] = self.word(number, 0).to_ne_bytes();
+        let mut slots = Slots { len, hops, ..Slots::default() };
+        let words = (Flow::ACTIONS_AT..).step_by(8);
+        for (slot, at) in slots.slots.iter_mut().take(len.into()).zip(words) {
+            *slot = ActionSlot::raw(self.word(number, at).to_ne_bytes());
+        }
+        slots
     }
 
     fn state(&self, number: u32) -> u32 {

@@ -11,8 +11,8 @@ use mn_time::Instant;
 use super::engine::{Port, Software};
 use super::upcall::{TokenBucket, Worker};
 use crate::{
-    Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, Offload,
-    Output, PeerAddresses, PortCounters, UpcallLimit, Upcalls,
+    Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, LastUse,
+    Offload, Output, PeerAddresses, PortCounters, UpcallLimit, Upcalls,
 };
 
 /// As many meters as the kernel's engine has.
@@ -123,8 +123,15 @@ impl Datapath for Software {
         Ok(())
     }
 
-    fn remove(&self, flow: &FlowSpec) -> Result<Option<InstalledFlow>, DatapathError> {
-        Ok(self.state().flows.remove(&flow.key, flow.mask, flow.cookie))
+    fn remove(&self, flow: &FlowSpec) -> Result<Option<LastUse>, DatapathError> {
+        let removed = self.state().flows.remove(&flow.key, flow.mask, flow.cookie);
+        Ok(removed.map(|flow| LastUse {
+            counters: flow.counters,
+            rule: flow.spec.actions.iter().find_map(|action| match action {
+                Action::Drop { rule, .. } => *rule,
+                _ => None,
+            }),
+        }))
     }
 
     fn flow(&self, key: &FlowKey, mask: FlowMask) -> Result<Option<InstalledFlow>, DatapathError> {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use mn_datapath::ebpf::Ebpf;
 use mn_datapath::{
-    Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, Offload,
-    Output, PeerAddresses, PortCounters, UpcallLimit, Upcalls,
+    Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, LastUse,
+    Offload, Output, PeerAddresses, PortCounters, UpcallLimit, Upcalls,
 };
 use mn_flow::{Action, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey};
 use mn_time::Instant;
@@ -68,7 +68,7 @@ impl Datapath for Recorder {
     fn install(&self, flow: &FlowSpec) -> Result<()> {
         self.engine.install(flow)
     }
-    fn remove(&self, flow: &FlowSpec) -> Result<Option<InstalledFlow>> {
+    fn remove(&self, flow: &FlowSpec) -> Result<Option<LastUse>> {
         self.engine.remove(flow)
     }
     fn flow(&self, key: &FlowKey, mask: FlowMask) -> Result<Option<InstalledFlow>> {

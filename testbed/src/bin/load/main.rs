@@ -5,12 +5,15 @@
 //! load rr    --to 10.0.0.2:7000 --seconds 2    TCP: one octet there, one back, again
 //! load crr   --to 10.0.0.2:7000 --seconds 2    TCP: connect, one octet each way, close by RST
 //! load pps   --to 10.0.0.2:7000 --seconds 2 --size 22    UDP one way, as many as go
-//! load flows --to 10.0.0.2:7000 --seconds 2 --rate 50000 every datagram a new flow
+//! load flows --to 10.0.0.2:7000 --seconds 2 --rate 50000 --from 10.0.1.64
+//!                                              UDP one way, every datagram a new flow
 //! load first --to 10.0.0.2:7000 --count 100    UDP round trips, each from a new port
 //! ```
 //!
 //! Each client prints one line of JSON. `--cpu N` pins it: without that, figures vary by a factor
 //! of four on machines whose cores wake each other slowly.
+
+mod flows;
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -23,7 +26,9 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
+use nix::sys::socket::{
+    MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, sendmmsg, sendto,
+};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
@@ -43,6 +48,10 @@ enum Command {
     Serve {
         #[arg(long)]
         listen: SocketAddr,
+        /// Milliseconds between two looks at the datagrams that came. A receiver that sleeps until
+        /// the next one is woken for each, which is work for whoever sends: with 0 it does.
+        #[arg(long, default_value_t = 0)]
+        nap: u64,
     },
     /// TCP requests and answers of one octet, a second.
     Rr(Timed),
@@ -57,12 +66,7 @@ enum Command {
         size: usize,
     },
     /// UDP datagrams of new flows, at a rate.
-    Flows {
-        #[command(flatten)]
-        timed: Timed,
-        #[arg(long, default_value_t = 50_000)]
-        rate: u64,
-    },
+    Flows(flows::Flows),
     /// The round trip of the first datagram of a flow.
     First {
         #[arg(long)]
@@ -83,11 +87,11 @@ struct Timed {
 fn main() -> ExitCode {
     let load = Load::parse();
     let result = pin(load.cpu).and_then(|()| match load.command {
-        Command::Serve { listen } => serve(listen),
+        Command::Serve { listen, nap } => serve(listen, Duration::from_millis(nap)),
         Command::Rr(timed) => rr(&timed),
         Command::Crr(timed) => crr(&timed),
         Command::Pps { timed, size } => pps(&timed, size),
-        Command::Flows { timed, rate } => flows(&timed, rate),
+        Command::Flows(words) => flows::flows(&words),
         Command::First { to, count } => first(to, count),
     });
     match result {
@@ -116,13 +120,14 @@ const ECHO: u8 = b'!';
 /// How long an answer may take before it is asked for again, or counted as lost.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
-fn serve(listen: SocketAddr) -> io::Result<Value> {
+fn serve(listen: SocketAddr, nap: Duration) -> io::Result<Value> {
     let listener = TcpListener::bind(listen)?;
     let socket = UdpSocket::bind(listen)?;
-    // A burst must not be lost in the receiver's own queue: that is not the path.
-    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBuf, &(8 << 20))?;
+    // A burst must not be lost in the receiver's own queue: that is not the path. The limit that
+    // the kernel has for others is a fifth of a megabyte.
+    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::RcvBufForce, &(32 << 20))?;
     let received = Arc::new(AtomicU64::new(0));
-    thread::spawn(move || count_datagrams(&socket, &received));
+    thread::spawn(move || count_datagrams(&socket, nap, &received));
     // One thread serves one connection after the other: a thread each would measure the scheduler.
     loop {
         let (stream, _) = listener.accept()?;
@@ -140,20 +145,37 @@ fn answer(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-fn count_datagrams(socket: &UdpSocket, received: &AtomicU64) {
-    let mut datagram = [0; 2048];
+fn count_datagrams(socket: &UdpSocket, nap: Duration, received: &AtomicU64) {
+    let mut datagrams = vec![[0; 2048]; BATCH];
+    let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
     loop {
-        let Ok((len, from)) = socket.recv_from(&mut datagram) else { continue };
-        match datagram.first().filter(|_| len > 0) {
-            Some(&ASK) => {
-                let count = received.swap(0, Ordering::Relaxed);
-                drop(socket.send_to(&count.to_be_bytes(), from));
-            }
-            Some(&ECHO) => drop(socket.send_to(&datagram[..len], from)),
-            _ => {
-                received.fetch_add(1, Ordering::Relaxed);
+        let mut parts: Vec<[io::IoSliceMut<'_>; 1]> =
+            datagrams.iter_mut().map(|datagram| [io::IoSliceMut::new(datagram)]).collect();
+        // The first is waited for; what came with it is taken with it.
+        let waits = if nap.is_zero() { MsgFlags::MSG_WAITFORONE } else { MsgFlags::MSG_DONTWAIT };
+        let fd = socket.as_raw_fd();
+        let Ok(results) = recvmmsg(fd, &mut headers, parts.iter_mut(), waits, None) else {
+            thread::sleep(nap);
+            continue;
+        };
+        for result in results {
+            let datagram = result.iovs().next().unwrap_or_default();
+            match datagram.first() {
+                Some(&ASK) => {
+                    let count = received.swap(0, Ordering::Relaxed);
+                    reply(socket, &count.to_be_bytes(), result.address);
+                }
+                Some(&ECHO) => reply(socket, datagram, result.address),
+                _ => drop(received.fetch_add(1, Ordering::Relaxed)),
             }
         }
+    }
+}
+
+fn reply(socket: &UdpSocket, datagram: &[u8], to: Option<SockaddrStorage>) {
+    if let Some(to) = to {
+        // What is not answered is asked again, or counted as lost.
+        let _ = sendto(socket.as_raw_fd(), datagram, &to, MsgFlags::empty());
     }
 }
 
@@ -247,38 +269,6 @@ fn pps(timed: &Timed, size: usize) -> io::Result<Value> {
     thread::sleep(Duration::from_millis(100));
     let received = ask(timed.to)?;
     Ok(json!({ "sent": sent, "received": received, "pps": received as f64 / elapsed }))
-}
-
-/// Sockets that new flows are sent from; each flow is one of them and one port of the receiver, so
-/// the receiver's host must deliver any port (the datagrams need not be answered).
-fn flows(timed: &Timed, rate: u64) -> io::Result<Value> {
-    let total = (rate as f64 * timed.seconds) as u64;
-    ask(timed.to)?;
-    let begun = Instant::now();
-    let mut sent = 0;
-    let mut sockets: Vec<UdpSocket> = Vec::new();
-    while sent < total {
-        let due = (begun.elapsed().as_secs_f64() * rate as f64) as u64;
-        if sent >= due.min(total) {
-            std::hint::spin_loop();
-            continue;
-        }
-        // A socket's port is one flow. Closing the oldest makes room for new ports.
-        if sockets.len() >= 4096 {
-            sockets.drain(..2048);
-        }
-        let socket = udp_to(timed.to)?;
-        socket.send(b".")?;
-        sockets.push(socket);
-        sent += 1;
-    }
-    let elapsed = begun.elapsed().as_secs_f64();
-    thread::sleep(Duration::from_millis(300));
-    let received = ask(timed.to)?;
-    Ok(json!({
-        "sent": sent, "received": received, "flows_per_s": sent as f64 / elapsed,
-        "lost": 1.0 - received as f64 / sent.max(1) as f64,
-    }))
 }
 
 fn first(to: SocketAddr, count: u16) -> io::Result<Value> {
