@@ -44,8 +44,8 @@ impl Layouts {
         let mut kernel = Lab::prepare(&Plan::new("bench-kernel"))?;
         let mut all = vec![veth(&mut kernel)?, bridge(&mut kernel)?, router(&mut kernel)?];
         all.push(vxlan(&mut kernel)?);
-        // A port may ask for as many new flows as the default says, but for the highest rate of
-        // new flows that is measured: its bucket shall not be what overflows.
+        // A port's usual limit is the highest rate of new flows that is measured here. Its bucket
+        // shall not be what overflows.
         let agent = &["--upcall-rate", "200000"];
         let mut ours = Lab::start(&Plan { agent, ..Plan::new("bench") })?;
         all.extend(of_ours(&mut ours)?);
