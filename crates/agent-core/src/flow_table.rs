@@ -224,8 +224,7 @@ impl FlowTable {
 
     fn find_victims(&mut self) {
         let flows = self.flows.iter().enumerate();
-        let idle =
-            flows.filter_map(|(slot, flow)| Some((flow.as_ref()?.used_at, slot as Slot)));
+        let idle = flows.filter_map(|(slot, flow)| Some((flow.as_ref()?.used_at, slot as Slot)));
         self.victims.extend(idle);
         let count = (self.victims.len() / VICTIMS_SHARE).max(1);
         if count < self.victims.len() {

@@ -15,7 +15,8 @@ use super::layout::{Layout, Layouts, NEW_FLOWS_FROM};
 use super::measure::{Server, load, number};
 
 /// Datagrams a second, the share that may be lost (in percent), and whether that must be.
-const RATES: [(u32, f64, bool); 3] = [(50_000, 0.0, true), (60_000, 0.1, true), (100_000, 0.1, false)];
+const RATES: [(u32, f64, bool); 3] =
+    [(50_000, 0.0, true), (60_000, 0.1, true), (100_000, 0.1, false)];
 
 /// Sends new flows at each rate by each layout whose rules read ports; the share that was lost.
 ///
@@ -58,7 +59,8 @@ fn pin_workers(lab: &mut Lab, host: usize) -> Outcome {
     let pid = lab.process(&name)?.identity().pid;
     let mut cpus = CpuSet::new();
     cpus.set(1).map_err(|e| LabError::unexpected("a set of CPUs", e.to_string()))?;
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).map_err(LabError::machine("read /proc"))?;
+    let tasks =
+        fs::read_dir(format!("/proc/{pid}/task")).map_err(LabError::machine("read /proc"))?;
     for task in tasks.flatten() {
         let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
         let id = task.file_name().to_string_lossy().parse();

@@ -12,7 +12,13 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn push(&mut self, cookie: Cookie, key: FlowKey, mask: FlowMask, actions: &[Action]) {
+    pub(super) fn push(
+        &mut self,
+        cookie: Cookie,
+        key: FlowKey,
+        mask: FlowMask,
+        actions: &[Action],
+    ) {
         if let Some(spec) = self.specs.get_mut(self.len) {
             (spec.cookie, spec.key, spec.mask) = (cookie, key, mask);
             spec.actions.clear();
