@@ -50,7 +50,7 @@ pub enum Op {
     InnerDst4 = 18,
     InnerSrc6 = 19,
     InnerDst6 = 20,
-    /// `b`: zone.
+    /// `b`: zone; `a`: port.
     Track = 21,
     /// `b`: index.
     Meter = 22,

@@ -7,12 +7,14 @@
 #![expect(unsafe_code, reason = "values are read and written as the octets they share with C")]
 
 mod action;
+mod connection;
 mod flow;
 mod plain;
 mod table;
 pub mod v1;
 
 pub use action::{ActionSlot, Op, WITH_PORT};
+pub use connection::{Connection, ConnectionKey, Share, Zone};
 pub use flow::{Bucket, Flow, FlowKey, FlowState, Guess};
 pub use plain::Plain;
 pub use table::{

@@ -23,6 +23,7 @@ pub mod limits {
     pub const RINGS_MAX: usize = 64;
     pub const METERS_MAX: usize = 4096;
     pub const IFACES_DIRECT: usize = 4096;
+    pub const ZONES_MAX: usize = 4096;
 }
 
 use limits::{KEY_WORDS, MASKS_MAX, SEGMENT_OUTPUTS, SLOTS_MAX};
@@ -118,6 +119,7 @@ impl Port {
     /// Its interface's peer may be reached straight.
     pub const PEER_REDIRECT: u32 = 1;
     pub const IFINDEX_AT: usize = offset_of!(Self, ifindex);
+    pub const ZONE_AT: usize = offset_of!(Self, zone);
 }
 
 /// `struct port_stats`, one per processor.

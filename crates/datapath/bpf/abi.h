@@ -29,6 +29,10 @@
 #define RINGS_MAX 64
 #define METERS_MAX 4096
 #define IFACES_DIRECT 4096	/* interfaces found without a hash; a power of two */
+#define ZONES_MAX 4096
+#define FRAGMENTS_MAX 8192	/* datagrams whose first fragment is remembered */
+
+#define VNI_MARK (1 << 21)	/* forward direction of a tracked connection */
 
 #define PORT_NONE 0
 #define PORT_TUNNEL 1
@@ -50,6 +54,8 @@ enum drop_cause {
 	DROP_ACTION_FAILED = 11,
 	DROP_CONSUMED = 31,
 	DROP_TUNNEL_RETIRED_KEY = 33,
+	DROP_CONNECTION_LIMIT = 35,
+	DROP_CONNECTION_TABLE = 36,
 };
 
 enum upcall_reason {
@@ -64,10 +70,14 @@ enum upcall_reason {
 #define CLASS_FRAGMENT_LATER 2
 #define CLASS_FRAGMENT 3
 #define CLASS_TTL 4
+#define CLASS_TCP (3 << 3)
 #define CLASS_TCP_SYN (1 << 3)
 #define CLASS_TCP_FIN (2 << 3)
 #define CLASS_TCP_RST (3 << 3)
 #define CLASS_ND 0x20
+
+/* flow_key.conn, as mn_flow::Conn. */
+enum conn { CONN_NONE = 0, CONN_FORWARD = 1, CONN_RETURN = 2 };
 
 #define VLAN_PRESENT 0x1000
 
@@ -114,7 +124,7 @@ enum action_op {
 	OP_INNER_DST4 = 18,
 	OP_INNER_SRC6 = 19,
 	OP_INNER_DST6 = 20,
-	OP_TRACK = 21,		/* b: zone */
+	OP_TRACK = 21,		/* b: zone; a: port */
 	OP_METER = 22,		/* b: index */
 	OP_COPY = 23,		/* b: one packet in so many */
 	OP_DROP = 24,		/* a: cause */
@@ -268,6 +278,83 @@ struct meter {
 	__u64	octets;
 };
 
+/*
+ * A tracked connection is found by its two ends, whichever is the source: one entry serves both
+ * directions in a zone. The end that is less as two 64-bit words and a port is `low`.
+ */
+struct connection_key {
+	__u32	zone;
+	__u16	vlan;		/* number of the outer tag and VLAN_PRESENT */
+	__u8	proto;
+	__u8	zero;
+	__u8	low[16];
+	__u8	high[16];
+	__be16	low_port;	/* of echoes the identifier, twice; of other protocols 0 */
+	__be16	high_port;
+	__u32	zero2;
+} __attribute__((aligned(8)));
+
+/* As mn_datapath::ConnState, which says what moves one to the other. */
+enum conn_state {
+	TCP_SYN_SENT = 1,
+	TCP_SYN_RECV = 2,
+	TCP_ESTABLISHED = 3,
+	TCP_PICKED_UP = 4,
+	TCP_FIN_WAIT = 5,
+	TCP_TIME_WAIT = 6,
+	TCP_CLOSED = 7,
+	UDP_NEW = 8,
+	UDP_STREAM = 9,
+	ICMP_ECHO = 10,
+	CONN_OTHER = 11,
+};
+
+/* Bits of connection.flags. Those of the return direction are the forward ones shifted. */
+#define CONNECTION_FORWARD_LOW 1	/* the first packet came from the low end */
+#define CONNECTION_FIN 2
+#define CONNECTION_RST 8
+#define CONNECTION_ENDS 30		/* FIN and RST, both directions */
+
+struct connection {
+	__u64	used_at;	/* CLOCK_MONOTONIC, coarse */
+	__u64	made_at;
+	__u32	port;		/* whose share of connections it counts in */
+	__u8	state;
+	__u8	flags;
+	__u16	zero;
+};
+
+struct zone {
+	__u32	connections;	/* entries; where there are none nobody looks */
+	__u32	zero;
+};
+
+/* A port's share of the connections. */
+struct share {
+	__u32	connections;
+	__u32	max;		/* 0: no limit */
+};
+
+/* A datagram of which the first fragment was seen. */
+struct fragment_key {
+	__u32	port;
+	__u32	id;
+	__u8	src[16];
+	__u8	dst[16];
+	__u8	proto;		/* IPv4 */
+	__u8	zero[7];
+} __attribute__((aligned(8)));
+
+/* What its later fragments have not. */
+struct fragment {
+	__u64	seen_at;
+	__be16	tp_src;
+	__be16	tp_dst;
+	__u8	proto;
+	__u8	tcp;		/* CLASS_TCP bits */
+	__u16	zero;
+};
+
 _Static_assert(sizeof(struct flow_key) == 88, "");
 _Static_assert(offsetof(struct flow_key, eth_dst) == 24, "");
 _Static_assert(offsetof(struct flow_key, nw_src) == 40, "");
@@ -291,5 +378,10 @@ _Static_assert(sizeof(struct delivery) == 8, "");
 _Static_assert(sizeof(struct segment) == 248, "");
 _Static_assert(sizeof(struct inject) == 176, "");
 _Static_assert(sizeof(struct upcall) == 104, "");
+_Static_assert(sizeof(struct connection_key) == 48, "");
+_Static_assert(offsetof(struct connection_key, low) == 8, "");
+_Static_assert(sizeof(struct connection) == 24, "");
+_Static_assert(sizeof(struct fragment_key) == 48, "");
+_Static_assert(sizeof(struct fragment) == 16, "");
 
 #endif

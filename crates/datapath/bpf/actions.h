@@ -66,15 +66,18 @@ static __noinline int copy_up(struct __sk_buff *skb, struct packet *pkt, __u32 o
 	return 0;
 }
 
-/* An action that changes nothing and sends nothing away; or a rewrite. Returns 0 or an error. */
+/*
+ * An action that changes nothing and sends nothing away; or a rewrite. Returns 0, a drop cause, or
+ * an error.
+ */
 __noinline int act(struct __sk_buff *skb, struct packet *pkt, const struct action *action,
 		   const struct address_slots *more)
 {
 	if (!pkt || !action || !more)
 		return -1;
 	switch (action->op) {
-	case OP_TRACK:		/* accepted; connections are not kept yet */
-		return 0;
+	case OP_TRACK:
+		return connection_track(skb, pkt, action);
 	case OP_METER:
 		return count_meter(skb, pkt, action->b);
 	case OP_COPY:
@@ -112,6 +115,7 @@ __noinline int run_actions(struct __sk_buff *skb, struct packet *pkt,
 			   const struct actions *actions, __u32 slots)
 {
 	__u32 i, skip = 0;
+	int cause;
 
 	if (!pkt || !actions)
 		return TC_ACT_SHOT;
@@ -142,8 +146,10 @@ __noinline int run_actions(struct __sk_buff *skb, struct packet *pkt,
 		}
 		if (slot->op == OP_DROP || slot->op == OP_DROP_RULE)
 			return drop(pkt, slot->a, load_of(skb, pkt).packets);
-		if (act_quick(skb, pkt, slot, (const struct address_slots *)more))
-			return drop(pkt, DROP_ACTION_FAILED, load_of(skb, pkt).packets);
+		cause = act_quick(skb, pkt, slot, (const struct address_slots *)more);
+		if (cause)
+			return drop(pkt, cause > 0 ? cause : DROP_ACTION_FAILED,
+				    load_of(skb, pkt).packets);
 	}
 	return TC_ACT_SHOT;
 }

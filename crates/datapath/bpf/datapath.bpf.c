@@ -9,7 +9,9 @@
  * None of them ever lets a packet go on into the host's own stack.
  */
 #include "actions.h"
+#include "connection.h"
 #include "flow_key.h"
+#include "fragment.h"
 #include "lookup.h"
 #include "tunnel.h"
 
@@ -66,6 +68,9 @@ int port_ingress(struct __sk_buff *skb)
 	count_rx(pkt.port, load_of(skb, &pkt));
 	if (cause)
 		return drop(&pkt, cause, load_of(skb, &pkt).packets);
+	if (pkt.fragment)
+		fragment_follow(&pkt);
+	connection_enter(skb, &pkt);
 	flow = lookup(cfg, &pkt.key);
 	if (!flow)
 		return ask(skb, &pkt, UPCALL_MISS);

@@ -154,6 +154,7 @@ static __always_inline int flow_key_ipv4(struct __sk_buff *skb, void *l3, void *
 	if (ip->ttl <= 1)
 		key->class |= CLASS_TTL;
 	if (ip->frag_off & bpf_htons(IP_OFFSET_OR_MORE)) {
+		pkt->fragment_id = ip->id;
 		if (ip->frag_off & bpf_htons(IP_OFFSET)) {
 			key->class |= CLASS_FRAGMENT_LATER;
 			pkt->fragment = CLASS_FRAGMENT_LATER;
@@ -196,6 +197,7 @@ static __noinline int skip_extensions(struct __sk_buff *skb, struct packet *pkt,
 		len = 8;
 		if (proto == IPPROTO_FRAGMENT) {
 			fragments = 1;
+			__builtin_memcpy(&pkt->fragment_id, header + 4, 4);
 			if (header[2] || header[3] & 0xf8) {
 				pkt->fragment = CLASS_FRAGMENT_LATER;
 				pkt->proto = header[0];

@@ -31,6 +31,8 @@ SHARED_ARRAY(mn_injects, struct inject, INJECT_SLOTS);
 SHARED_ARRAY(mn_meters, struct meter, METERS_MAX);
 /* What ports counted under an older version; only the agent writes and reads it. */
 SHARED_ARRAY(mn_port_before, struct port_stats, PORTS_MAX);
+SHARED_ARRAY(mn_zones, struct zone, ZONES_MAX);
+SHARED_ARRAY(mn_shares, struct share, PORTS_MAX);
 
 /* Flows, CHUNK_FLOWS in each inner map; the agent adds chunks as it needs them. */
 struct flow_chunk {
@@ -109,6 +111,23 @@ struct {
 	__type(value, __u64);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } mn_drops SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);		/* the agent says how many */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct connection_key);
+	__type(value, struct connection);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} mn_connections SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, FRAGMENTS_MAX);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+} mn_fragments SEC(".maps");
 
 static __always_inline struct config *config(void)
 {

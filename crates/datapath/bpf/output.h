@@ -5,6 +5,7 @@
 
 #include <linux/pkt_cls.h>
 
+#include "connection.h"
 #include "counters.h"
 #include "maps.h"
 #include "packet.h"
@@ -41,11 +42,15 @@ static __always_inline int output_port(struct __sk_buff *skb, struct packet *pkt
 	struct port *port = bpf_map_lookup_elem(&mn_ports, &number);
 	struct load load = load_of(skb, pkt);
 	__u32 ifindex = port ? port->ifindex : 0;
+	int cause;
 
 	if (!port || !ifindex)
 		return drop(pkt, DROP_PORT_GONE, load.packets);
 	if (skb->len - pkt->l3 > port->mtu && is_too_big(skb, pkt, port->mtu))
 		return drop(pkt, DROP_TOO_BIG, load.packets);
+	cause = connection_delivered(skb, pkt, number, port);
+	if (cause)
+		return drop(pkt, cause, load.packets);
 	count_tx(number, load);
 	return send(skb, ifindex, pkt->ingress && port->flags & PORT_PEER_REDIRECT, how);
 }
@@ -86,7 +91,7 @@ static __always_inline int output_tunnel(struct __sk_buff *skb, struct packet *p
 		return drop(pkt, DROP_PEER_GONE, load.packets);
 	if (skb->len - pkt->l3 + tags > peer->mtu && is_too_big(skb, pkt, peer->mtu - tags))
 		return drop(pkt, DROP_TOO_BIG, load.packets);
-	if (tunnel_key_set(skb, peer, vni))
+	if (tunnel_key_set(skb, peer, pkt->track ? vni | VNI_MARK : vni))
 		return drop(pkt, DROP_ACTION_FAILED, load.packets);
 	count_tx(PORT_TUNNEL, load);
 	return send(skb, cfg->tunnel_ifindex, 0, how);

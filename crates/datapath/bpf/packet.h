@@ -36,6 +36,10 @@ struct packet {
 	__u8	fragment;	/* CLASS_FRAGMENT bits */
 	__u32	port;		/* where it came in, for counters of drops */
 	__u32	ingress;	/* this is an ingress hook: redirect_peer is legal */
+	__u32	fragment_id;	/* where it is a fragment */
+	__u32	zone;		/* whose connections were asked about it already; 0: none */
+	__u8	track;		/* the forward direction of a tracked connection */
+	__u8	rewritten;	/* addresses, ports or tags are not those of the key any more */
 };
 
 static __always_inline __u16 load_be16(const void *at)

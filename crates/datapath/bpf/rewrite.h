@@ -44,11 +44,12 @@ static __always_inline __u64 csum_flags(const struct packet *pkt)
 	return pkt->proto == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 }
 
-static __noinline int set_addr4(struct __sk_buff *skb, const struct packet *pkt, __u32 at, __be32 to)
+static __noinline int set_addr4(struct __sk_buff *skb, struct packet *pkt, __u32 at, __be32 to)
 {
 	__u32 csum = csum_at(pkt);
 	__be32 from;
 
+	pkt->rewritten = 1;
 	if (pkt->version != 4)
 		return -1;
 	if (bpf_skb_load_bytes(skb, pkt->l3 + at, &from, sizeof(from)))
@@ -63,12 +64,13 @@ static __noinline int set_addr4(struct __sk_buff *skb, const struct packet *pkt,
 	return bpf_skb_store_bytes(skb, pkt->l3 + at, &to, sizeof(to), 0);
 }
 
-static __noinline int set_addr6(struct __sk_buff *skb, const struct packet *pkt, __u32 at,
+static __noinline int set_addr6(struct __sk_buff *skb, struct packet *pkt, __u32 at,
 				const struct address_slots *to)
 {
 	__u32 from[4], addr[4], csum = csum_at(pkt);
 	__s64 diff;
 
+	pkt->rewritten = 1;
 	if (pkt->version != 6)
 		return -1;
 	__builtin_memcpy(addr, to, sizeof(addr));
@@ -139,12 +141,12 @@ static __noinline int set_tos(struct __sk_buff *skb, const struct packet *pkt, _
 }
 
 /* Sets a port, or with the ICMP protocols the identifier. @at: of the field in its header. */
-static __noinline int set_transport(struct __sk_buff *skb, const struct packet *pkt, __u32 at,
-				    __be16 to)
+static __noinline int set_transport(struct __sk_buff *skb, struct packet *pkt, __u32 at, __be16 to)
 {
 	__u32 csum = csum_at(pkt);
 	__be16 from;
 
+	pkt->rewritten = 1;
 	if (!pkt->l4)
 		return -1;
 	if (pkt->proto == IPPROTO_ICMP && pkt->version == 4)
@@ -156,9 +158,11 @@ static __noinline int set_transport(struct __sk_buff *skb, const struct packet *
 	return bpf_skb_store_bytes(skb, pkt->l4 + at, &to, sizeof(to), 0);
 }
 
-static __always_inline int set_port(struct __sk_buff *skb, const struct packet *pkt, __u32 at,
-				    __be16 to)
+/* A later fragment follows the first, whose port is set. */
+static __always_inline int set_port(struct __sk_buff *skb, struct packet *pkt, __u32 at, __be16 to)
 {
+	if (pkt->fragment == CLASS_FRAGMENT_LATER)
+		return 0;
 	if (pkt->proto != IPPROTO_TCP && pkt->proto != IPPROTO_UDP)
 		return -1;
 	return set_transport(skb, pkt, at, to);
@@ -171,10 +175,12 @@ static __always_inline int is_icmp(const struct packet *pkt)
 			   (pkt->version == 6 && pkt->proto == IPPROTO_ICMPV6));
 }
 
-static __always_inline int set_icmp_id(struct __sk_buff *skb, const struct packet *pkt, __be16 to)
+static __always_inline int set_icmp_id(struct __sk_buff *skb, struct packet *pkt, __be16 to)
 {
 	__u8 type;
 
+	if (pkt->fragment == CLASS_FRAGMENT_LATER)
+		return 0;
 	if (!is_icmp(pkt) || bpf_skb_load_bytes(skb, pkt->l4, &type, 1) ||
 	    !is_icmp_echo(pkt->version, type))
 		return -1;
@@ -209,6 +215,7 @@ static __always_inline void moved(struct __sk_buff *skb, struct packet *pkt, __u
 {
 	__u32 by = skb->len - len_before;
 
+	pkt->rewritten = 1;
 	pkt->l3 += by;
 	pkt->end += by;
 	if (pkt->l4)

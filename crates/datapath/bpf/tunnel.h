@@ -9,8 +9,6 @@
 #include "flow_key.h"
 #include "output.h"
 
-#define VNI_MARK (1 << 21)
-
 /* Reads the outer header. Returns 0 or an error. */
 static __always_inline int tunnel_source(struct __sk_buff *skb, __u8 *src, __u32 *vni)
 {
@@ -48,6 +46,7 @@ static __always_inline int tunnel_deliver(struct __sk_buff *skb)
 	if (!bpf_map_lookup_elem(&mn_members, src))
 		return drop(&pkt, DROP_TUNNEL_NOT_MEMBER, load.packets);
 	key = vni & ~VNI_MARK;
+	pkt.track = !!(vni & VNI_MARK);
 	delivery = bpf_map_lookup_elem(&mn_keys, &key);
 	if (!delivery)
 		return drop(&pkt, DROP_TUNNEL_UNKNOWN_KEY, load.packets);

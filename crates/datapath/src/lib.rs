@@ -4,6 +4,7 @@
 //! values and the definition the kernel's programs are compared with.
 
 pub mod conformance;
+mod connection;
 pub mod ebpf;
 pub mod software;
 
@@ -11,10 +12,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mn_flow::{
-    Action, Cookie, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey,
+    Action, Cookie, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey, Zone,
 };
 use mn_ids::RuleId;
 use mn_time::Instant;
+
+pub use connection::{Aged, ConnState, Connection, Direction, Progress, Timeouts, Tracking, Tuple};
 
 /// One flow as the agent installs it.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,6 +190,34 @@ pub trait Datapath: Send + Sync {
         offload: Offload,
         actions: &[Action],
     ) -> Result<(), DatapathError>;
+
+    /// Says whose connections the packets of an attached port belong to. Until it is said, nobody's.
+    fn set_tracking(&self, port: PortNo, tracking: Tracking) -> Result<(), DatapathError>;
+
+    /// What was said of an attached port, e.g. by an earlier agent, and how many connections count
+    /// as its.
+    fn tracking(&self, port: PortNo) -> Result<(Tracking, usize), DatapathError>;
+
+    /// The connection of packets like this, of either direction.
+    fn connection(&self, zone: Zone, tuple: &Tuple) -> Result<Option<Connection>, DatapathError>;
+
+    /// Every tracked connection, in no order; those that come or go meanwhile may be missed.
+    fn connections(&self, each: &mut dyn FnMut(Connection)) -> Result<(), DatapathError>;
+
+    /// Looks at about so many connections, going on where it ended last, and removes those that
+    /// are over. Nothing else removes them for their age: without an agent they stay.
+    fn age_connections(
+        &self,
+        now: Instant,
+        timeouts: &Timeouts,
+        at_once: usize,
+    ) -> Result<Aged, DatapathError>;
+
+    /// Removes connections, e.g. those of a zone that is no more; how many.
+    fn forget_connections(
+        &self,
+        is_one: &dyn Fn(&Connection) -> bool,
+    ) -> Result<usize, DatapathError>;
 
     /// Says that the agent lives. Older than a second, and misses are dropped without asking.
     fn heartbeat(&self, now: Instant) -> Result<(), DatapathError>;

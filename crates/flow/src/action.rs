@@ -11,7 +11,8 @@ use crate::{DropCause, GroupIndex, PeerIndex, PortNo, TunnelKey, Zone};
 ///
 /// Checksums follow: IPv4 header, TCP, UDP (0 stays 0), ICMP and ICMPv6; one that was wrong stays
 /// wrong. A header the packet does not have makes the action fail, which drops the packet:
-/// addresses of the other version, ports in a later fragment, anything of IP in ARP. The packet's
+/// addresses of the other version, ports in ICMP, anything of IP in ARP. Later fragments have no
+/// ports and no identifiers of echoes, and pass as they are: the first has been changed. The packet's
 /// headers are those it arrived with: what a popped third tag uncovers is not looked at.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Rewrite {
@@ -53,8 +54,13 @@ pub enum Action {
     },
     /// Sends a copy to every output of a group.
     Outputs(GroupIndex),
-    /// Makes or refreshes the connection of this packet in the zone.
-    Track(Zone),
+    /// The packet is of the forward direction of a connection to be followed: makes it in the zone,
+    /// as one of the port's, and has whoever delivers the packet make the answer's. In zone 0 it is
+    /// only said to who delivers.
+    Track {
+        zone: Zone,
+        port: PortNo,
+    },
     /// Counts the packet.
     Meter(u32),
     /// Sends a copy to the agent for one packet in `one_in`.

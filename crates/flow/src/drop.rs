@@ -105,6 +105,10 @@ causes! {
     TunnelRetiredKey = 33, "tunnel-retired-key";
     /// The action list does not fit the datapath.
     TooManyActions = 34, "too-many-actions";
+    /// This port has as many tracked connections as it may have.
+    ConnectionLimit = 35, "connection-limit";
+    /// This host's table of tracked connections is full.
+    ConnectionTable = 36, "connection-table";
 }
 
 impl fmt::Display for DropCause {

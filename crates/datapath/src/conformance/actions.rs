@@ -26,7 +26,7 @@ pub const CASES: &[Case] = &[
 ];
 
 fn out(port: PortNo, frame: &[u8]) -> Sent {
-    Sent { to: Output::Port(port), frame: frame.to_vec(), offload: Offload::default() }
+    Sent { to: Output::Port(port), frame: frame.to_vec(), offload: Offload::default(), mark: false }
 }
 
 fn set(rewrite: Rewrite) -> Action {
@@ -195,7 +195,11 @@ fn execution(bench: &mut dyn Bench) {
 fn track_and_meter(bench: &mut dyn Bench) {
     bench.three_ports();
     let frame = udp(ENDS[1], (1, 2), 10);
-    bench.exact(A, &frame, &[Action::Track(Zone(5)), Action::Meter(1), Action::Output(B)]);
+    bench.exact(
+        A,
+        &frame,
+        &[Action::Track { zone: Zone(5), port: A }, Action::Meter(1), Action::Output(B)],
+    );
     assert_eq!(bench.give(A, &frame), [out(B, &frame)]);
 }
 

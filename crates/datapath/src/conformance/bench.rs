@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use mn_flow::{Action, Cookie, DropCause, Field, FlowKey, FlowMask, PortNo, TunnelOrigin, extract};
 
+use mn_time::Instant;
+
 use crate::software::Sent;
 use crate::{Datapath, FlowSpec, Interface, Offload, UpcallLimit, UpcallReason};
 
@@ -54,6 +56,9 @@ pub trait Bench {
 
     /// The agent says that it lives, now.
     fn beat(&mut self);
+
+    /// The engine's time.
+    fn now(&self) -> Instant;
 
     /// Time passes.
     fn pass(&mut self, time: Duration);

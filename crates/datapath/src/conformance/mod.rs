@@ -5,6 +5,8 @@
 
 mod actions;
 mod bench;
+mod connections;
+mod fragments;
 pub mod frames;
 mod nat;
 mod offload;
@@ -18,5 +20,13 @@ pub use bench::{Asked, Bench, Case, quiet, run};
 pub use software_bench::SoftwareBench;
 
 /// Every case: a sentence that is true of an engine, and what shows it.
-pub const CASES: &[&[Case]] =
-    &[upcalls::CASES, actions::CASES, nat::CASES, tunnel::CASES, table::CASES, offload::CASES];
+pub const CASES: &[&[Case]] = &[
+    upcalls::CASES,
+    actions::CASES,
+    nat::CASES,
+    tunnel::CASES,
+    table::CASES,
+    offload::CASES,
+    connections::CASES,
+    fragments::CASES,
+];

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use mn_flow::{Action, PortNo, TunnelOrigin};
 
+use mn_time::Instant;
+
 use super::bench::{Asked, Bench};
 use crate::software::{Sent, Software};
 use crate::{Datapath, Interface, Offload};
@@ -74,6 +76,10 @@ impl Bench for SoftwareBench {
 
     fn beat(&mut self) {
         self.engine.heartbeat(self.engine.now()).expect("it takes heartbeats");
+    }
+
+    fn now(&self) -> Instant {
+        self.engine.now()
     }
 
     fn pass(&mut self, time: Duration) {

@@ -40,7 +40,7 @@ fn sending(bench: &mut dyn Bench) {
     quiet(bench, &sent);
     assert_eq!(bench.dropped(A, DropCause::PeerGone), 1);
     bench.datapath().set_peer(PEER, Some(peer(1450))).expect("a peer can be set");
-    let want = Sent { to, frame: frame.clone(), offload: Offload::default() };
+    let want = Sent { to, frame: frame.clone(), offload: Offload::default(), mark: false };
     assert_eq!(bench.give(A, &frame), std::slice::from_ref(&want));
     let group = GroupIndex(1);
     bench.datapath().set_group(group, &[to, Output::Port(B)]).expect("a mixed group");
@@ -69,8 +69,12 @@ fn receiving(bench: &mut dyn Bench) {
     let both = Delivery::Ports(vec![B, C]);
     bench.datapath().set_key(group, Some(&both)).expect("a group key can be set");
     let frame = udp(ENDS[1], (1, 2), 10);
-    let out =
-        |port| Sent { to: Output::Port(port), frame: frame.clone(), offload: Offload::default() };
+    let out = |port| Sent {
+        to: Output::Port(port),
+        frame: frame.clone(),
+        offload: Offload::default(),
+        mark: false,
+    };
     assert_eq!(receive(bench, MEMBER, port.vni(), &frame), [out(B)]);
     assert_eq!(receive(bench, MEMBER, port.vni() | TunnelKey::MARK, &frame), [out(B)]);
     assert_eq!(receive(bench, "fd00::9", port.vni(), &frame), [out(B)]);

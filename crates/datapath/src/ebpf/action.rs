@@ -101,7 +101,11 @@ fn encode(action: &Action) -> Result<(ActionSlot, Option<[u8; 16]>), DatapathErr
             slot(Op::Tunnel, peer, key.vni())
         }
         Action::Outputs(group) => slot(Op::Outputs, 0, group.0),
-        Action::Track(zone) => slot(Op::Track, 0, zone.0),
+        Action::Track { zone, port } => {
+            let port = u16::try_from(port.0)
+                .map_err(|_| DatapathError::Invalid(format!("port number {}", port.0)))?;
+            slot(Op::Track, port, zone.0)
+        }
         Action::Meter(index) => slot(Op::Meter, 0, index),
         Action::Copy { one_in } => slot(Op::Copy, 0, one_in),
         Action::Drop { cause, rule: None } => slot(Op::Drop, cause as u16, 0),
@@ -166,7 +170,10 @@ fn decode(slot: &ActionSlot, more: Option<[u8; 16]>) -> Option<Action> {
             return Some(Action::Tunnel { peer: PeerIndex(slot.a().into()), key });
         }
         Op::Outputs => return Some(Action::Outputs(GroupIndex(slot.b()))),
-        Op::Track => return Some(Action::Track(Zone(slot.b()))),
+        Op::Track => {
+            let port = PortNo(slot.a().into());
+            return Some(Action::Track { zone: Zone(slot.b()), port });
+        }
         Op::Meter => return Some(Action::Meter(slot.b())),
         Op::Copy => return Some(Action::Copy { one_in: slot.b() }),
         Op::Drop => return Some(Action::Drop { cause: cause()?, rule: None }),
@@ -228,7 +235,7 @@ mod tests {
             Action::Output(PortNo(16)),
             Action::Tunnel { peer: PeerIndex(3), key: TunnelKey::new(KeyKind::Group, 9).unwrap() },
             Action::Outputs(GroupIndex(4)),
-            Action::Track(Zone(5)),
+            Action::Track { zone: Zone(5), port: PortNo(17) },
             Action::Meter(6),
             Action::Copy { one_in: 7 },
             Action::Drop { cause: DropCause::Rule, rule: Some(RuleId::random()) },

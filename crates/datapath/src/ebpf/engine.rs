@@ -6,10 +6,13 @@ use std::sync::atomic::Ordering::Release;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mn_datapath_abi::{Config, Meter};
-use mn_flow::{Action, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey};
+use mn_flow::{
+    Action, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey, Zone,
+};
 use mn_time::Instant;
 
 use super::action::Slots;
+use super::connections::{ConnectionMaps, Connections};
 use super::drops::Drops;
 use super::flow_table::FlowTable;
 use super::handover::{self, Tables};
@@ -23,8 +26,9 @@ use super::ports::{PortMaps, Ports};
 use super::ring::Ring;
 use super::sys::{self, Shared};
 use crate::{
-    Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, LastUse,
-    Offload, Output, PeerAddresses, PortCounters, UpcallLimit, Upcalls,
+    Aged, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow,
+    Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts, Tracking, Tuple,
+    UpcallLimit, Upcalls,
 };
 
 /// The kernel's datapath of the network namespace it was opened in.
@@ -34,6 +38,7 @@ pub struct Ebpf {
     flows: Arc<Mutex<FlowTable>>,
     ports: Mutex<Ports>,
     outputs: Mutex<Outputs>,
+    connections: Mutex<Connections>,
     injector: Injector,
     rings: OwnedFd,
     drops: Drops,
@@ -67,6 +72,7 @@ impl Ebpf {
         let mut flows = FlowTable::open(config.clone(), buckets, chunks, options.flows_max, wake)?;
         let mut ports = Ports::open(config.clone(), &port_maps(programs)?)?;
         let mut outputs = Outputs::open(&output_maps(programs)?)?;
+        let connections = Connections::open(&connection_maps(programs)?)?;
         let meters = Shared::map(map_fd(programs, "mn_meters")?).map_err(system("mmap"))?;
         let lists = Shared::map(map_fd(programs, "mn_injects")?).map_err(system("mmap"))?;
         let injector = Injector::open(lists, inject, options.workers + 2)?;
@@ -90,6 +96,7 @@ impl Ebpf {
             flows,
             ports: Mutex::new(ports),
             outputs: Mutex::new(outputs),
+            connections: Mutex::new(connections),
             injector,
             rings,
             drops,
@@ -200,6 +207,52 @@ impl Datapath for Ebpf {
         self.injector.send(frame, offload, &Slots::of(actions)?)
     }
 
+    fn set_tracking(&self, port: PortNo, tracking: Tracking) -> Result<(), DatapathError> {
+        lock(&self.ports).set_zone(port, tracking.zone)?;
+        lock(&self.connections).set_max(port, tracking.connections_max);
+        Ok(())
+    }
+
+    fn tracking(&self, port: PortNo) -> Result<(Tracking, usize), DatapathError> {
+        let zone = lock(&self.ports).zone(port)?;
+        let share = lock(&self.connections).share(port);
+        let tracking = Tracking { zone, connections_max: share.max };
+        Ok((tracking, share.connections as usize))
+    }
+
+    fn connection(&self, zone: Zone, tuple: &Tuple) -> Result<Option<Connection>, DatapathError> {
+        lock(&self.connections).get(zone, tuple)
+    }
+
+    fn connections(&self, each: &mut dyn FnMut(Connection)) -> Result<(), DatapathError> {
+        let mut cursor = None;
+        loop {
+            // Not under the lock: the caller may come back in.
+            let (some, next) = lock(&self.connections).some(cursor)?;
+            some.into_iter().for_each(&mut *each);
+            cursor = next;
+            if cursor.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn age_connections(
+        &self,
+        now: Instant,
+        timeouts: &Timeouts,
+        at_once: usize,
+    ) -> Result<Aged, DatapathError> {
+        lock(&self.connections).age(now, timeouts, at_once)
+    }
+
+    fn forget_connections(
+        &self,
+        is_one: &dyn Fn(&Connection) -> bool,
+    ) -> Result<usize, DatapathError> {
+        lock(&self.connections).forget(is_one)
+    }
+
     fn heartbeat(&self, now: Instant) -> Result<(), DatapathError> {
         self.config.word(0, Config::HEARTBEAT_AT).store(now.nanos(), Release);
         Ok(())
@@ -228,6 +281,14 @@ fn port_maps(programs: &aya::Ebpf) -> Result<PortMaps<'_>, DatapathError> {
         ifaces_more: map_fd(programs, "mn_ifaces_more")?,
         stats: map_fd(programs, "mn_port_stats")?,
         before: map_fd(programs, "mn_port_before")?,
+    })
+}
+
+fn connection_maps(programs: &aya::Ebpf) -> Result<ConnectionMaps<'_>, DatapathError> {
+    Ok(ConnectionMaps {
+        connections: map_fd(programs, "mn_connections")?,
+        zones: map_fd(programs, "mn_zones")?,
+        shares: map_fd(programs, "mn_shares")?,
     })
 }
 

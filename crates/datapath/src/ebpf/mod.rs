@@ -5,6 +5,7 @@
 
 mod action;
 mod chunks;
+mod connections;
 mod drops;
 mod engine;
 mod flow_table;

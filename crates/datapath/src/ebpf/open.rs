@@ -25,6 +25,9 @@ pub struct Options {
     pub workers: usize,
     /// The most flows.
     pub flows_max: usize,
+    /// The most tracked connections. Each takes 128 octets of the kernel's memory while it is
+    /// there, and 16 always.
+    pub connections_max: usize,
     /// Octets of each worker's ring; a power of two.
     pub ring_bytes: u32,
     /// The UDP port of tunnels.
@@ -34,7 +37,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The usual sizes: 262,144 flows, 4 MiB for each worker: a quarter of a second of 50,000 small
+    /// The usual sizes: 262,144 flows, 1,048,576 connections, 4 MiB for each worker: a quarter of a second of 50,000 small
     /// packets a second. (Its pages are mapped twice and count as the agent's.) tcx where the kernel
     /// has it.
     #[must_use]
@@ -43,6 +46,7 @@ impl Options {
             dir: dir.into(),
             workers,
             flows_max: 1 << 18,
+            connections_max: 1 << 20,
             ring_bytes: 4 << 20,
             tunnel_port: 6677,
             tcx: has_tcx(),
@@ -144,6 +148,7 @@ fn load(pins: &Path, options: &Options) -> Result<aya::Ebpf, DatapathError> {
         .default_map_pin_directory(pins)
         .map_max_entries("mn_buckets", count(buckets))
         .map_max_entries("mn_guesses", count(guesses))
+        .map_max_entries("mn_connections", count(options.connections_max.max(1)))
         .load(OBJECT)
         .map_err(|error| DatapathError::Load(chain(&error)))
 }

@@ -4,9 +4,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
-use mn_datapath_abi::limits::{IFACES_DIRECT, PORTS_MAX};
+use mn_datapath_abi::limits::{IFACES_DIRECT, PORTS_MAX, ZONES_MAX};
 use mn_datapath_abi::{Config, Iface, Plain, Port, PortStats};
-use mn_flow::PortNo;
+use mn_flow::{PortNo, Zone};
 
 use super::open::system;
 use super::sys::{self, Shared};
@@ -123,6 +123,7 @@ impl Ports {
         }
         self.forget_interface(old.ifindex, port)?;
         self.ports.half(index, Port::IFINDEX_AT).store(0, Release);
+        self.ports.half(index, Port::ZONE_AT).store(0, Release);
         let counters = self.counters(port)?;
         let zero = vec![0; size_of::<PortStats>() * self.processors];
         sys::map_update(self.stats.as_fd(), port.0.octets(), &zero).map_err(system("bpf"))?;
@@ -149,6 +150,25 @@ impl Ports {
 
     pub fn is_attached(&self, port: PortNo) -> bool {
         Self::index(port).is_ok_and(|index| self.ports.read(index).ifindex != 0)
+    }
+
+    /// The zone of an attached port.
+    pub fn zone(&self, port: PortNo) -> Result<Zone, DatapathError> {
+        let value = self.ports.read(Self::index(port)?);
+        if value.ifindex == 0 {
+            return Err(DatapathError::Missing(format!("port {}", port.0)));
+        }
+        Ok(Zone(value.zone))
+    }
+
+    /// Says which zone an attached port is in.
+    pub fn set_zone(&self, port: PortNo, zone: Zone) -> Result<(), DatapathError> {
+        self.zone(port)?;
+        if zone.0 as usize >= ZONES_MAX {
+            return Err(DatapathError::Invalid(format!("zone {}", zone.0)));
+        }
+        self.ports.half(Self::index(port)?, Port::ZONE_AT).store(zone.0, Release);
+        Ok(())
     }
 
     /// What a port has carried, on all processors.

@@ -24,6 +24,7 @@ const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
 const BPF_MAP_GET_FD_BY_ID: libc::c_long = 14;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 
 /// Array maps that can be mapped into memory.
 pub const BPF_F_MMAPABLE: u32 = 1 << 10;
@@ -52,6 +53,19 @@ struct CreateAttr {
     inner_map_fd: u32,
     numa_node: u32,
     name: [u8; 16],
+}
+
+/// `union bpf_attr` for operations on many elements.
+#[repr(C)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
 }
 
 /// `union bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
@@ -161,6 +175,35 @@ pub fn map_next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [u8]) ->
     match bpf(BPF_MAP_GET_NEXT_KEY, &mut attr) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where to go on in a hash map; `None`: at its beginning.
+pub type BatchCursor = Option<u32>;
+
+/// Reads as many elements of a hash map as fit into `keys` and `values`, which have room for the
+/// same number of elements of the map's sizes; how many, and where to go on, `None` at the end.
+pub fn map_lookup_batch(
+    map: BorrowedFd<'_>,
+    cursor: BatchCursor,
+    (keys, values): (&mut [u8], &mut [u8]),
+    room: u32,
+) -> io::Result<(usize, BatchCursor)> {
+    let (from, mut to) = (cursor.unwrap_or(0), 0_u32);
+    let mut attr = BatchAttr {
+        in_batch: if cursor.is_some() { (&raw const from) as u64 } else { 0 },
+        out_batch: (&raw mut to) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: room,
+        map_fd: raw(map),
+        elem_flags: 0,
+        flags: 0,
+    };
+    match bpf(BPF_MAP_LOOKUP_BATCH, &mut attr) {
+        Ok(_) => Ok((attr.count as usize, Some(to))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((attr.count as usize, None)),
         Err(error) => Err(error),
     }
 }

@@ -4,15 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use mn_flow::{
-    Action, DropCause, Field, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey,
+    Action, DropCause, Field, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey, Zone,
 };
 use mn_time::Instant;
 
 use super::engine::{Port, Software};
 use super::upcall::{TokenBucket, Worker};
 use crate::{
-    Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, LastUse,
-    Offload, Output, PeerAddresses, PortCounters, UpcallLimit, Upcalls,
+    Aged, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow,
+    Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts, Tracking, Tuple,
+    UpcallLimit, Upcalls,
 };
 
 /// As many meters as the kernel's engine has.
@@ -37,7 +38,9 @@ impl Datapath for Software {
     ) -> Result<(), DatapathError> {
         bindable(port)?;
         let bucket = TokenBucket::full(limit);
-        self.state().ports.insert(port, Port { interface, bucket });
+        let mut state = self.state();
+        let tracking = state.ports.get(&port).map(|port| port.tracking).unwrap_or_default();
+        state.ports.insert(port, Port { interface, bucket, tracking });
         Ok(())
     }
 
@@ -46,6 +49,7 @@ impl Datapath for Software {
         if state.ports.remove(&port).is_none() {
             return Err(DatapathError::Missing(format!("port {}", port.0)));
         }
+        state.connections.maxima.remove(&port);
         Ok(state.counters.remove(&port).unwrap_or_default())
     }
 
@@ -153,6 +157,50 @@ impl Datapath for Software {
     ) -> Result<(), DatapathError> {
         self.state().execute(frame, offload, actions);
         Ok(())
+    }
+
+    fn set_tracking(&self, port: PortNo, tracking: Tracking) -> Result<(), DatapathError> {
+        let mut state = self.state();
+        let missing = || DatapathError::Missing(format!("port {}", port.0));
+        state.ports.get_mut(&port).ok_or_else(missing)?.tracking = tracking;
+        state.connections.maxima.insert(port, tracking.connections_max);
+        Ok(())
+    }
+
+    fn tracking(&self, port: PortNo) -> Result<(Tracking, usize), DatapathError> {
+        let state = self.state();
+        let missing = || DatapathError::Missing(format!("port {}", port.0));
+        let tracking = state.ports.get(&port).ok_or_else(missing)?.tracking;
+        Ok((tracking, state.connections.share(port)))
+    }
+
+    fn connection(&self, zone: Zone, tuple: &Tuple) -> Result<Option<Connection>, DatapathError> {
+        Ok(self.state().connections.get(zone, tuple))
+    }
+
+    fn connections(&self, each: &mut dyn FnMut(Connection)) -> Result<(), DatapathError> {
+        let connections: Vec<_> = self.state().connections.iter().collect();
+        connections.into_iter().for_each(each);
+        Ok(())
+    }
+
+    fn age_connections(
+        &self,
+        now: Instant,
+        timeouts: &Timeouts,
+        _at_once: usize,
+    ) -> Result<Aged, DatapathError> {
+        let mut state = self.state();
+        let looked_at = state.connections.iter().count();
+        let removed = state.connections.age(timeouts, now);
+        Ok(Aged { looked_at, removed, whole: true })
+    }
+
+    fn forget_connections(
+        &self,
+        is_one: &dyn Fn(&Connection) -> bool,
+    ) -> Result<usize, DatapathError> {
+        Ok(self.state().connections.remove(is_one))
     }
 
     fn heartbeat(&self, now: Instant) -> Result<(), DatapathError> {

@@ -5,21 +5,28 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mn_flow::{Action, DropCause, GroupIndex, PeerIndex, PortNo, Rewrite, TunnelKey, TunnelOrigin};
+use mn_flow::{
+    Action, DropCause, GroupIndex, PeerIndex, PortNo, Rewrite, TunnelKey, TunnelOrigin, Zone,
+};
 use mn_time::Instant;
 
+use super::connections::Connections;
 use super::flow_table::FlowTable;
+use super::fragments::Fragments;
 use super::packet::{Packet, unread_load};
 use super::send::Sent;
 use super::upcall::{Queue, TokenBucket, Waiting, worker_of};
 use crate::{
-    Counters, Delivery, Interface, Offload, Output, PeerAddresses, PortCounters, UpcallReason,
+    Counters, Delivery, Interface, Offload, Output, PeerAddresses, PortCounters, Tracking,
+    UpcallReason,
 };
 
 /// Older than this, and the agent counts as dead.
 pub(super) const HEARTBEAT_MAX: Duration = Duration::from_secs(1);
 /// Frames that are kept until somebody takes them; then the oldest are forgotten.
 const SENT_MAX: usize = 1 << 16;
+/// The most tracked connections.
+const CONNECTIONS_MAX: usize = 1 << 20;
 
 /// The engine. See the module.
 #[derive(Debug)]
@@ -40,6 +47,8 @@ pub(super) struct State {
     pub keys: BTreeMap<TunnelKey, Delivery>,
     pub groups: BTreeMap<GroupIndex, Vec<Output>>,
     pub flows: FlowTable,
+    pub connections: Connections,
+    fragments: Fragments,
     pub drops: BTreeMap<(PortNo, DropCause), u64>,
     pub meters: BTreeMap<u32, Counters>,
     /// For sampled copies.
@@ -53,6 +62,7 @@ pub(super) struct State {
 pub(super) struct Port {
     pub interface: Interface,
     pub bucket: TokenBucket,
+    pub tracking: Tracking,
 }
 
 /// An action says that the packet goes no further.
@@ -63,7 +73,8 @@ impl Software {
     #[must_use]
     pub fn new(workers: usize) -> Self {
         let queues: Vec<_> = (0..workers.max(1)).map(|_| Arc::default()).collect();
-        let state = State { queues: queues.clone(), ..State::default() };
+        let mut state = State { queues: queues.clone(), ..State::default() };
+        state.connections.max = CONNECTIONS_MAX;
         Self { state: Mutex::new(state), queues }
     }
 
@@ -110,10 +121,15 @@ impl Software {
 impl State {
     /// A frame from an interface: counted, read, looked up, sent through its flow's actions.
     fn receive(&mut self, port: PortNo, frame: &[u8], offload: Offload) {
-        if !self.ports.contains_key(&port) {
+        let Some(zone) = self.ports.get(&port).map(|port| port.tracking.zone) else {
             return self.drop(PortNo::NONE, DropCause::PortGone, 1);
+        };
+        let Some(mut packet) = self.read(port, frame, offload, None) else { return };
+        self.fragments.follow(&mut packet, self.now);
+        if zone != Zone(0) {
+            packet.key.conn = self.connections.ask(zone, &packet, self.now);
+            packet.zone = zone;
         }
-        let Some(packet) = self.read(port, frame, offload, None) else { return };
         let key = packet.key;
         let Some(flow) = self.flows.lookup(&key) else {
             return self.ask(&packet, UpcallReason::Miss);
@@ -151,7 +167,10 @@ impl State {
     /// A frame from another host: delivered by its key alone, without flows and without asking
     /// anybody, so that it works while no agent is alive.
     fn receive_tunnelled(&mut self, origin: TunnelOrigin, frame: &[u8], offload: Offload) {
-        let Some(packet) = self.read(PortNo::TUNNEL, frame, offload, Some(origin)) else { return };
+        let Some(mut packet) = self.read(PortNo::TUNNEL, frame, offload, Some(origin)) else {
+            return;
+        };
+        packet.track = origin.vni & TunnelKey::MARK != 0;
         let cause = match self.delivery(origin) {
             Ok(Delivery::Port(port)) => return self.send(&packet, Output::Port(port)),
             Ok(Delivery::Ports(ports)) => {
@@ -214,8 +233,11 @@ impl State {
                     self.send(packet, output);
                 }
             }
-            // Accepted; connections are not kept yet.
-            Action::Track(_) => {}
+            Action::Track { zone, port } => {
+                if self.connections.track(zone, port, packet, self.now).map_err(Stop)? {
+                    (packet.zone, packet.track) = (zone, true);
+                }
+            }
             Action::Meter(index) => self.meters.entry(index).or_default().add(packet.load()),
             Action::Copy { one_in } => self.copy(packet, one_in),
             Action::Drop { cause, rule: _ } => return Err(Stop(cause)),

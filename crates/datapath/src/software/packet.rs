@@ -1,6 +1,6 @@
 //! A packet in the engine's hands, and where its headers are.
 
-use mn_flow::{DropCause, FlowKey, PortNo, TunnelOrigin, extract};
+use mn_flow::{DropCause, FlowKey, PortNo, TunnelOrigin, Zone, extract};
 use mn_packet::{EthernetHeader, IpProtocol, Layers, UdpHeader};
 
 use crate::{Counters, Offload};
@@ -17,6 +17,14 @@ pub(super) struct Packet {
     /// Octets before the network header.
     pub network_at: usize,
     pub ip: Option<Ip>,
+    /// Its datagram's identification, where it is a fragment.
+    pub fragment_id: Option<u32>,
+    /// The zone that has seen it already; 0: none.
+    pub zone: Zone,
+    /// It is of the forward direction of a tracked connection.
+    pub track: bool,
+    /// Addresses, ports or tags are not those of the key any more.
+    pub rewritten: bool,
 }
 
 /// What is known of an IP packet.
@@ -41,13 +49,24 @@ impl Packet {
     ) -> Result<Self, DropCause> {
         let key = extract(frame, in_port, tunnel)?;
         let layers = Layers::of(frame).map_err(|_| DropCause::Malformed)?;
+        let fragment_id = layers.ip().and_then(|ip| ip.fragment).map(|fragment| fragment.id);
         let ip = layers.ip().map(|ip| Ip {
             is_v4: ip.src.is_ipv4(),
             protocol: ip.protocol,
             transport_at: (!ip.is_later_fragment()).then_some(ip.transport_at),
             end: layers.network_at + ip.packet.len(),
         });
-        Ok(Self { frame: frame.to_vec(), offload, key, network_at: layers.network_at, ip })
+        Ok(Self {
+            frame: frame.to_vec(),
+            offload,
+            key,
+            network_at: layers.network_at,
+            ip,
+            fragment_id,
+            zone: Zone(0),
+            track: false,
+            rewritten: false,
+        })
     }
 
     /// The time to live or hop limit; `None` where it is no IP packet.

@@ -66,6 +66,16 @@ impl Packet {
     ///
     /// [`Misfit`] where the packet has no such header; it is then as it was before.
     pub fn rewrite(&mut self, rewrite: Rewrite) -> Result<(), Misfit> {
+        self.rewritten |= matches!(
+            rewrite,
+            Rewrite::NwSrc(_)
+                | Rewrite::NwDst(_)
+                | Rewrite::TpSrc(_)
+                | Rewrite::TpDst(_)
+                | Rewrite::IcmpId(_)
+                | Rewrite::PushVlan(_)
+                | Rewrite::PopVlan
+        );
         match rewrite {
             Rewrite::EthDst(mac) => self.frame[..6].copy_from_slice(&mac.0),
             Rewrite::EthSrc(mac) => self.frame[6..12].copy_from_slice(&mac.0),
@@ -131,7 +141,11 @@ impl Packet {
         self.frame[at..at + new.len()].copy_from_slice(new);
     }
 
+    /// A later fragment follows the first, whose port is set.
     fn set_port(&mut self, end: End, port: u16) -> Result<(), Misfit> {
+        if self.is_later_fragment() {
+            return Ok(());
+        }
         let ip = self.ip.filter(|ip| ip.protocol.has_ports()).ok_or(Misfit)?;
         let at = ip.transport_at.ok_or(Misfit)? + end.port();
         self.store_transport(ip, at, port);
@@ -139,6 +153,9 @@ impl Packet {
     }
 
     fn set_icmp_id(&mut self, id: u16) -> Result<(), Misfit> {
+        if self.is_later_fragment() {
+            return Ok(());
+        }
         let (ip, at) = self.icmp().ok_or(Misfit)?;
         if !is_echo(ip.protocol, self.frame[at]) {
             return Err(Misfit);
@@ -207,6 +224,10 @@ impl Packet {
             ip.end = ip.end.saturating_add_signed(by);
             ip.transport_at = ip.transport_at.map(|at| at.saturating_add_signed(by));
         }
+    }
+
+    pub fn is_later_fragment(&self) -> bool {
+        self.ip.is_some_and(|ip| ip.transport_at.is_none())
     }
 
     /// The 16-bit number at this place.

@@ -13,6 +13,8 @@ pub struct Sent {
     /// Tags in line.
     pub frame: Vec<u8>,
     pub offload: Offload,
+    /// Its tunnel key is marked: it is of the forward direction of a tracked connection.
+    pub mark: bool,
 }
 
 impl State {
@@ -30,6 +32,8 @@ impl State {
                 if packet.wire_ip_len() > port.interface.mtu as usize {
                     return Err(DropCause::TooBig);
                 }
+                let zone = port.tracking.zone;
+                self.connections.deliver(zone, number, packet, self.now)?;
                 number
             }
             Output::Tunnel { peer, .. } => {
@@ -45,7 +49,8 @@ impl State {
         };
         let counters = self.counters.entry(through).or_default();
         counters.tx.add(packet.load());
-        self.log(Sent { to, frame: packet.frame.clone(), offload: packet.offload });
+        let mark = packet.track && matches!(to, Output::Tunnel { .. });
+        self.log(Sent { to, frame: packet.frame.clone(), offload: packet.offload, mark });
         Ok(())
     }
 

@@ -68,7 +68,7 @@ impl KernelBench {
         let mut sent = Vec::new();
         for (port, tap) in &self.taps {
             while let Some((frame, offload)) = read(tap) {
-                sent.push(Sent { to: Output::Port(*port), frame, offload });
+                sent.push(Sent { to: Output::Port(*port), frame, offload, mark: false });
             }
         }
         while let Some((frame, offload)) = read(&self.underlay) {
@@ -88,8 +88,8 @@ impl KernelBench {
         let vxlan = ip.payload.get(UdpHeader::LEN..)?;
         let vni = u32::from_be_bytes([0, vxlan[4], vxlan[5], vxlan[6]]);
         let peer = self.datapath.peer_of(ip.dst)?;
-        let (key, _) = TunnelKey::from_vni(vni)?;
-        Some(Sent { to: Output::Tunnel { peer, key }, frame: vxlan[8..].to_vec(), offload })
+        let (key, mark) = TunnelKey::from_vni(vni)?;
+        Some(Sent { to: Output::Tunnel { peer, key }, frame: vxlan[8..].to_vec(), offload, mark })
     }
 }
 
@@ -217,6 +217,10 @@ impl Bench for KernelBench {
 
     fn beat(&mut self) {
         self.engine.heartbeat(now()).unwrap();
+    }
+
+    fn now(&self) -> mn_time::Instant {
+        now()
     }
 
     fn pass(&mut self, time: Duration) {

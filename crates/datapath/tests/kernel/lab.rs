@@ -185,7 +185,12 @@ impl Dir {
     }
 
     pub fn options(&self) -> Options {
-        Options { flows_max: 1 << 14, ring_bytes: 1 << 20, ..Options::new(&self.0, 1) }
+        Options {
+            flows_max: 1 << 14,
+            connections_max: 1 << 14,
+            ring_bytes: 1 << 20,
+            ..Options::new(&self.0, 1)
+        }
     }
 
     pub fn open(&self) -> Arc<Ebpf> {

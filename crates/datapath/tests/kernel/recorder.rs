@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use mn_datapath::ebpf::Ebpf;
 use mn_datapath::{
-    Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow, Interface, LastUse,
-    Offload, Output, PeerAddresses, PortCounters, UpcallLimit, Upcalls,
+    Aged, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow,
+    Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts, Tracking, Tuple,
+    UpcallLimit, Upcalls,
 };
-use mn_flow::{Action, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey};
+use mn_flow::{
+    Action, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey, Zone,
+};
 use mn_time::Instant;
 
 type Result<T> = std::result::Result<T, DatapathError>;
@@ -79,6 +82,24 @@ impl Datapath for Recorder {
     }
     fn execute(&self, frame: &[u8], offload: Offload, actions: &[Action]) -> Result<()> {
         self.engine.execute(frame, offload, actions)
+    }
+    fn set_tracking(&self, port: PortNo, tracking: Tracking) -> Result<()> {
+        self.engine.set_tracking(port, tracking)
+    }
+    fn tracking(&self, port: PortNo) -> Result<(Tracking, usize)> {
+        self.engine.tracking(port)
+    }
+    fn connection(&self, zone: Zone, tuple: &Tuple) -> Result<Option<Connection>> {
+        self.engine.connection(zone, tuple)
+    }
+    fn connections(&self, each: &mut dyn FnMut(Connection)) -> Result<()> {
+        self.engine.connections(each)
+    }
+    fn age_connections(&self, now: Instant, timeouts: &Timeouts, at_once: usize) -> Result<Aged> {
+        self.engine.age_connections(now, timeouts, at_once)
+    }
+    fn forget_connections(&self, is_one: &dyn Fn(&Connection) -> bool) -> Result<usize> {
+        self.engine.forget_connections(is_one)
     }
     fn heartbeat(&self, now: Instant) -> Result<()> {
         self.engine.heartbeat(now)

@@ -1,9 +1,11 @@
 //! The comparison.
 
 use std::fmt;
+use std::time::Duration;
 
 use mn_flow::{Cookie, PortNo, TunnelOrigin, extract};
 
+use super::conversation::{WHOLE, answer, error_about, later_fragment, other_flags, with_flags};
 use super::coverage::Coverage;
 use super::flows::random_flow;
 use super::packets::{mutate, random_frame};
@@ -12,7 +14,7 @@ use super::world::{METERS, PORTS, SOURCES, set_up, vnis};
 use crate::conformance::bench::{Asked, Bench};
 use crate::conformance::frames::addr;
 use crate::software::Sent;
-use crate::{Counters, FlowSpec, Offload, Output, PortCounters};
+use crate::{Connection, Counters, FlowSpec, Offload, Output, PortCounters, Timeouts};
 
 /// Rounds between two looks at everything that is counted.
 const ROUNDS_PER_LOOK: u64 = 16;
@@ -20,6 +22,9 @@ const ROUNDS_PER_LOOK: u64 = 16;
 const PACKETS_PER_FLOW: usize = 6;
 /// One round in so many gives its frame cut at every octet.
 const ROUNDS_PER_TRUNCATION: u64 = 64;
+/// How much time passes for connections at the end of a round: far from every timeout, for the
+/// engines' clocks are not the same.
+const PASSES: [u64; 6] = [30, 90, 150, 240, 450, 3600];
 
 /// A change of what the right side is told or says: a planted defect.
 #[derive(Clone, Copy, Debug)]
@@ -32,11 +37,22 @@ pub struct Tamper {
     pub sent: fn(&mut Vec<Sent>),
     /// Changes what went up.
     pub asked: fn(&mut Vec<Asked>),
+    /// Changes the connections.
+    pub connections: fn(&mut Vec<Connection>),
+    /// Changes how long connections stay.
+    pub timeouts: fn(&mut Timeouts),
 }
 
 impl Tamper {
     /// No change.
-    pub const NONE: Self = Self { flow: |_| {}, frame: |_| {}, sent: |_| {}, asked: |_| {} };
+    pub const NONE: Self = Self {
+        flow: |_| {},
+        frame: |_| {},
+        sent: |_| {},
+        asked: |_| {},
+        connections: |_| {},
+        timeouts: |_| {},
+    };
 }
 
 /// Where two engines differ first.
@@ -118,7 +134,8 @@ impl Pair<'_> {
             self.install(spec);
         }
         let context = Context { seed, flow: spec.as_ref(), frame: &frame };
-        self.packet(context, port)?;
+        let sent = self.packet(context, port)?;
+        self.converse(rng, context, port, sent)?;
         for _ in 1..PACKETS_PER_FLOW {
             let frame = mutate(rng, &frame);
             self.packet(Context { frame: &frame, ..context }, port)?;
@@ -132,6 +149,7 @@ impl Pair<'_> {
         if let Some(spec) = &spec {
             self.remove(context, spec)?;
         }
+        self.age(rng, context)?;
         self.left.beat();
         self.right.beat();
         if round.is_multiple_of(ROUNDS_PER_LOOK) {
@@ -158,11 +176,97 @@ impl Pair<'_> {
         same(context, "the flow's counters", &left, &right)
     }
 
-    /// One packet by a port.
-    fn packet(&mut self, context: Context<'_>, port: PortNo) -> Result<(), Box<Mismatch>> {
+    /// What follows the first packet: later fragments, more of its direction, answers from where it
+    /// went, errors about it.
+    fn converse(
+        &mut self,
+        rng: &mut Rng,
+        context: Context<'_>,
+        port: PortNo,
+        sent: Vec<Sent>,
+    ) -> Result<(), Box<Mismatch>> {
+        if let Some(later) = later_fragment(context.frame) {
+            self.packet(Context { frame: &later, ..context }, port)?;
+        }
+        for sent in sent.iter().take(3) {
+            let Output::Port(there) = sent.to else { continue };
+            if sent.frame.len() < mn_packet::EthernetHeader::LEN {
+                continue;
+            }
+            if is_tcp(&sent.frame) && rng.one_in(2) {
+                let len = if rng.one_in(2) { WHOLE.len() } else { rng.below(WHOLE.len()) };
+                for (answers, flags) in &WHOLE[..len] {
+                    let (frame, port) = match answer(rng, &sent.frame) {
+                        Some(frame) if *answers => (frame, there),
+                        _ => (context.frame.to_vec(), port),
+                    };
+                    let frame = with_flags(&frame, *flags);
+                    self.packet(Context { frame: &frame, ..context }, port)?;
+                }
+                continue;
+            }
+            for _ in 0..rng.below(5) {
+                let (frame, port) = match rng.below(10) {
+                    0..4 => (Some(other_flags(rng, context.frame)), port),
+                    4 => (error_about(rng, &sent.frame), there),
+                    5 => (error_about(rng, context.frame), there),
+                    _ => (answer(rng, &sent.frame), there),
+                };
+                let Some(frame) = frame else { continue };
+                self.packet(Context { frame: &frame, ..context }, port)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the connections, lets time pass for them, and begins the next round without any.
+    fn age(&mut self, rng: &mut Rng, context: Context<'_>) -> Result<(), Box<Mismatch>> {
+        self.connections(context)?;
+        let passes = Duration::from_secs(rng.pick(&PASSES));
+        let mut timeouts = Timeouts::default();
+        let age = |bench: &dyn Bench, timeouts: &Timeouts| {
+            let now = bench.now() + passes;
+            bench.datapath().age_connections(now, timeouts, usize::MAX).expect("they can age")
+        };
+        let left = age(&*self.left, &timeouts);
+        (self.tamper.timeouts)(&mut timeouts);
+        let right = age(&*self.right, &timeouts);
+        same(context, "the connections that are over", &left.removed, &right.removed)?;
+        self.connections(context)?;
+        for bench in [&*self.left, &*self.right] {
+            bench.datapath().forget_connections(&|_| true).expect("they can be removed");
+        }
+        Ok(())
+    }
+
+    fn connections(&mut self, context: Context<'_>) -> Result<(), Box<Mismatch>> {
+        let [left, mut right] = [&*self.left, &*self.right].map(|bench| {
+            let mut all = Vec::new();
+            bench
+                .datapath()
+                .connections(&mut |it| {
+                    // The clocks are not the same.
+                    let at = mn_time::Instant::ZERO;
+                    all.push(Connection { made_at: at, used_at: at, ..it });
+                })
+                .expect("connections can be read");
+            all.sort_by_key(|it| (it.zone, it.tuple));
+            all
+        });
+        (self.tamper.connections)(&mut right);
+        left.iter().for_each(|it| self.coverage.tracked(it));
+        same(context, "the connections", &left, &right)?;
+        let [left, right] = [&*self.left, &*self.right].map(|bench| {
+            PORTS.map(|(port, _)| bench.datapath().tracking(port).expect("it is attached"))
+        });
+        same(context, "the ports' shares of connections", &left, &right)
+    }
+
+    /// One packet by a port; what went out on the left.
+    fn packet(&mut self, context: Context<'_>, port: PortNo) -> Result<Vec<Sent>, Box<Mismatch>> {
         let other = self.tampered(context.frame);
         if !self.left.takes(context.frame) || !self.right.takes(&other) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.coverage.packets += 1;
         let left = self.left.receive(port, context.frame, Offload::default());
@@ -180,7 +284,8 @@ impl Pair<'_> {
             let left = self.left.receive_tunnelled(origin, context.frame, Offload::default());
             let other = self.tampered(context.frame);
             let right = self.right.receive_tunnelled(origin, &other, Offload::default());
-            self.results(context, left, right)?;
+            let sent = self.results(context, left, right)?;
+            self.converse(rng, context, PORTS[0].0, sent)?;
         }
         if let (true, Some(spec)) = (rng.one_in(4), context.flow) {
             let mut other = spec.clone();
@@ -204,12 +309,13 @@ impl Pair<'_> {
         context: Context<'_>,
         mut left: Vec<Sent>,
         mut right: Vec<Sent>,
-    ) -> Result<(), Box<Mismatch>> {
+    ) -> Result<Vec<Sent>, Box<Mismatch>> {
         (self.tamper.sent)(&mut right);
         left.sort_by_key(|sent| place(sent.to));
         right.sort_by_key(|sent| place(sent.to));
         self.coverage.sent += left.len() as u64;
         same(context, "the frames sent", &left, &right)?;
+        let sent = left;
         let (mut left, mut right) = (self.left.asked(), self.right.asked());
         (self.tamper.asked)(&mut right);
         // An engine may guess this one by the checksum (contracts §2): one packet in 65,536 whose
@@ -218,7 +324,9 @@ impl Pair<'_> {
             asked.offload.checksum_partial = false;
         }
         self.coverage.asked += left.len() as u64;
-        same(context, "the packets that went up", &left, &right)
+        left.iter().for_each(|asked| self.coverage.went_up(asked));
+        same(context, "the packets that went up", &left, &right)?;
+        Ok(sent)
     }
 
     /// Compares everything that is counted.
@@ -248,6 +356,12 @@ fn counters(bench: &dyn Bench, port: PortNo) -> (Counters, Counters, u64) {
     let PortCounters { rx, tx, rx_dropped } =
         bench.datapath().port_counters(port).expect("the port is attached");
     (rx, tx, rx_dropped)
+}
+
+fn is_tcp(frame: &[u8]) -> bool {
+    let layers = mn_packet::Layers::of(frame).ok();
+    let ip = layers.as_ref().and_then(mn_packet::Layers::ip);
+    ip.is_some_and(|ip| ip.protocol == mn_packet::IpProtocol::TCP)
 }
 
 /// An order between outputs.

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use mn_flow::{Action, Rewrite};
+use mn_flow::{Action, Conn, Rewrite};
+use mn_packet::icmp;
+
+use crate::conformance::bench::Asked;
+use crate::{ConnState, Connection};
 
 /// How often each thing happened.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -16,6 +20,8 @@ pub struct Coverage {
     pub asked: u64,
     /// By the name of the action: packets whose flow has it.
     pub actions: BTreeMap<&'static str, u64>,
+    /// By state, and by what else is to be seen: connections.
+    pub connections: BTreeMap<&'static str, u64>,
 }
 
 impl Coverage {
@@ -27,11 +33,37 @@ impl Coverage {
         }
     }
 
-    /// The actions that fewer packets met than wanted.
+    /// Notes a connection at the end of a round.
+    pub(super) fn tracked(&mut self, connection: &Connection) {
+        *self.connections.entry(connection.state.name()).or_default() += 1;
+        if connection.tuple.vlan.is_some() {
+            *self.connections.entry("in a VLAN").or_default() += 1;
+        }
+    }
+
+    /// Notes what the engines know of a packet's connection.
+    pub(super) fn went_up(&mut self, asked: &Asked) {
+        let key = &asked.key;
+        let is_error = key.nw_proto.is_icmp() && icmp::is_error(key.nw_proto, key.icmp_type());
+        let name = match (key.conn, is_error) {
+            (Conn::None, _) => return,
+            (_, true) => "an error",
+            (Conn::Forward, _) => "forward",
+            (Conn::Return, _) => "return",
+        };
+        *self.connections.entry(name).or_default() += 1;
+    }
+
+    /// The actions that fewer packets met than wanted, and the kinds of connections of which
+    /// there were fewer than a twentieth of that.
     #[must_use]
     pub fn rare(&self, wanted: u64) -> Vec<&'static str> {
         let seen = |name: &&str| self.actions.get(name).copied().unwrap_or(0);
-        NAMES.into_iter().filter(|name| seen(name) < wanted).collect()
+        let known = |name: &&str| self.connections.get(name).copied().unwrap_or(0);
+        let states = ConnState::ALL.into_iter().map(ConnState::name);
+        let kinds = states.chain(["in a VLAN", "an error", "forward", "return"]);
+        let actions = NAMES.into_iter().filter(|name| seen(name) < wanted);
+        actions.chain(kinds.filter(|name| known(name) < wanted / 20)).collect()
     }
 }
 
@@ -62,7 +94,7 @@ const fn name(action: &Action) -> &'static str {
         Action::Output(_) => "Output",
         Action::Tunnel { .. } => "Tunnel",
         Action::Outputs(_) => "Outputs",
-        Action::Track(_) => "Track",
+        Action::Track { .. } => "Track",
         Action::Meter(_) => "Meter",
         Action::Copy { .. } => "Copy",
         Action::Drop { rule: None, .. } => "Drop",

@@ -4,7 +4,8 @@ use mn_flow::{Action, DropCause, Field, FlowMask, Rewrite, TunnelKey};
 use mn_packet::{EtherType, VlanTag};
 
 use super::compare::Tamper;
-use crate::{FlowSpec, Output, UpcallReason};
+use crate::conformance::bench::Asked;
+use crate::{ConnState, Connection, FlowSpec, Output, UpcallReason};
 
 /// What is wrong with the right side, and how it is made so.
 pub const DEFECTS: &[(&str, Tamper)] = &[
@@ -98,6 +99,58 @@ pub const DEFECTS: &[(&str, Tamper)] = &[
         },
     ),
     (
+        "connections are not tracked",
+        Tamper { flow: |f| f.actions.retain(|a| !matches!(a, Action::Track { .. })), ..NONE },
+    ),
+    ("connections are tracked in another zone", Tamper { flow: other_zone, ..NONE }),
+    (
+        "answers are not told from what nobody asked for",
+        Tamper { asked: |a| a.iter_mut().for_each(no_answer), ..NONE },
+    ),
+    (
+        "errors do not belong to what they quote",
+        Tamper { asked: |a| a.iter_mut().for_each(unrelated), ..NONE },
+    ),
+    (
+        "tracked packets go to other hosts unmarked",
+        Tamper { sent: |s| s.iter_mut().for_each(|s| s.mark = false), ..NONE },
+    ),
+    (
+        "resets are not followed",
+        Tamper { connections: |c| state(c, ConnState::Closed, ConnState::Established), ..NONE },
+    ),
+    (
+        "the second FIN is not followed",
+        Tamper { connections: |c| state(c, ConnState::TimeWait, ConnState::FinWait), ..NONE },
+    ),
+    (
+        "answers to datagrams are not followed",
+        Tamper { connections: |c| state(c, ConnState::UdpStream, ConnState::UdpNew), ..NONE },
+    ),
+    (
+        "a connection's direction is turned round",
+        Tamper {
+            connections: |c| c.iter_mut().for_each(|it| it.tuple = it.tuple.reversed()),
+            ..NONE
+        },
+    ),
+    (
+        "connections of a VLAN are of all",
+        Tamper { connections: |c| c.iter_mut().for_each(|it| it.tuple.vlan = None), ..NONE },
+    ),
+    (
+        "connections count as another port's",
+        Tamper { connections: |c| c.iter_mut().for_each(|it| it.port.0 ^= 1), ..NONE },
+    ),
+    (
+        "answered datagrams age as others",
+        Tamper { timeouts: |t| t.set(ConnState::UdpStream, t.of(ConnState::UdpNew)), ..NONE },
+    ),
+    (
+        "later fragments do not follow their first",
+        Tamper { asked: |a| a.iter_mut().for_each(no_first), ..NONE },
+    ),
+    (
         "too big packets are dropped instead of asked about",
         Tamper { asked: |a| a.retain(|a| a.reason != UpcallReason::TooBig), ..NONE },
     ),
@@ -150,6 +203,38 @@ fn other_cause(flow: &mut FlowSpec) {
         if let Action::Drop { cause, .. } = action {
             *cause = DropCause::NoRoute;
         }
+    }
+}
+
+fn other_zone(flow: &mut FlowSpec) {
+    for action in &mut flow.actions {
+        if let Action::Track { zone, .. } = action {
+            zone.0 ^= 2;
+        }
+    }
+}
+
+fn no_answer(asked: &mut Asked) {
+    asked.key.conn = mn_flow::Conn::None;
+}
+
+fn unrelated(asked: &mut Asked) {
+    let key = &mut asked.key;
+    if key.nw_proto.is_icmp() && mn_packet::icmp::is_error(key.nw_proto, key.icmp_type()) {
+        key.conn = mn_flow::Conn::None;
+    }
+}
+
+/// A later fragment of IPv4, untagged, as if its first had not been seen.
+fn no_first(asked: &mut Asked) {
+    if is_v4(&asked.frame) && (asked.frame[20] & 0x1f, asked.frame[21]) != (0, 0) {
+        asked.key.class.fragment = mn_flow::Fragment::Later;
+    }
+}
+
+fn state(connections: &mut [Connection], from: ConnState, to: ConnState) {
+    for connection in connections.iter_mut().filter(|it| it.state == from) {
+        connection.state = to;
     }
 }
 

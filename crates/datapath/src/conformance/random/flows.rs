@@ -7,7 +7,7 @@ use mn_packet::{EtherType, from_v6};
 
 use super::packets::{random_mac, random_tag, random_v4, random_v6};
 use super::rng::Rng;
-use super::world::{GONE, GROUPS, METERS, PEERS, PORTS, group_key, port_key};
+use super::world::{GONE, GROUPS, METERS, PEERS, PORTS, ZONES, group_key, port_key};
 use crate::FlowSpec;
 
 /// A random flow that matches packets like the one of this key.
@@ -18,6 +18,11 @@ pub fn random_flow(rng: &mut Rng, key: FlowKey, cookie: Cookie) -> FlowSpec {
     let mut actions: Vec<_> = (0..count).map(|_| random_action(rng, &key)).collect();
     if !rng.one_in(8) {
         actions.push(random_output(rng));
+    }
+    if rng.one_in(3) {
+        let zone = PORTS.iter().position(|(port, _)| *port == key.in_port).map(|at| ZONES[at]);
+        let track = Action::Track { zone: zone.unwrap_or(Zone(0)), port: key.in_port };
+        actions.insert(rng.below(2), track);
     }
     FlowSpec { cookie, key, mask, actions }
 }
@@ -45,7 +50,7 @@ fn random_mask(rng: &mut Rng) -> FlowMask {
 fn random_action(rng: &mut Rng, key: &FlowKey) -> Action {
     match rng.below(20) {
         0..14 => Action::Rewrite(random_rewrite(rng, key)),
-        14 => Action::Track(Zone(rng.below(9) as u32)),
+        14 => Action::Track { zone: Zone(rng.below(4) as u32), port: key.in_port },
         15 => Action::Meter(rng.below(METERS as usize) as u32),
         16 => Action::Copy { one_in: 1 },
         17 if rng.one_in(3) => {

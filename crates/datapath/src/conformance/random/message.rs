@@ -51,7 +51,7 @@ fn tcp(rng: &mut Rng, src: IpAddr, dst: IpAddr) -> Vec<u8> {
         dst: rng.u16(),
         seq: rng.draw() as u32,
         ack: rng.draw() as u32,
-        flags: TcpFlags(rng.u8()),
+        flags: if rng.one_in(2) { TcpFlags::SYN } else { TcpFlags(rng.u8()) },
         window: rng.u16(),
     };
     let data = payload(rng);

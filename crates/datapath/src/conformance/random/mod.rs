@@ -5,6 +5,7 @@
 //! drops. Everything follows from a seed. [`DEFECTS`] are changes of one side that it must notice.
 
 mod compare;
+mod conversation;
 mod coverage;
 mod defects;
 mod flows;

@@ -1,14 +1,18 @@
 //! What both engines know before the first flow.
 
-use mn_flow::{GroupIndex, KeyKind, PeerIndex, PortNo, TunnelKey};
+use mn_flow::{GroupIndex, KeyKind, PeerIndex, PortNo, TunnelKey, Zone};
 
 use crate::conformance::Bench;
 use crate::conformance::frames::addr;
-use crate::{Delivery, Output, PeerAddresses, UpcallLimit};
+use crate::{Delivery, Output, PeerAddresses, Tracking, UpcallLimit};
 
 /// Ports and the MTUs of their interfaces.
 pub const PORTS: [(PortNo, u32); 4] =
     [(PortNo(16), 1500), (PortNo(17), 1500), (PortNo(18), 1000), (PortNo(19), 576)];
+/// The zone of each port; the last has none. Two ports of one zone are ports of one device.
+pub const ZONES: [Zone; 4] = [Zone(1), Zone(1), Zone(2), Zone(0)];
+/// Connections of the third port.
+pub const CONNECTIONS_MAX: u32 = 2;
 /// A port that is not attached.
 pub const GONE: PortNo = PortNo(40);
 /// Peers; the last has no addresses.
@@ -31,9 +35,10 @@ pub fn group_key(value: u32) -> TunnelKey {
 }
 
 /// VNIs that come in; not all have a meaning.
-pub fn vnis() -> [u32; 6] {
-    let marked = port_key(1).vni() | TunnelKey::MARK;
-    [port_key(1).vni(), marked, group_key(1).vni(), port_key(2).vni(), port_key(3).vni(), 3 << 22]
+pub fn vnis() -> [u32; 8] {
+    let [port, group] = [port_key(1), group_key(1)].map(TunnelKey::vni);
+    let (marked, flooded) = (port | TunnelKey::MARK, group | TunnelKey::MARK);
+    [port, marked, marked, group, flooded, port_key(2).vni(), port_key(3).vni(), 3 << 22]
 }
 
 /// Makes an engine know all this.
@@ -43,6 +48,11 @@ pub fn set_up(bench: &mut dyn Bench) {
     for (port, mtu) in PORTS {
         let interface = bench.interface(port, mtu);
         bench.datapath().attach(port, interface, unlimited).expect("a port can be attached");
+    }
+    for ((port, _), zone) in PORTS.into_iter().zip(ZONES) {
+        let connections_max = if zone == Zone(2) { CONNECTIONS_MAX } else { 0 };
+        let tracking = Tracking { zone, connections_max };
+        bench.datapath().set_tracking(port, tracking).expect("a port can have a zone");
     }
     let peer = |local, remote, mtu| PeerAddresses { local: addr(local), remote: addr(remote), mtu };
     let [v4, v6, _] = PEERS;
