@@ -101,6 +101,8 @@ kinds! {
     Bridge, BridgeId, "bridge";
     /// An ordered list of rules.
     Chain, ChainId, "chain";
+    /// A run of consecutive rules of a long chain.
+    ChainSegment, ChainSegmentId, "chain segment";
     /// A subnet of a bridge whose hosts get their addresses by DHCP.
     DhcpSubnet, DhcpSubnetId, "DHCP subnet";
     /// A subnet of a bridge whose hosts get their addresses by DHCPv6.

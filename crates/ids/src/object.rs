@@ -43,6 +43,7 @@ classes! {
     Rule = "rule";
     TunnelZone = "tunnel_zone";
     SystemState = "system_state";
+    ChainSegment = "chain_segment";
 }
 
 impl fmt::Display for Class {

@@ -45,7 +45,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         if depth > JUMPS_MAX {
             return Err(DropCause::Looped.into());
         }
-        for (index, rule) in chain.rules.iter().enumerate() {
+        for (index, rule) in chain.rules().enumerate() {
             if !self.matches(branch, rule)? {
                 continue;
             }

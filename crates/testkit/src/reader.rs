@@ -339,6 +339,7 @@ impl Read {
             tenant_id: None,
             name: Some(block.name.to_owned()),
             rules: rules.collect(),
+            segments: Vec::new(),
         }));
     }
 

@@ -3,8 +3,8 @@
 use mn_ids::{Class, Object, ObjectKey, Reference};
 
 use crate::object::{
-    Bridge, Chain, DhcpSubnet, DhcpV6Subnet, Host, IpAddrGroup, Port, PortGroup, Route, Router,
-    SystemState, TunnelZone,
+    Bridge, Chain, ChainSegment, DhcpSubnet, DhcpV6Subnet, Host, IpAddrGroup, Port, PortGroup,
+    Route, Router, SystemState, TunnelZone,
 };
 
 macro_rules! any {
@@ -57,6 +57,7 @@ macro_rules! any {
 any!(
     Bridge,
     Chain,
+    ChainSegment,
     DhcpSubnet,
     DhcpV6Subnet,
     Host,

@@ -33,7 +33,7 @@
 //! | a port added to or taken from a bridge | `Flood` with `vlan: None` |
 //! | the MAC of a router's port that a bridge's port is linked to | `Mac` with `vlan: None` |
 //! | a route, an address of a router's port | `Route` of its destination prefix |
-//! | rules, members, addresses | `Chain`, `PortGroup`, `IpAddrGroup` |
+//! | rules, also those in segments of a long chain; members, addresses | `Chain`, `PortGroup`, `IpAddrGroup` |
 //! | DHCP subnets of a bridge | `Dhcp` |
 //!
 //! Learned state (MACs, neighbours, places of ports, tunnel addresses) is not in here: who keeps
@@ -66,6 +66,7 @@ pub use router::RouterView;
 
 use crate::object::Port;
 use bridge::BridgeEntry;
+use chain::ChainEntry;
 use router::RouterEntry;
 use shelf::Shelf;
 
@@ -75,13 +76,15 @@ pub struct Snapshot {
     bridges: Shelf<BridgeEntry>,
     routers: Shelf<RouterEntry>,
     ports: Shelf<Single<Port>>,
-    chains: Shelf<Single<ChainView>>,
+    chains: Shelf<ChainEntry>,
     port_groups: Shelf<Single<PortSet>>,
     addr_groups: Shelf<Single<AddrSet>>,
     /// Objects that are part of a device; kept to know what a change replaces.
     routes: Shelf<Arc<crate::object::Route>>,
     dhcp_subnets: Shelf<Arc<crate::object::DhcpSubnet>>,
     dhcp_v6_subnets: Shelf<Arc<crate::object::DhcpV6Subnet>>,
+    /// The chain of each loaded segment.
+    chain_segments: Shelf<ChainId>,
 }
 
 /// What a snapshot says of an object.
@@ -125,7 +128,7 @@ impl Snapshot {
     /// A chain with its rules.
     #[must_use]
     pub fn chain(&self, id: ChainId) -> Lookup<'_, ChainView> {
-        single(&self.chains, id)
+        self.chains.get(id.uuid()).map_or(Lookup::NotLoaded, ChainEntry::lookup)
     }
 
     /// The members of a port group.

@@ -196,7 +196,7 @@ impl Teller<'_> {
     fn rule(&self, chain: ChainId, rule: RuleId, index: Option<usize>) -> api::RuleAt {
         let kind = match self.story.names.snapshot().chain(chain) {
             Lookup::Loaded(view) => {
-                view.rules.iter().find(|other| other.id == rule).map(|rule| rule_word(&rule.action))
+                view.rules().find(|other| other.id == rule).map(|rule| rule_word(&rule.action))
             }
             Lookup::Absent | Lookup::NotLoaded => None,
         };

@@ -161,6 +161,7 @@ async fn a_rule_that_is_added_stops_a_live_flow_and_the_flow_comes_back_without_
         tenant_id: None,
         name: Some("closed".to_owned()),
         rules: vec![rule],
+        segments: Vec::new(),
     };
     let id = chain.id;
     lab.create(chain).await;

@@ -55,6 +55,7 @@ async fn metrics_tell_drops_by_cause_port_and_rule_and_nothing_else_is_served() 
         tenant_id: None,
         name: Some("shut".to_owned()),
         rules: vec![rule],
+        segments: Vec::new(),
     };
     let chain_id = chain.id;
     lab.create(chain).await;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::db::Db;
 use super::links::Links;
 use super::problem::Problem;
-use super::rules::RuleIndex;
+use super::rule_index::RuleIndex;
 use super::settings::Settings;
 
 /// One request.

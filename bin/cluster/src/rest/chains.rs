@@ -30,7 +30,7 @@ impl Exposed for Chain {
 
     fn from_document(id: ChainId, sent: api::Chain, _old: Option<Self>) -> Result<Self, Problem> {
         let (tenant_id, name) = (sent.tenant_id, sent.name);
-        let chain = Self { id, tenant_id, name, rules: Vec::new() };
+        let chain = Self { id, tenant_id, name, rules: Vec::new(), segments: Vec::new() };
         chain.validate()?;
         Ok(chain)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mn_ids::{Id, Kind, Object, ObjectKey};
+use mn_ids::{Class, Id, Kind, Object, ObjectKey};
 use mn_nsdb::{
     Entry, Op, Owner, ReadError, Revision, Session, Store, Stored, TableId, Transaction,
 };
@@ -56,6 +56,25 @@ impl Db {
         self.0.referrers(to.into(), T::Kind::CLASS).await?.into_iter().map(decode).collect()
     }
 
+    /// A document as it is stored.
+    pub async fn stored(&self, key: ObjectKey) -> Result<Option<Stored>, Problem> {
+        Ok(self.0.get(key).await?)
+    }
+
+    /// Every document of a class, as stored.
+    pub async fn stored_list(&self, class: Class) -> Result<Vec<Stored>, Problem> {
+        Ok(self.0.list(class).await?)
+    }
+
+    /// Every document of a class that refers to this object, as stored.
+    pub async fn stored_referrers(
+        &self,
+        to: ObjectKey,
+        class: Class,
+    ) -> Result<Vec<Stored>, Problem> {
+        Ok(self.0.referrers(to, class).await?)
+    }
+
     /// Every entry of a state table.
     pub async fn entries(&self, table: TableId) -> Result<Vec<Entry>, Problem> {
         Ok(self.0.entries(table).await?)
@@ -91,7 +110,8 @@ impl Db {
     }
 }
 
-fn decode<T: Object>(stored: Stored) -> Result<Found<T>, Problem> {
+/// Reads a stored document.
+pub fn decode<T: Object>(stored: Stored) -> Result<Found<T>, Problem> {
     let object = serde_json::from_str(&stored.json)
         .map_err(|error| Problem::from(ReadError::Corrupt(format!("{}: {error}", stored.key))))?;
     Ok(Found { object, version: stored.version })

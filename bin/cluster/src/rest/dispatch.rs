@@ -24,7 +24,7 @@ use super::db::Db;
 use super::endpoint::Endpoint;
 use super::links::Links;
 use super::problem::Problem;
-use super::rules::RuleIndex;
+use super::rule_index::RuleIndex;
 use super::settings::Settings;
 use super::turns::Turns;
 use super::{compression, cors, login, registry};

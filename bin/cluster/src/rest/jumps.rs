@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use mn_ids::ChainId;
-use mn_topology::{Chain, RuleAction};
+use mn_topology::Chain;
 
-use super::db::{Changes, Db};
+use super::call::Call;
+use super::db::Changes;
 use super::problem::Problem;
 
 /// Refuses a jump that would close a loop.
@@ -13,7 +14,7 @@ use super::problem::Problem;
 /// Every chain that was looked at is checked by the transaction too: of two jumps that make a loop
 /// together, one must see the other.
 pub async fn refuse_loop(
-    db: &Db,
+    call: &Call,
     mut changes: Changes,
     from: ChainId,
     to: ChainId,
@@ -29,11 +30,10 @@ pub async fn refuse_loop(
             continue;
         }
         // One that is not there leads nowhere; the database refuses the reference itself.
-        let Some(chain) = db.find::<Chain>(id).await? else { continue };
-        waiting.extend(chain.object.rules.iter().filter_map(|rule| match rule.action {
-            RuleAction::Jump { chain_id } => Some(chain_id),
-            _ => None,
-        }));
+        let Some(chain) = call.db.find::<Chain>(id).await? else { continue };
+        for part in call.rule_index.parts(&call.db, &chain).await? {
+            waiting.extend(part.jumps.iter());
+        }
         changes = changes.check(&chain);
     }
     Ok(changes)

@@ -143,6 +143,13 @@ impl Problem {
         )
     }
 
+    /// Somebody else changed the object between two reads: to be decided again.
+    pub fn overtaken(object: impl Into<ObjectKey>) -> Self {
+        let object = object.into();
+        let message = format!("{object} changed meanwhile");
+        Self { overtaken_at: Some(object.id), ..Self::conflict(message) }
+    }
+
     /// The same with nothing but its status.
     pub fn bare(self) -> Self {
         Self { bare: true, ..self }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use mn_api_types::{self as api, FlowAction, RuleType};
 use mn_ids::{ChainId, RuleId};
-use mn_topology::{Chain, NatTarget, Rule, RuleAction, Then};
+use mn_topology::{NatTarget, Rule, RuleAction, Then};
 
 use super::conditions;
 use super::links::Links;
@@ -72,16 +72,18 @@ fn targets(sent: &api::Rule) -> Result<Vec<NatTarget>, Problem> {
 /// A rule at its place.
 #[derive(Clone, Copy)]
 pub struct Place<'a> {
-    pub chain: &'a Chain,
+    pub chain: ChainId,
+    pub rule: &'a Rule,
+    /// From 0, in the whole chain.
     pub index: usize,
 }
 
 /// Writes a rule; `names` are those of the chains it may jump to.
 pub fn to_api(place: Place<'_>, names: &HashMap<ChainId, String>, links: &Links) -> api::Rule {
-    let rule = &place.chain.rules[place.index];
+    let rule = place.rule;
     let common = api::Rule {
         id: Some(rule.id),
-        chain_id: Some(place.chain.id),
+        chain_id: Some(place.chain),
         position: u32::try_from(place.index + 1).unwrap_or(u32::MAX),
         meter_name: rule.meter_name.clone(),
         uri: Some(links.object("rules", rule.id)),

@@ -1,13 +1,14 @@
-//! Rules of chains. They are stored in their chain, at their place.
+//! Rules of chains. They are stored with their chain, at their place.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use mn_api_types::{self as api, Media};
 use mn_ids::{BridgeId, ChainId, PortId, RouterId, RuleId};
 use mn_topology::{Bridge, Chain, Port, Router, Rule, RuleAction};
 
 use super::call::{Answer, Call};
+use super::chain_parts::{self, Edit, Spot};
 use super::db::{Changes, Db, Found};
 use super::endpoint::Resource;
 use super::jumps;
@@ -24,55 +25,53 @@ pub fn resource() -> Resource {
 }
 
 async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
-    let chain = call.db.get::<Chain>(call.id("id")?).await?.object;
-    call.rule_index.note(&chain);
-    let names = jump_names(&call.db, &chain).await?;
-    let places = (0..chain.rules.len()).map(|index| Place { chain: &chain, index });
+    let chain = call.id("id")?;
+    let rules = chain_parts::rules(&call.db, chain).await?;
+    let names = jump_names(&call.db, &rules).await?;
+    let places = rules.iter().zip(0..).map(|(rule, index)| Place { chain, rule, index });
     Ok(Answer::many(places.map(|place| to_api(place, &names, &call.links))))
 }
 
 async fn read(call: Arc<Call>) -> Result<Answer, Problem> {
     let id: RuleId = call.id("id")?;
-    let (chain, index) = find(&call, id).await?.ok_or_else(|| Problem::no_object(id))?;
-    let names = jump_names(&call.db, &chain.object).await?;
-    Ok(Answer::one(&to_api(Place { chain: &chain.object, index }, &names, &call.links)))
+    let (edit, spot, before) = find(&call, id).await?;
+    let rule = &edit.rules()[spot.index];
+    let names = jump_names(&call.db, std::slice::from_ref(rule)).await?;
+    let place = Place { chain: edit.chain.object.id, rule, index: before + spot.index };
+    Ok(Answer::one(&to_api(place, &names, &call.links)))
 }
 
 async fn create(call: Arc<Call>) -> Result<Answer, Problem> {
-    let mut chain = call.db.get::<Chain>(call.id("id")?).await?;
+    let chain = call.db.get::<Chain>(call.id("id")?).await?;
     let sent: api::Rule = call.input()?;
     let position = sent.position;
     if let Some(id) = sent.id
-        && find(&call, id).await?.is_some()
+        && call.rule_index.find(&call.db, id).await?.is_some()
     {
         return Err(Problem::taken("id", id.to_string(), "there is such a rule already"));
     }
     let rule = from_api(sent)?;
     let id = rule.id;
+    let parts = call.rule_index.parts(&call.db, &chain).await?;
     // 0 is taken for 1, as of old; after the last is the last place there is.
-    let index = position.saturating_sub(1) as usize;
-    if index > chain.object.rules.len() {
-        let reason =
-            format!("Position exceeds number of rules in chain ({})", chain.object.rules.len());
+    let Some(spot) = Spot::of_new(&parts, position.saturating_sub(1) as usize) else {
+        let rules: usize = parts.iter().map(|part| part.rules.len()).sum();
+        let reason = format!("Position exceeds number of rules in chain ({rules})");
         return Err(Problem::field("position", position, reason));
-    }
+    };
     refuse_unknown_device(&call.db, &rule).await?;
     let mut changes = Changes::default();
     if let RuleAction::Jump { chain_id } = rule.action {
-        changes = jumps::refuse_loop(&call.db, changes, chain.object.id, chain_id).await?;
+        changes = jumps::refuse_loop(&call, changes, chain.object.id, chain_id).await?;
     }
-    chain.object.rules.insert(index, rule);
-    call.db.commit(changes.update(&chain)).await?;
-    call.rule_index.note(&chain.object);
+    let edit = Edit::begin(&call.db, chain, &parts[spot.part]).await?;
+    call.db.commit(edit.insert(changes, spot.index, rule)).await?;
     Ok(Answer::Created(call.links.object("rules", id)))
 }
 
 async fn delete(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id: RuleId = call.id("id")?;
-    let (mut chain, index) = find(&call, id).await?.ok_or_else(|| Problem::no_object(id))?;
-    chain.object.rules.remove(index);
-    call.db.commit(Changes::default().update(&chain)).await?;
-    call.rule_index.forget(id);
+    let (edit, spot, _) = find(&call, call.id("id")?).await?;
+    call.db.commit(edit.remove(Changes::default(), spot.index)).await?;
     Ok(Answer::Done)
 }
 
@@ -86,28 +85,24 @@ async fn refuse_unknown_device(db: &Db, rule: &Rule) -> Result<(), Problem> {
     if known { Ok(()) } else { Err(Problem::dangling("traversedDevice", id, "device")) }
 }
 
-/// The chain a rule is in, and where.
-async fn find(call: &Call, id: RuleId) -> Result<Option<(Found<Chain>, usize)>, Problem> {
-    let place = |chain: &Chain| chain.rules.iter().position(|rule| rule.id == id);
-    if let Some(chain) = call.rule_index.chain_of(id)
-        && let Some(chain) = call.db.find::<Chain>(chain).await?
-        && let Some(index) = place(&chain.object)
-    {
-        return Ok(Some((chain, index)));
-    }
-    for chain in call.db.list::<Chain>().await? {
-        call.rule_index.note(&chain.object);
-        if let Some(index) = place(&chain.object) {
-            return Ok(Some((chain, index)));
-        }
-    }
-    Ok(None)
+/// The part a rule is in, where in it, and how many rules of the chain come before that part.
+async fn find(call: &Call, id: RuleId) -> Result<(Edit, Spot, usize), Problem> {
+    let missing = || Problem::no_object(id);
+    let known = call.rule_index.find(&call.db, id).await?.ok_or_else(missing)?;
+    let chain: Found<Chain> = call.db.find(known.chain).await?.ok_or_else(missing)?;
+    let parts = call.rule_index.parts(&call.db, &chain).await?;
+    let overtaken = || Problem::overtaken(known.chain);
+    let part = parts.iter().position(|part| part.rules.contains(&id)).ok_or_else(overtaken)?;
+    let before = parts[..part].iter().map(|part| part.rules.len()).sum();
+    let edit = Edit::begin(&call.db, chain, &parts[part]).await?;
+    let index = edit.rules().iter().position(|rule| rule.id == id).ok_or_else(overtaken)?;
+    Ok((edit, Spot { part, index }, before))
 }
 
-/// The names of the chains its rules jump to.
-async fn jump_names(db: &Db, chain: &Chain) -> Result<HashMap<ChainId, String>, Problem> {
+/// The names of the chains these rules jump to.
+async fn jump_names(db: &Db, rules: &[Rule]) -> Result<HashMap<ChainId, String>, Problem> {
     let mut names = HashMap::new();
-    for rule in &chain.rules {
+    for rule in rules {
         let RuleAction::Jump { chain_id } = rule.action else { continue };
         if names.contains_key(&chain_id) {
             continue;
@@ -118,30 +113,4 @@ async fn jump_names(db: &Db, chain: &Chain) -> Result<HashMap<ChainId, String>, 
         }
     }
     Ok(names)
-}
-
-/// Where rules were last seen: a hint, so that a rule is found without reading every chain. What it
-/// says is always looked after, so it may be wrong.
-#[derive(Default)]
-pub struct RuleIndex(Mutex<HashMap<RuleId, ChainId>>);
-
-/// When the index has more rules it starts anew.
-const INDEX_RULES_MAX: usize = 200_000;
-
-impl RuleIndex {
-    fn chain_of(&self, rule: RuleId) -> Option<ChainId> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&rule).copied()
-    }
-
-    fn note(&self, chain: &Chain) {
-        let mut index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if index.len() + chain.rules.len() > INDEX_RULES_MAX {
-            index.clear();
-        }
-        index.extend(chain.rules.iter().map(|rule| (rule.id, chain.id)));
-    }
-
-    fn forget(&self, rule: RuleId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&rule);
-    }
 }

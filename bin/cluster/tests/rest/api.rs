@@ -43,6 +43,12 @@ impl Api {
         Self { router: router(store.clone(), settings), store }
     }
 
+    /// Another node over the same database, that knows nothing yet.
+    pub fn restarted(&self) -> Self {
+        let router = router(self.store.clone(), Settings::default());
+        Self { store: self.store.clone(), router }
+    }
+
     /// Sends a request as it is.
     pub async fn send(&self, request: Request<Body>) -> Reply {
         let response = self.router.clone().oneshot(request).await.expect("the router never fails");

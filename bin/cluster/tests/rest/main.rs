@@ -10,6 +10,7 @@ mod devices;
 mod edges;
 mod filters;
 mod groups;
+mod long_chains;
 mod old_client;
 mod openapi;
 mod random;

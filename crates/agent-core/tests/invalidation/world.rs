@@ -334,7 +334,13 @@ impl World {
         let range = mn_topology::PortRange { start: low, end: low + 10_000 };
         let condition = Condition { tp_dst: Some(Test::Is(range)), ..Condition::default() };
         let rule = Rule { id: Id::random(), condition, action: RuleAction::Drop, meter_name: None };
-        self.put(Chain { id: chain_id(router), tenant_id: None, name: None, rules: vec![rule] })
+        self.put(Chain {
+            id: chain_id(router),
+            tenant_id: None,
+            name: None,
+            rules: vec![rule],
+            segments: Vec::new(),
+        })
     }
 }
 

@@ -1,11 +1,11 @@
 //! Chains.
 
-use mn_ids::{ChainId, Id, Object, OnDelete, Reference};
+use mn_ids::{ChainId, ChainSegmentId, Id, Object, OnDelete, Reference};
 use serde::{Deserialize, Serialize};
 
 use super::{Invalid, References, Rule};
 
-/// An ordered list of rules (`RC-*`), stored with them.
+/// An ordered list of rules (`RC-*`), stored with them: the first here, further ones in segments.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Chain {
     pub id: ChainId,
@@ -13,9 +13,13 @@ pub struct Chain {
     pub tenant_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Position 1 of the API is index 0.
+    /// The first rules. Position 1 of the API is index 0.
     #[serde(default)]
     pub rules: Vec<Rule>,
+    /// Where its further rules are, in order. A segment is written only together with its chain, so
+    /// that the chain's version is that of all its rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<ChainSegmentId>,
 }
 
 impl Chain {

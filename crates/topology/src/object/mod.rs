@@ -4,6 +4,7 @@
 
 mod bridge;
 mod chain;
+mod chain_segment;
 mod condition;
 mod dhcp;
 mod dhcp_v6;
@@ -19,6 +20,7 @@ mod tunnel_zone;
 
 pub use bridge::Bridge;
 pub use chain::Chain;
+pub use chain_segment::ChainSegment;
 pub use condition::{Condition, FragmentPolicy, MaskedMac, PortRange, Test};
 pub use dhcp::{DhcpHost, DhcpOption, DhcpSubnet, StaticRoute};
 pub use dhcp_v6::{ClientId, ClientIdError, DhcpV6Host, DhcpV6Subnet};

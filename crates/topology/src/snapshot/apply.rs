@@ -1,21 +1,24 @@
 //! How a snapshot becomes the next.
 
+mod chain;
 mod dhcp;
+mod port;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mn_flow::Tag;
-use mn_ids::{BridgeId, Class, Id, Object, ObjectKey, PortId, RouterId};
+use mn_ids::{BridgeId, ChainId, Class, Id, Object, ObjectKey, PortId, RouterId};
 use mn_packet::Mac;
 use uuid::Uuid;
 
+use super::chain::ChainEntry;
 use super::route_table::tag as route_tag;
-use super::{
-    AddrSet, Candidate, ChainView, FarEnd, Link, Loaded, Lookup, PortSet, Shelf, Single, Snapshot,
-};
+use super::{AddrSet, Candidate, FarEnd, Link, Loaded, Lookup, PortSet, Shelf, Single, Snapshot};
 use crate::AnyObject;
 use crate::object::{Bridge, DeviceId, Port, PortKind, Route, Router};
+
+use port::{own, read_of_port};
 
 impl Snapshot {
     /// The snapshot after these changes, and what they touch of what flows have read (see the
@@ -66,6 +69,10 @@ impl Snapshot {
         };
         let bridge = (to.class == Class::Bridge).then(|| self.bridges.get(to.id)).flatten();
         let router = (to.class == Class::Router).then(|| self.routers.get(to.id)).flatten();
+        if (to.class, class) == (Class::Chain, Class::ChainSegment) {
+            let segments = self.chains.get(to.id).into_iter().flat_map(ChainEntry::segments);
+            return segments.map(ObjectKey::from).collect();
+        }
         match (bridge, router, class) {
             (Some(bridge), _, Class::Port) => keys(&bridge.ports),
             (Some(bridge), _, Class::DhcpSubnet) => {
@@ -89,6 +96,8 @@ struct Next {
     bridges: BTreeMap<BridgeId, BTreeSet<PortId>>,
     /// The ports that came or went, per router.
     routers: BTreeMap<RouterId, BTreeSet<PortId>>,
+    /// The chains of which something came, changed or went.
+    chains: BTreeSet<ChainId>,
 }
 
 impl Next {
@@ -98,6 +107,7 @@ impl Next {
             tags: BTreeSet::new(),
             bridges: BTreeMap::new(),
             routers: BTreeMap::new(),
+            chains: BTreeSet::new(),
         }
     }
 
@@ -113,8 +123,9 @@ impl Next {
             Some(AnyObject::DhcpV6Subnet(subnet)) => {
                 self.dhcp_v6_subnet(subnet.id.uuid(), Some(subnet));
             }
-            Some(AnyObject::Chain(chain)) => {
-                self.chain(chain.id.uuid(), Some(ChainView::of(&chain)))
+            Some(AnyObject::Chain(chain)) => self.chain(chain.id, Some(&chain)),
+            Some(AnyObject::ChainSegment(segment)) => {
+                self.chain_segment(segment.id, Some(&segment));
             }
             Some(AnyObject::PortGroup(group)) => {
                 self.port_group(group.id.uuid(), Some(PortSet::of(&group)));
@@ -135,7 +146,8 @@ impl Next {
             Class::Route => self.route(key.id, None),
             Class::DhcpSubnet => self.dhcp_subnet(key.id, None),
             Class::DhcpV6Subnet => self.dhcp_v6_subnet(key.id, None),
-            Class::Chain => self.chain(key.id, None),
+            Class::Chain => self.chain(Id::from_uuid(key.id), None),
+            Class::ChainSegment => self.chain_segment(Id::from_uuid(key.id), None),
             Class::PortGroup => self.port_group(key.id, None),
             Class::IpAddrGroup => self.addr_group(key.id, None),
             Class::Host | Class::Rule | Class::SystemState | Class::TunnelZone => {}
@@ -231,14 +243,6 @@ impl Next {
         }
     }
 
-    fn chain(&mut self, id: Uuid, new: Option<ChainView>) {
-        let old = self.snapshot.chains.get(id).and_then(|entry| entry.value.clone());
-        let same =
-            old.as_deref().map(|chain| &chain.rules) == new.as_ref().map(|chain| &chain.rules);
-        replace(&mut self.snapshot.chains, id, new);
-        self.tags.extend((!same).then_some(Tag::Chain(Id::from_uuid(id))));
-    }
-
     fn port_group(&mut self, id: Uuid, new: Option<PortSet>) {
         let changed = replace(&mut self.snapshot.port_groups, id, new);
         self.tags.extend(changed.then_some(Tag::PortGroup(Id::from_uuid(id))));
@@ -269,10 +273,14 @@ impl Next {
                 self.routers.entry(Id::from_uuid(key.id)).or_default();
             }
             Class::Port => watch(&mut snapshot.ports, key.id, watched),
-            Class::Chain => watch(&mut snapshot.chains, key.id, watched),
+            Class::Chain => {
+                snapshot.chains.entry(key.id).chain.watched = watched;
+                self.chains.insert(Id::from_uuid(key.id));
+            }
             Class::PortGroup => watch(&mut snapshot.port_groups, key.id, watched),
             Class::IpAddrGroup => watch(&mut snapshot.addr_groups, key.id, watched),
-            Class::DhcpSubnet
+            Class::ChainSegment
+            | Class::DhcpSubnet
             | Class::DhcpV6Subnet
             | Class::Host
             | Class::Route
@@ -292,6 +300,11 @@ impl Next {
             }
             (Class::Bridge, Class::DhcpV6Subnet) => {
                 self.snapshot.bridges.entry(to.id).dhcp_v6_complete = watched;
+            }
+            (Class::Chain, Class::ChainSegment) => {
+                self.snapshot.chains.entry(to.id).segments_complete = watched;
+                self.chains.insert(Id::from_uuid(to.id));
+                return;
             }
             (Class::Router, Class::Port) => {
                 self.snapshot.routers.entry(to.id).ports_complete = watched;
@@ -313,6 +326,11 @@ impl Next {
         match key.class {
             Class::Bridge => snapshot.bridges.get(key.id).is_some_and(|entry| entry.bridge.watched),
             Class::Router => snapshot.routers.get(key.id).is_some_and(|entry| entry.router.watched),
+            Class::ChainSegment => {
+                let chain = snapshot.chain_segments.get(key.id);
+                let entry = chain.and_then(|chain| snapshot.chains.get(chain.uuid()));
+                entry.is_some_and(|entry| entry.segments_complete)
+            }
             Class::Port => {
                 let Some(port) = snapshot.ports.get(key.id) else { return false };
                 port.watched
@@ -337,6 +355,9 @@ impl Next {
         }
         for (id, ports) in core::mem::take(&mut self.routers) {
             self.rebuild_router(id, &ports);
+        }
+        for id in core::mem::take(&mut self.chains) {
+            self.rebuild_chain(id);
         }
         (self.snapshot, self.tags.into_iter().collect())
     }
@@ -414,29 +435,6 @@ impl Next {
             self.snapshot.routers.remove(id.uuid());
         }
     }
-}
-
-/// What flows read of a port. Where it is bound is read elsewhere (`Tag::Location`); here only
-/// whether it is bound at all.
-fn read_of_port(
-    port: &Port,
-) -> (&PortKind, bool, [Option<mn_ids::ChainId>; 2], Option<PortId>, bool) {
-    (
-        &port.kind,
-        port.admin_state_up,
-        [port.inbound_filter_id, port.outbound_filter_id],
-        port.peer_id,
-        port.binding().is_some(),
-    )
-}
-
-/// The routes that a router's port brings: one to each of its addresses.
-fn own(port: Option<&Port>) -> Vec<(RouterId, Candidate)> {
-    let Some(Port { id, kind: PortKind::Router(router), .. }) = port else { return Vec::new() };
-    let route = |addr: &crate::IfAddr| (router.router_id, Candidate::own(addr.addr, *id));
-    let mut routes: Vec<_> = router.addresses.iter().map(route).collect();
-    routes.dedup();
-    routes
 }
 
 /// The sorted list with the changed members that are there and without those that are not; `None`

@@ -19,6 +19,7 @@ impl Loaded {
     pub fn of(key: ObjectKey) -> Vec<Self> {
         let parts: &[Class] = match key.class {
             Class::Bridge => &[Class::Port, Class::DhcpSubnet, Class::DhcpV6Subnet],
+            Class::Chain => &[Class::ChainSegment],
             Class::Router => &[Class::Port, Class::Route],
             _ => &[],
         };

@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
-    AnyObject, Bridge, Chain, IfAddr, Port, PortKind, RaMode, Route, RouteTarget, Router,
-    RouterPort,
+    AnyObject, Bridge, Chain, ChainSegment, IfAddr, Port, PortKind, RaMode, Route, RouteTarget,
+    Router, RouterPort,
 };
 
 fn id<K: Kind>(number: u128) -> Id<K> {
@@ -191,7 +191,8 @@ fn each_change_touches_what_read_it() {
 
 #[test]
 fn a_chain_is_touched_by_its_rules_and_not_by_its_name() {
-    let chain = Chain { id: id(5), tenant_id: None, name: None, rules: Vec::new() };
+    let chain =
+        Chain { id: id(5), tenant_id: None, name: None, rules: Vec::new(), segments: Vec::new() };
     let snapshot = Snapshot::default().apply([change(chain.clone())], &[]).0;
     let named = Chain { name: Some("in".into()), ..chain.clone() };
     assert_eq!(tags(&snapshot, [change(named)]), []);
@@ -239,4 +240,89 @@ fn a_router_has_routes_to_its_own_addresses() {
     let first = own.groups().next().map(|group| (group[0].id, group[0].target));
     let port: PortId = id(21);
     assert_eq!(first, Some((None::<RouteId>, RouteTarget::Local { next_hop_port: port })));
+}
+
+fn rule(number: u128) -> crate::Rule {
+    crate::Rule {
+        id: id(number),
+        condition: crate::Condition::default(),
+        action: crate::RuleAction::Accept,
+        meter_name: None,
+    }
+}
+
+/// A chain of rule 1 and, in segments, the others in order.
+fn long_chain(segments: &[u128]) -> Chain {
+    let segments = segments.iter().map(|number| id(*number)).collect();
+    Chain { id: id(5), tenant_id: None, name: None, rules: vec![rule(1)], segments }
+}
+
+fn segment(number: u128, chain: u128, rules: &[u128]) -> ChainSegment {
+    let rules = rules.iter().map(|number| rule(*number)).collect();
+    ChainSegment { id: id(number), chain_id: id(chain), rules }
+}
+
+fn rules_of(snapshot: &Snapshot, chain: u128) -> Option<Vec<u128>> {
+    let Lookup::Loaded(chain) = snapshot.chain(id(chain)) else { return None };
+    Some(chain.rules().map(|rule| rule.id.uuid().as_u128()).collect())
+}
+
+#[test]
+fn a_long_chain_is_its_segments_in_the_order_that_it_names() {
+    let chain = long_chain(&[12, 11]);
+    let parts = [
+        change(chain.clone()),
+        change(segment(11, 5, &[4, 5])),
+        change(segment(12, 5, &[2, 3])),
+        // Comes along because of a jump; nobody watches its chain.
+        change(segment(13, 6, &[9])),
+    ];
+    let (snapshot, _) =
+        Snapshot::default().apply(parts, &Loaded::of(id::<mn_ids::Chain>(5).into()));
+    assert_eq!(rules_of(&snapshot, 5), Some(vec![1, 2, 3, 4, 5]));
+    assert_eq!(rules_of(&snapshot, 6), None);
+
+    // One segment is edited, with its chain.
+    let edit = [change(chain.clone()), change(segment(12, 5, &[2, 7, 3]))];
+    let (edited, tags) = snapshot.apply(edit, &[]);
+    assert_eq!(rules_of(&edited, 5), Some(vec![1, 2, 7, 3, 4, 5]));
+    assert_eq!(tags, [Tag::Chain(id(5))]);
+    // One is split: the rules are the same, and no flow is to go.
+    let split = [
+        change(long_chain(&[12, 14, 11])),
+        change(segment(12, 5, &[2, 7])),
+        change(segment(14, 5, &[3])),
+    ];
+    let (split, tags) = edited.apply(split, &[]);
+    assert_eq!(rules_of(&split, 5), Some(vec![1, 2, 7, 3, 4, 5]));
+    assert_eq!(tags, []);
+}
+
+#[test]
+fn a_chain_that_lacks_a_segment_is_not_asked() {
+    let key = id::<mn_ids::Chain>(5).into();
+    let named = [change(long_chain(&[11])), change(segment(12, 5, &[2]))];
+    let (snapshot, _) = Snapshot::default().apply(named, &Loaded::of(key));
+    assert!(matches!(snapshot.chain(id(5)), Lookup::NotLoaded));
+    let (snapshot, tags) = snapshot.apply([change(segment(11, 5, &[3]))], &[]);
+    assert_eq!((rules_of(&snapshot, 5), tags), (Some(vec![1, 3]), vec![Tag::Chain(id(5))]));
+
+    // It is deleted with its segments, in whatever order.
+    let gone = [11, 12].map(|number| (id::<mn_ids::ChainSegment>(number).into(), None));
+    let (snapshot, tags) = snapshot.apply(gone.into_iter().chain([(key, None)]), &[]);
+    assert!(matches!(snapshot.chain(id(5)), Lookup::Absent));
+    assert_eq!(tags, [Tag::Chain(id(5))]);
+}
+
+#[test]
+fn a_chain_that_is_forgotten_takes_its_segments_along() {
+    let key = id::<mn_ids::Chain>(5).into();
+    let parts = [change(long_chain(&[11])), change(segment(11, 5, &[2]))];
+    let (snapshot, _) = Snapshot::default().apply(parts, &Loaded::of(key));
+    let (snapshot, tags) = snapshot.forget(&Loaded::of(key));
+    assert!(matches!(snapshot.chain(id(5)), Lookup::NotLoaded));
+    assert_eq!(tags, [Tag::Chain(id(5))]);
+    // What is told later starts from nothing.
+    let (snapshot, _) = snapshot.apply([change(long_chain(&[11]))], &[Loaded::Object(key)]);
+    assert!(matches!(snapshot.chain(id(5)), Lookup::NotLoaded));
 }
