@@ -116,6 +116,8 @@ pub(crate) struct State {
     attached: BTreeMap<String, Attached>,
     port_keys: BTreeMap<PortId, TunnelKey>,
     peers: BTreeMap<PeerIndex, PeerAddresses>,
+    /// The interfaces with our tunnel addresses, once the datapath was told.
+    underlays: Option<Vec<u32>>,
     /// What each host last said fits a tunnel from it.
     reported_mtus: BTreeMap<HostId, u32>,
     floods: BTreeMap<BridgeId, KeptFlood>,
@@ -166,6 +168,7 @@ impl State {
             attached: BTreeMap::new(),
             port_keys: BTreeMap::new(),
             peers: BTreeMap::new(),
+            underlays: None,
             reported_mtus: BTreeMap::new(),
             floods: BTreeMap::new(),
             retiring: Vec::new(),
@@ -263,6 +266,7 @@ impl Control {
     /// Brings everything in line with what is known now, and tells the workers.
     fn settle(&mut self) {
         self.reconcile_peers();
+        self.reconcile_underlays();
         self.reconcile_ports();
         self.reconcile_floods();
         self.preload();

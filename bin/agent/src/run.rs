@@ -57,6 +57,10 @@ pub struct Settings {
     /// New flows that one port may ask for at once.
     #[arg(long, default_value_t = 8_192)]
     upcall_burst: u32,
+    /// Send and take tunnelled packets through the host's own IP stack, where its firewall and IPsec
+    /// see them: slower. Without it they pass it by.
+    #[arg(long)]
+    tunnels_through_host: bool,
     /// Address that serves /metrics; by default nothing does.
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
@@ -101,6 +105,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let remote = Remote::new(&cluster(&settings)?)?;
     let datapath: Arc<dyn Datapath> = Arc::new(Ebpf::open(&Options {
         flows_max: settings.flows_max,
+        tunnels_through_host: settings.tunnels_through_host,
         ..Options::new(&settings.root, usize::from(settings.workers))
     })?);
     let mut links = interfaces::interfaces().map_err(RunError::Interfaces)?;

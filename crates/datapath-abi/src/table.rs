@@ -24,9 +24,12 @@ pub mod limits {
     pub const METERS_MAX: usize = 4096;
     pub const IFACES_DIRECT: usize = 4096;
     pub const ZONES_MAX: usize = 4096;
+    pub const LOCALS_MAX: usize = 8;
+    /// The first and the last source port of tunnelled packets: what Linux uses by itself.
+    pub const TUNNEL_SOURCE_PORTS: [u16; 2] = [32768, 60999];
 }
 
-use limits::{KEY_WORDS, MASKS_MAX, SEGMENT_OUTPUTS, SLOTS_MAX};
+use limits::{KEY_WORDS, LOCALS_MAX, MASKS_MAX, SEGMENT_OUTPUTS, SLOTS_MAX};
 
 /// `struct config`: what all programs read.
 #[derive(Clone, Copy, Debug)]
@@ -183,6 +186,37 @@ impl Peer {
     pub const V6: u32 = 1;
 }
 
+/// `struct underlay`: what the programs know of the network between hosts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C, align(8))]
+pub struct Underlay {
+    /// When the routes were the kernel's, nanoseconds of `CLOCK_MONOTONIC`. After two seconds they
+    /// are not believed any more.
+    pub followed_at: u64,
+    /// The UDP port, as on the wire; 0: tunnelled packets are the kernel's to make and to take.
+    pub port: u16,
+    pub zero: [u16; 3],
+    /// Tunnel addresses of this host, IPv4 as IPv4-mapped; all zero: none.
+    pub local: [[u8; 16]; LOCALS_MAX],
+}
+
+impl Underlay {
+    pub const FOLLOWED_AT: usize = offset_of!(Self, followed_at);
+    pub const LOCAL_AT: usize = offset_of!(Self, local);
+}
+
+/// `struct route`: the way to a peer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C, align(8))]
+pub struct Route {
+    /// 0: the kernel has to find it.
+    pub ifindex: u32,
+    /// Of the next hop: `AF_INET` or `AF_INET6`.
+    pub family: u32,
+    /// An IPv4 address in the first four.
+    pub next_hop: [u8; 16],
+}
+
 /// What a tunnel key names.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u32)]
@@ -256,6 +290,8 @@ plain!(
     DropKey,
     Iface,
     Peer,
+    Underlay,
+    Route,
     Delivery,
     Segment,
     Inject,
@@ -272,6 +308,9 @@ const _: () = {
     assert!(size_of::<Port>() == 40);
     assert!(size_of::<PortStats>() == 64);
     assert!(size_of::<Peer>() == 40);
+    assert!(size_of::<Underlay>() == 144);
+    assert!(offset_of!(Underlay, local) == 16);
+    assert!(size_of::<Route>() == 24);
     assert!(size_of::<Delivery>() == 8);
     assert!(size_of::<Segment>() == 248);
     assert!(size_of::<Inject>() == 176);

@@ -28,6 +28,8 @@
 #define INJECT_SLOTS 64
 #define RINGS_MAX 64
 #define METERS_MAX 4096
+#define LOCALS_MAX 8		/* tunnel addresses of this host */
+#define COALESCED 4096		/* a power of two */
 #define IFACES_DIRECT 4096	/* interfaces found without a hash; a power of two */
 #define ZONES_MAX 4096
 #define FRAGMENTS_MAX 8192	/* datagrams whose first fragment is remembered */
@@ -38,6 +40,12 @@
 #define PORT_TUNNEL 1
 
 #define HEARTBEAT_MAX_NS 1000000000ULL
+#define FOLLOWED_MAX_NS 2000000000ULL
+#define COALESCED_NS 50000000ULL
+
+/* Source ports of tunnelled packets: what Linux uses where nobody says otherwise. */
+#define SOURCE_PORT_MIN 32768
+#define SOURCE_PORT_MAX 60999
 
 /* Why a packet is sent nowhere: the numbers of mn_flow::DropCause. */
 enum drop_cause {
@@ -243,6 +251,21 @@ struct peer {
 	__u32	flags;
 };
 
+/* What the programs know of the underlay. */
+struct underlay {
+	__u64	followed_at;	/* CLOCK_MONOTONIC: routes were those of the kernel; 0: never */
+	__be16	port;		/* UDP; 0: tunnelled packets are the kernel's */
+	__u16	zero[3];
+	__u8	local[LOCALS_MAX][16];	/* tunnel addresses of ours; all zero: none */
+};
+
+/* The way to a peer. */
+struct route {
+	__u32	ifindex;	/* 0: the kernel's device has to find it */
+	__u32	family;		/* of the next hop: 2 or 10, as AF_INET and AF_INET6 */
+	__u8	next_hop[16];	/* an IPv4 address in the first four */
+};
+
 enum delivery_kind { DELIVERY_RETIRED = 0, DELIVERY_PORT = 1, DELIVERY_SEGMENT = 2 };
 
 struct delivery {
@@ -374,6 +397,9 @@ _Static_assert(sizeof(struct config) == 11912, "");
 _Static_assert(sizeof(struct port) == 40, "");
 _Static_assert(sizeof(struct port_stats) == 64, "");
 _Static_assert(sizeof(struct peer) == 40, "");
+_Static_assert(sizeof(struct underlay) == 144, "");
+_Static_assert(offsetof(struct underlay, local) == 16, "");
+_Static_assert(sizeof(struct route) == 24, "");
 _Static_assert(sizeof(struct delivery) == 8, "");
 _Static_assert(sizeof(struct segment) == 248, "");
 _Static_assert(sizeof(struct inject) == 176, "");

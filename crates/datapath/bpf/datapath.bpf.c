@@ -6,10 +6,13 @@
  *   tunnel_ingress  the VXLAN device: what other hosts send
  *   inject_egress   the inject device: what the agent sends
  *
- * None of them ever lets a packet go on into the host's own stack.
+ * None of these ever lets a packet go on into the host's own stack.
+ *
+ *   underlay_ingress  an interface of the host's own: what other hosts send, before its stack
  */
 #include "actions.h"
 #include "connection.h"
+#include "decapsulate.h"
 #include "flow_key.h"
 #include "fragment.h"
 #include "lookup.h"
@@ -81,6 +84,12 @@ SEC("classifier")
 int tunnel_ingress(struct __sk_buff *skb)
 {
 	return tunnel_deliver(skb);
+}
+
+SEC("classifier")
+int underlay_ingress(struct __sk_buff *skb)
+{
+	return decapsulate(skb);
 }
 
 SEC("classifier")

@@ -33,6 +33,8 @@ SHARED_ARRAY(mn_meters, struct meter, METERS_MAX);
 SHARED_ARRAY(mn_port_before, struct port_stats, PORTS_MAX);
 SHARED_ARRAY(mn_zones, struct zone, ZONES_MAX);
 SHARED_ARRAY(mn_shares, struct share, PORTS_MAX);
+SHARED_ARRAY(mn_underlay, struct underlay, 1);
+SHARED_ARRAY(mn_routes, struct route, PEERS_MAX);		/* by peer */
 
 /* Flows, CHUNK_FLOWS in each inner map; the agent adds chunks as it needs them. */
 struct flow_chunk {
@@ -128,6 +130,14 @@ struct {
 	__type(value, struct fragment);
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 } mn_fragments SEC(".maps");
+
+/* When a flow's packets came coalesced last, by its outer source port. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, COALESCED);
+	__type(key, __u32);
+	__type(value, __u64);
+} mn_coalesced SEC(".maps");
 
 static __always_inline struct config *config(void)
 {

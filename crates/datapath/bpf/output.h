@@ -7,6 +7,7 @@
 
 #include "connection.h"
 #include "counters.h"
+#include "encapsulate.h"
 #include "maps.h"
 #include "packet.h"
 
@@ -86,12 +87,22 @@ static __always_inline int output_tunnel(struct __sk_buff *skb, struct packet *p
 	struct load load = load_of(skb, pkt);
 	struct config *cfg = config();
 	__u32 tags = pkt->l3 - sizeof(struct eth_words) + (skb->vlan_present ? 4 : 0);
+	int sent;
 
 	if (!cfg || !peer || is_unset(peer->remote))
 		return drop(pkt, DROP_PEER_GONE, load.packets);
 	if (skb->len - pkt->l3 + tags > peer->mtu && is_too_big(skb, pkt, peer->mtu - tags))
 		return drop(pkt, DROP_TOO_BIG, load.packets);
-	if (tunnel_key_set(skb, peer, pkt->track ? vni | VNI_MARK : vni))
+	if (pkt->track)
+		vni |= VNI_MARK;
+	if (how == SEND_LAST && is_encapsulable(skb, pkt)) {
+		sent = encapsulate(skb, pkt, peer, index, vni);
+		if (sent) {
+			count_tx(PORT_TUNNEL, load);
+			return sent;
+		}
+	}
+	if (tunnel_key_set(skb, peer, vni))
 		return drop(pkt, DROP_ACTION_FAILED, load.packets);
 	count_tx(PORT_TUNNEL, load);
 	return send(skb, cfg->tunnel_ifindex, 0, how);

@@ -27,6 +27,19 @@ static __always_inline int tunnel_source(struct __sk_buff *skb, __u8 *src, __u32
 	return 0;
 }
 
+/* Delivers a packet whose outer header is off and was found to be in order. */
+static __always_inline int tunnel_hand_over(struct __sk_buff *skb, struct packet *pkt,
+					    const struct delivery *delivery)
+{
+	int cause = flow_key_read(skb, pkt);
+	struct load load = load_of(skb, pkt);
+
+	count_rx(PORT_TUNNEL, load);
+	if (cause)
+		return drop(pkt, cause, load.packets);
+	return output_port(skb, pkt, delivery->index, SEND_LAST);
+}
+
 static __always_inline int tunnel_deliver(struct __sk_buff *skb)
 {
 	struct packet pkt = { .ingress = 1, .port = PORT_TUNNEL };

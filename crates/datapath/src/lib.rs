@@ -158,6 +158,10 @@ pub trait Datapath: Send + Sync {
         addresses: Option<PeerAddresses>,
     ) -> Result<(), DatapathError>;
 
+    /// Says which interfaces of the host tunnelled packets come in by, that they may be taken there
+    /// rather than behind the host's own IP stack. It never changes what becomes of a packet.
+    fn set_underlays(&self, interfaces: &[u32]) -> Result<(), DatapathError>;
+
     /// Sets the only outer sources tunnelled packets are taken from.
     fn set_members(&self, members: &[IpAddr]) -> Result<(), DatapathError>;
 

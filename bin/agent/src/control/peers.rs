@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use mn_agent_api::HostReport;
+use mn_agent_api::{Endpoint, HostReport};
 use mn_datapath::PeerAddresses;
 use mn_flow::{PeerIndex, Tag};
 use mn_ids::HostId;
@@ -52,6 +52,29 @@ impl Control {
         self.state.local.mtu = mtu;
         self.state.peers = peers;
         self.state.news.changed = true;
+    }
+
+    /// Tells the datapath which interfaces have the addresses that tunnels come to.
+    pub(super) fn reconcile_underlays(&mut self) {
+        if !self.state.zones_known {
+            return;
+        }
+        let locals: Vec<IpAddr> = self.own_zones().map(|(_, local)| local).collect();
+        let links = self.state.links.values().map(|link| &link.interface);
+        let carriers = links.filter(|interface| {
+            let carries = interface.addresses.iter().any(|address| locals.contains(address));
+            // Nothing comes in by an interface whose address is the host's own loopback.
+            carries && interface.endpoint != Endpoint::Localhost
+        });
+        let underlays: Vec<u32> = carriers.map(|interface| interface.ifindex).collect();
+        if self.state.underlays.as_ref() == Some(&underlays) {
+            return;
+        }
+        // What fails goes by the host's own stack, as always.
+        if let Err(error) = self.datapath.set_underlays(&underlays) {
+            tracing::warn!(%error, "tunnelled packets are not taken at the underlay's interface");
+        }
+        self.state.underlays = Some(underlays);
     }
 
     /// Members first, when they come; peers first, when they go: a packet is never sent to one

@@ -15,16 +15,19 @@ use super::action::Slots;
 use super::connections::{ConnectionMaps, Connections};
 use super::drops::Drops;
 use super::flow_table::FlowTable;
+use super::follower;
 use super::handover::{self, Tables};
 use super::inject::Injector;
 use super::keeper;
 use super::links::{Hook, Links};
 use super::meters;
+use super::netlink::News;
 use super::open::{self, Options, map_fd, silence, system};
 use super::outputs::{OutputMaps, Outputs};
 use super::ports::{PortMaps, Ports};
 use super::ring::Ring;
 use super::sys::{self, Shared};
+use super::underlay::Underlay;
 use crate::{
     Aged, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow,
     Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts, Tracking, Tuple,
@@ -39,6 +42,7 @@ pub struct Ebpf {
     ports: Mutex<Ports>,
     outputs: Mutex<Outputs>,
     connections: Mutex<Connections>,
+    underlay: Arc<Mutex<Underlay>>,
     injector: Injector,
     rings: OwnedFd,
     drops: Drops,
@@ -91,12 +95,14 @@ impl Ebpf {
         links.attach(Hook::InjectEgress, inject)?;
         let flows = Arc::new(Mutex::new(flows));
         keeper::start(Arc::downgrade(&flows), woken).map_err(system("starting a thread"))?;
+        let underlay = open_underlay(links.programs(), options)?;
         Ok(Self {
             config,
             flows,
             ports: Mutex::new(ports),
             outputs: Mutex::new(outputs),
             connections: Mutex::new(connections),
+            underlay,
             injector,
             rings,
             drops,
@@ -157,8 +163,15 @@ impl Datapath for Ebpf {
     ) -> Result<(), DatapathError> {
         let mut outputs = lock(&self.outputs);
         outputs.set_peer(peer, addresses)?;
+        let mut underlay = lock(&self.underlay);
+        underlay.set_peer(peer, addresses);
+        underlay.set_locals(&outputs.locals());
         lock(&self.ports).set_tunnel_mtu(outputs.tunnel_mtu());
         Ok(())
+    }
+
+    fn set_underlays(&self, interfaces: &[u32]) -> Result<(), DatapathError> {
+        lock(&self.underlay).set_interfaces(&mut lock(&self.links), interfaces)
     }
 
     fn set_members(&self, members: &[IpAddr]) -> Result<(), DatapathError> {
@@ -272,6 +285,19 @@ impl Datapath for Ebpf {
     fn drops(&self) -> Result<Vec<(PortNo, DropCause, u64)>, DatapathError> {
         self.drops.all()
     }
+}
+
+/// What is known of the underlay, and a thread that keeps it so.
+fn open_underlay(
+    programs: &aya::Ebpf,
+    options: &Options,
+) -> Result<Arc<Mutex<Underlay>>, DatapathError> {
+    let port = (!options.tunnels_through_host).then_some(options.tunnel_port);
+    let (table, routes) = (map_fd(programs, "mn_underlay")?, map_fd(programs, "mn_routes")?);
+    let underlay = Arc::new(Mutex::new(Underlay::open(table, routes, port)?));
+    let news = News::open().map_err(system("netlink"))?;
+    follower::start(Arc::downgrade(&underlay), news).map_err(system("starting a thread"))?;
+    Ok(underlay)
 }
 
 fn port_maps(programs: &aya::Ebpf) -> Result<PortMaps<'_>, DatapathError> {

@@ -3,6 +3,7 @@
 //! Where the kernel has no tcx (before 6.6) the program is a filter of the clsact qdisc, which
 //! needs no pin; a directory named after it says that it is there.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use aya::programs::links::{FdLink, PinnedLink};
@@ -18,23 +19,37 @@ pub enum Hook {
     PortIngress,
     TunnelIngress,
     InjectEgress,
+    /// An interface of the host's own, with others' programs perhaps.
+    UnderlayIngress,
 }
 
 impl Hook {
-    const ALL: [Self; 3] = [Self::PortIngress, Self::TunnelIngress, Self::InjectEgress];
+    const ALL: [Self; 4] =
+        [Self::PortIngress, Self::TunnelIngress, Self::InjectEgress, Self::UnderlayIngress];
 
     const fn program(self) -> &'static str {
         match self {
             Self::PortIngress => "port_ingress",
             Self::TunnelIngress => "tunnel_ingress",
             Self::InjectEgress => "inject_egress",
+            Self::UnderlayIngress => "underlay_ingress",
         }
     }
 
     const fn direction(self) -> TcAttachType {
         match self {
-            Self::PortIngress | Self::TunnelIngress => TcAttachType::Ingress,
+            Self::PortIngress | Self::TunnelIngress | Self::UnderlayIngress => {
+                TcAttachType::Ingress
+            }
             Self::InjectEgress => TcAttachType::Egress,
+        }
+    }
+
+    /// Of the filter where there is no tcx. Elsewhere than on the host's own interfaces we are first.
+    const fn priority(self) -> u16 {
+        match self {
+            Self::PortIngress | Self::TunnelIngress | Self::InjectEgress => 1,
+            Self::UnderlayIngress => 6677,
         }
     }
 
@@ -153,8 +168,25 @@ impl Links {
         Ok(())
     }
 
+    /// The interfaces a program is attached to, by us or an earlier agent.
+    pub fn attached(&self, hook: Hook) -> BTreeSet<u32> {
+        let pins = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let found = pins.filter_map(|entry| Hook::of_pin(entry.file_name().to_str()?));
+        found.filter(|(on, _)| *on == hook).map(|(_, ifindex)| ifindex).collect()
+    }
+
+    /// Takes a program off an interface, which may be gone already.
+    pub fn detach(&self, hook: Hook, ifindex: u32) {
+        let pin = self.dir.join(format!("{}-{ifindex}", hook.program()));
+        if pin.is_dir() {
+            detach_filter(hook, ifindex);
+            let _ = std::fs::remove_dir(pin);
+        } else {
+            let _ = std::fs::remove_file(pin);
+        }
+    }
+
     fn attach_clsact(&mut self, hook: Hook, ifindex: u32) -> Result<(), DatapathError> {
-        const PRIORITY: u16 = 1;
         const HANDLE: TcHandle = TcHandle::new(0, 1);
         let name = interface_name(ifindex)?;
         let load = |error: &dyn std::error::Error| DatapathError::Load(chain(error));
@@ -162,16 +194,16 @@ impl Links {
         let _ = tc::qdisc_add_clsact(&name);
         let program = self.program(hook)?;
         let options = TcAttachOptions::Netlink(NlOptions {
-            priority: PRIORITY,
+            priority: hook.priority(),
             handle: HANDLE,
             ..NlOptions::default()
         });
         let id = match program.attach_with_options(&name, hook.direction(), options) {
             Ok(id) => id,
             Err(_) => {
-                let old =
-                    SchedClassifierLink::attached(&name, hook.direction(), PRIORITY, HANDLE, None)
-                        .map_err(|error| load(&error))?;
+                let (direction, priority) = (hook.direction(), hook.priority());
+                let old = SchedClassifierLink::attached(&name, direction, priority, HANDLE, None)
+                    .map_err(|error| load(&error))?;
                 program.attach_to_link(old).map_err(|error| load(&error))?
             }
         };
@@ -188,12 +220,16 @@ pub fn detach_clsact(pins: &Path) {
     for entry in std::fs::read_dir(pins.join("links")).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some((hook, ifindex)) = name.to_str().and_then(Hook::of_pin) else { continue };
-        if entry.path().is_dir()
-            && let Ok(interface) = interface_name(ifindex)
-        {
-            // Gone already is as good.
-            let _ = tc::qdisc_detach_program(&interface, hook.direction(), hook.program());
+        if entry.path().is_dir() {
+            detach_filter(hook, ifindex);
         }
+    }
+}
+
+/// Gone already is as good.
+fn detach_filter(hook: Hook, ifindex: u32) {
+    if let Ok(interface) = interface_name(ifindex) {
+        let _ = tc::qdisc_detach_program(&interface, hook.direction(), hook.program());
     }
 }
 

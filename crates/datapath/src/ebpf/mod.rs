@@ -9,6 +9,7 @@ mod connections;
 mod drops;
 mod engine;
 mod flow_table;
+mod follower;
 mod handover;
 mod inject;
 mod keeper;
@@ -23,6 +24,7 @@ mod pins;
 mod ports;
 mod ring;
 mod sys;
+mod underlay;
 
 pub use engine::Ebpf;
 pub use open::{Options, remove_datapath};

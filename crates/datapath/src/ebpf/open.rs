@@ -32,6 +32,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// The UDP port of tunnels.
     pub tunnel_port: u16,
+    /// Tunnelled packets go through the host's own IP stack, where its firewall and IPsec see them.
+    pub tunnels_through_host: bool,
     /// Programs are attached by tcx links; by the clsact qdisc otherwise.
     pub tcx: bool,
 }
@@ -49,6 +51,7 @@ impl Options {
             connections_max: 1 << 20,
             ring_bytes: 4 << 20,
             tunnel_port: 6677,
+            tunnels_through_host: false,
             tcx: has_tcx(),
         }
     }

@@ -1,6 +1,6 @@
 //! Where packets go besides ports: peers, groups, and what the keys of others mean here.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Release};
@@ -98,14 +98,18 @@ impl Outputs {
         Ok(())
     }
 
+    fn all_peers(&self) -> impl Iterator<Item = Peer> {
+        (0..PEERS_MAX).map(|index| self.peers.read(index)).filter(|peer| peer.remote != [0; 16])
+    }
+
     /// The smallest MTU of all peers.
     pub fn tunnel_mtu(&self) -> u32 {
-        (0..PEERS_MAX)
-            .map(|index| self.peers.read(index))
-            .filter(|peer| peer.remote != [0; 16])
-            .map(|peer| peer.mtu)
-            .min()
-            .unwrap_or(u32::MAX)
+        self.all_peers().map(|peer| peer.mtu).min().unwrap_or(u32::MAX)
+    }
+
+    /// Our own tunnel addresses.
+    pub fn locals(&self) -> BTreeSet<[u8; 16]> {
+        self.all_peers().map(|peer| peer.local).collect()
     }
 
     /// See [`crate::Datapath::set_members`].

@@ -82,6 +82,11 @@ impl Datapath for Software {
         Ok(())
     }
 
+    /// It has no interfaces: all that is tunnelled comes in by [`Software::receive_tunnelled`].
+    fn set_underlays(&self, _interfaces: &[u32]) -> Result<(), DatapathError> {
+        Ok(())
+    }
+
     fn set_members(&self, members: &[IpAddr]) -> Result<(), DatapathError> {
         self.state().members = members.iter().copied().collect();
         Ok(())

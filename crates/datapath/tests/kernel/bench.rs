@@ -29,6 +29,8 @@ pub struct KernelBench {
     taps: BTreeMap<PortNo, Tap>,
     underlay: Tap,
     upcalls: Box<dyn Upcalls>,
+    /// Whether the last packet from the underlay had a checksum.
+    checksum: bool,
     /// Taken down last.
     _dir: Dir,
 }
@@ -47,9 +49,19 @@ impl KernelBench {
             run("ip", &format!("neigh add {member} lladdr {NEXT_HOP_MAC} dev under"));
         }
         let engine = dir.open();
+        let ifindex = nix::net::if_::if_nametoindex("under").unwrap();
+        engine.set_underlays(&[ifindex]).unwrap();
         let upcalls = engine.upcalls(0).unwrap();
         let datapath = Recorder::new(engine.clone());
-        Self { datapath, engine, taps: BTreeMap::new(), underlay, upcalls, _dir: dir }
+        Self {
+            datapath,
+            engine,
+            taps: BTreeMap::new(),
+            underlay,
+            upcalls,
+            checksum: true,
+            _dir: dir,
+        }
     }
 
     /// Gives a frame to a tap as if its far end had sent it.
@@ -130,12 +142,17 @@ fn header(frame: &[u8], offload: Offload) -> [u8; VNET_LEN] {
     out
 }
 
-/// A VXLAN packet of another host.
-fn encapsulate(origin: TunnelOrigin, frame: &[u8]) -> Vec<u8> {
+/// A VXLAN packet of another host. With a checksum the kernel's device takes it, without one our
+/// program does: what becomes of it must be the same.
+fn encapsulate(origin: TunnelOrigin, frame: &[u8], checksum: bool) -> Vec<u8> {
     let [_, a, b, c] = origin.vni.to_be_bytes();
     let payload = [&[8, 0, 0, 0, a, b, c, 0], frame].concat();
     let dst: IpAddr = if origin.src.is_ipv4() { "172.16.0.1" } else { "fd00::1" }.parse().unwrap();
-    let datagram = UdpHeader { src: 40000, dst: 6677 }.datagram(origin.src, dst, &payload);
+    let header = UdpHeader { src: 40000, dst: 6677 };
+    let mut datagram = header.datagram(origin.src, dst, &payload);
+    if !checksum {
+        datagram[6..8].fill(0);
+    }
     let packet = ip_packet(origin.src, dst, Ipv4Header::TTL, IpProtocol::UDP, &datagram);
     let eth_type = if dst.is_ipv4() { EtherType::IPV4 } else { EtherType::IPV6 };
     EthernetHeader::untagged(NEXT_HOP_MAC, UNDERLAY_MAC, eth_type).frame(&packet)
@@ -191,7 +208,9 @@ impl Bench for KernelBench {
     ) -> Vec<Sent> {
         assert_eq!(offload, Offload::default(), "whole frames only");
         self.drain();
-        Self::write(&self.underlay, &encapsulate(origin, frame), Offload::default());
+        self.checksum = !self.checksum;
+        let packet = encapsulate(origin, frame, self.checksum);
+        Self::write(&self.underlay, &packet, Offload::default());
         self.collect()
     }
 

@@ -14,4 +14,5 @@ mod many;
 mod recorder;
 mod speed;
 mod tunnel;
+mod underlay;
 mod version1;

@@ -56,6 +56,9 @@ impl Datapath for Recorder {
         };
         self.engine.set_peer(peer, addresses)
     }
+    fn set_underlays(&self, interfaces: &[u32]) -> Result<()> {
+        self.engine.set_underlays(interfaces)
+    }
     fn set_members(&self, members: &[IpAddr]) -> Result<()> {
         self.engine.set_members(members)
     }

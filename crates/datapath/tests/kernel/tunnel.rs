@@ -11,16 +11,16 @@ use crate::l2::{checksum_errors, tcp_transfers};
 use crate::lab::{Agent, Dir, Vm, enter_host, ip, is_root, now, run, switch_mask};
 
 /// A host: a namespace of this thread, a datapath, a VM.
-struct Host {
+pub struct Host {
     namespace: std::fs::File,
-    datapath: Arc<Ebpf>,
-    dir: Dir,
-    vm: Vm,
+    pub datapath: Arc<Ebpf>,
+    pub dir: Dir,
+    pub vm: Vm,
 }
 
-const PEER: PeerIndex = PeerIndex(1);
+pub const PEER: PeerIndex = PeerIndex(1);
 
-fn port_key() -> TunnelKey {
+pub fn port_key() -> TunnelKey {
     TunnelKey::new(KeyKind::Port, 5).unwrap()
 }
 
@@ -35,13 +35,15 @@ impl Host {
         let both = PeerAddresses { local: ip(ours), remote: ip(theirs), mtu: 1500 };
         datapath.set_peer(PEER, Some(both)).unwrap();
         datapath.set_members(&[ip(theirs)]).unwrap();
+        let under = nix::net::if_::if_nametoindex("under").unwrap();
+        datapath.set_underlays(&[under]).unwrap();
         datapath.set_key(port_key(), Some(&Delivery::Port(vm.port))).unwrap();
         let namespace = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
         Self { namespace, datapath, dir, vm }
     }
 
     /// Sends all the VM sends to the other host.
-    fn agent(&self) -> Agent {
+    pub fn agent(&self) -> Agent {
         Agent::start(self.datapath.clone(), |datapath, upcall| {
             let action = Action::Tunnel { peer: PEER, key: port_key() };
             let spec = mn_datapath::FlowSpec {
@@ -55,18 +57,23 @@ impl Host {
         })
     }
 
-    fn dropped(&self, cause: DropCause) -> u64 {
+    pub fn dropped(&self, cause: DropCause) -> u64 {
         let drops = self.datapath.drops().unwrap();
         drops.iter().filter(|it| (it.0, it.1) == (PortNo::TUNNEL, cause)).map(|it| it.2).sum()
     }
 
-    fn enter(&self) {
+    /// Of its namespace.
+    pub fn descriptor(&self) -> i32 {
+        std::os::fd::AsRawFd::as_raw_fd(&self.namespace)
+    }
+
+    pub fn enter(&self) {
         setns(&self.namespace, CloneFlags::CLONE_NEWNET).unwrap();
     }
 }
 
 /// Two hosts whose underlay addresses are given; this thread ends up in the first.
-fn two_hosts(addresses: [&str; 2]) -> [Host; 2] {
+pub fn two_hosts(addresses: [&str; 2]) -> [Host; 2] {
     enter_host();
     let first = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
     let holder = crate::lab::Namespace::new();
