@@ -35,9 +35,12 @@ pub struct Options {
     /// Only this part; may be repeated
     #[arg(long, value_enum)]
     part: Vec<Part>,
-    /// Only layouts whose name contains this
+    /// Only layouts whose name contains this, or one of these
     #[arg(long)]
-    only: Option<String>,
+    only: Vec<String>,
+    /// Only figures whose name contains this
+    #[arg(long)]
+    metric: Option<String>,
     /// Set by the bench itself when it has built everything for speed
     #[arg(long, hide = true)]
     built: bool,
@@ -124,7 +127,7 @@ fn in_rounds(
     let mut series = Series::default();
     for round in 1..=rounds {
         println!("round {round} of {rounds}");
-        measure::round(&chosen, seconds, &mut series);
+        measure::round(&chosen, options.metric.as_deref(), seconds, &mut series);
     }
     document.add(&chosen, &series);
     println!("{}", report::table(&chosen, &series));
@@ -158,7 +161,7 @@ impl Options {
 
     /// Whether a layout is to be measured.
     fn wants(&self, name: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+        self.only.is_empty() || self.only.iter().any(|only| name.contains(only.as_str()))
     }
 }
 
@@ -182,8 +185,11 @@ fn rebuilt(options: &Options) -> Outcome {
         let value = part.to_possible_value();
         again.args(value.iter().flat_map(|value| ["--part", value.get_name()]));
     }
-    if let Some(only) = &options.only {
+    for only in &options.only {
         again.args(["--only", only]);
+    }
+    if let Some(metric) = &options.metric {
+        again.args(["--metric", metric]);
     }
     run(&mut again)
 }

@@ -75,9 +75,10 @@ pub fn first_packets(series: &Series) -> Vec<Figure> {
     FIRST_PACKETS.into_iter().filter_map(figure).collect()
 }
 
-/// Measures everything once.
-pub fn round(layouts: &[&Layout], seconds: f64, series: &mut Series) {
-    for metric in METRICS.iter().chain(&OF_OURS) {
+/// Measures everything once, or only what has this in its name.
+pub fn round(layouts: &[&Layout], only: Option<&str>, seconds: f64, series: &mut Series) {
+    let wanted = |metric: &&Metric| only.is_none_or(|only| metric.name.contains(only));
+    for metric in METRICS.iter().chain(&OF_OURS).filter(wanted) {
         let of_ours = OF_OURS.iter().any(|m| m.name == metric.name);
         for layout in layouts.iter().filter(|l| l.reads_ports || !of_ours) {
             let value = once(layout, metric, seconds).unwrap_or_else(|error| {

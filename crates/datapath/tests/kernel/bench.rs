@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mn_datapath::conformance::{Asked, Bench};
-use mn_datapath::ebpf::{Ebpf, Tap};
+use mn_datapath::ebpf::{Ebpf, Options, Tap};
 use mn_datapath::software::Sent;
 use mn_datapath::{Datapath, Interface, Offload, Output, Upcalls};
 use mn_flow::{Action, PortNo, TunnelKey, TunnelOrigin};
@@ -39,6 +39,11 @@ impl KernelBench {
     /// A fresh datapath in this thread's network namespace. Devices of an earlier bench are gone
     /// with their files.
     pub fn new() -> Self {
+        Self::with(|options| options)
+    }
+
+    /// One that is opened in another way.
+    pub fn with(how: impl FnOnce(Options) -> Options) -> Self {
         let dir = Dir::new();
         let underlay = Tap::open("under").unwrap();
         std::fs::write("/proc/sys/net/ipv6/conf/under/accept_dad", "0").unwrap();
@@ -48,7 +53,8 @@ impl KernelBench {
         for member in ["172.16.0.9", "172.16.0.10", "fd00::9"] {
             run("ip", &format!("neigh add {member} lladdr {NEXT_HOP_MAC} dev under"));
         }
-        let engine = dir.open();
+        let engine = Arc::new(Ebpf::open(&how(dir.options())).unwrap());
+        engine.heartbeat(now()).unwrap();
         let ifindex = nix::net::if_::if_nametoindex("under").unwrap();
         engine.set_underlays(&[ifindex]).unwrap();
         let upcalls = engine.upcalls(0).unwrap();
@@ -62,6 +68,14 @@ impl KernelBench {
             checksum: true,
             _dir: dir,
         }
+    }
+
+    /// What goes out on the underlay because of a frame, outer headers and all.
+    pub fn on_the_wire(&mut self, port: PortNo, frame: &[u8], offload: Offload) -> Vec<Vec<u8>> {
+        self.drain();
+        Self::write(&self.taps[&port], frame, offload);
+        let frames = std::iter::from_fn(|| read(&self.underlay)).map(|(frame, _)| frame);
+        frames.filter(|frame| self.decapsulate(frame, Offload::default()).is_some()).collect()
     }
 
     /// Gives a frame to a tap as if its far end had sent it.

@@ -16,3 +16,4 @@ mod speed;
 mod tunnel;
 mod underlay;
 mod version1;
+mod wire;
