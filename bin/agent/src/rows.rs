@@ -187,6 +187,7 @@ pub(crate) fn table_of(selector: &Selector) -> Option<TableName> {
 
 #[cfg(test)]
 mod tests {
+    use mn_agent_core::StateTables;
     use mn_flow::KeyKind;
     use mn_nsdb::{Entry, Revision};
 
@@ -238,5 +239,38 @@ mod tests {
         }
         let value = decode(&change("0/02:00:00:00:00:01", "{}"));
         assert!(matches!(value, Err(RowError::Value { .. })));
+    }
+
+    /// `mn_nsdb::winner` is the rule for who has stored entries; agents merge changes as they
+    /// come, in a crate that knows no database. Both must come to the same.
+    #[test]
+    fn agents_merge_the_entries_of_a_key_as_the_state_database_says() {
+        let hosts: [HostId; 3] = std::array::from_fn(|_| Id::random());
+        let place = MacPlace { bridge: Id::random(), vlan: None, mac: Mac([2, 0, 0, 0, 0, 7]) };
+        let mut random = 7_u64;
+        let mut next = |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % below
+        };
+        let mut tables = StateTables::default();
+        let mut stored: Vec<Entry> = Vec::new();
+        for revision in 1..2000 {
+            let owner = match next(4) as usize {
+                3 => mn_nsdb::Owner::Persistent,
+                host => mn_nsdb::Owner::Host { id: hosts[host], epoch: 1 },
+            };
+            let port = (next(3) > 0).then(Id::random);
+            let (table, key) = place_of(&Row::Mac(place, port));
+            let value = value_of(&Row::Mac(place, port), 1);
+            let entry = value.map(|value| {
+                Entry { key: key.clone(), value, owner, revision: Revision(revision) }
+            });
+            stored.retain(|other| other.owner != owner);
+            stored.extend(entry.clone());
+            let change = EntryChange { table, key, owner, entry };
+            tables.apply(&decode(&change).unwrap().unwrap(), &mut Vec::new());
+            let read = |entry: &Entry| serde_json::from_str::<MacValue>(&entry.value).unwrap().port;
+            assert_eq!(tables.mac_port(place), mn_nsdb::winner(&stored).map(read));
+        }
     }
 }

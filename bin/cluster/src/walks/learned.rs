@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use mn_ids::{BridgeId, HostId, ObjectKey, PortId, RouterId};
-use mn_nsdb::{Entry, Owner, ReadError, Store, TableId, TableKind};
+use mn_nsdb::{Entry, ReadError, Store, TableId, TableKind, winner};
 use mn_packet::{Mac, VlanId};
 use mn_simulation::{Known, NeighborState, StateView};
 use mn_time::Instant;
@@ -77,13 +77,17 @@ impl Learned {
     }
 }
 
-/// Per key the entry that wins: the latest learned one, then the persistent one.
-fn merged(mut entries: Vec<Entry>) -> HashMap<String, Value> {
-    entries.sort_by_key(|entry| (entry.owner != Owner::Persistent, entry.revision));
-    let decoded = entries
-        .into_iter()
-        .filter_map(|entry| Some((entry.key, serde_json::from_str(&entry.value).ok()?)));
-    decoded.collect()
+/// Per key the entry that wins.
+fn merged(entries: Vec<Entry>) -> HashMap<String, Value> {
+    let mut by_key: HashMap<String, Vec<Entry>> = HashMap::new();
+    for entry in entries {
+        by_key.entry(entry.key.clone()).or_default().push(entry);
+    }
+    let won = by_key.into_iter().filter_map(|(key, entries)| {
+        let entry = winner(&entries)?;
+        Some((key, serde_json::from_str(&entry.value).ok()?))
+    });
+    won.collect()
 }
 
 fn read<T: std::str::FromStr>(value: Known<&Value>, member: &str) -> Known<T> {
