@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use mn_agent_core::{LocalView, RuleDrops, TunnelKeys};
+use mn_agent_core::{LocalView, Neighbors, Patience, RuleDrops, TunnelKeys};
 use mn_datapath::{Datapath, DatapathError, UpcallLimit};
 use mn_ids::HostId;
 use mn_nsdb::Store;
@@ -47,6 +47,8 @@ pub struct Parts {
     pub workers: usize,
     pub flows_max: usize,
     pub upcall_limit: UpcallLimit,
+    /// How long neighbours of routers are believed.
+    pub patience: Patience,
 }
 
 /// An agent that runs until it is stopped or dropped.
@@ -86,12 +88,15 @@ impl Agent {
         let stop_workers = Arc::new(AtomicBool::new(false));
         let (failure, failed) = watch::channel(false);
         let rule_drops: Arc<Mutex<RuleDrops>> = Arc::default();
+        let seed = host.uuid().as_u128() as u64;
+        let neighbors = Arc::new(Neighbors::new(parts.patience, seed));
         let crew = Crew {
             life: numbers.life(),
             host,
             worker_sender,
             failure,
             rule_drops: Arc::clone(&rule_drops),
+            neighbors: Arc::clone(&neighbors),
         };
         let mut threads = Vec::new();
         let mut workers = Vec::new();
@@ -103,11 +108,9 @@ impl Agent {
         drop(crew);
         let reports: Arc<[Arc<Report>]> =
             workers.iter().map(|worker| Arc::clone(&worker.report)).collect();
-        let (uses_sender, uses) = mpsc::channel(4);
         let sweeper = Sweeper {
             datapath: Arc::clone(&parts.datapath),
             workers: workers.iter().map(|worker| worker.sender.clone()).collect(),
-            uses: uses_sender,
             rule_drops: Arc::clone(&rule_drops),
         };
         threads.push(sweeper.start(Arc::clone(&stop_workers)).map_err(StartError::Thread)?);
@@ -147,14 +150,14 @@ impl Agent {
             ops,
             active,
             upcall_limit: parts.upcall_limit,
+            neighbors,
             doubt,
             keys: TunnelKeys::starting_at(numbers.key_limit(), used),
             numbers,
             subscriptions: Subscriptions::of_host(id),
             state: State::new(id, clock::now()),
         };
-        let events =
-            Events { sessions, workers: from_workers, links: parts.links, uses, asks, stop };
+        let events = Events { sessions, workers: from_workers, links: parts.links, asks, stop };
         Ok(Self {
             handle,
             host: id,
@@ -227,6 +230,7 @@ struct Crew {
     worker_sender: mpsc::Sender<crate::worker::message::FromWorker>,
     failure: watch::Sender<bool>,
     rule_drops: Arc<Mutex<RuleDrops>>,
+    neighbors: Arc<Neighbors>,
 }
 
 fn start_worker(
@@ -248,6 +252,7 @@ fn start_worker(
         to_control: crew.worker_sender.clone(),
         report: Arc::clone(&report),
         rule_drops: Arc::clone(&crew.rule_drops),
+        neighbors: Arc::clone(&crew.neighbors),
     });
     let upcalls = parts.datapath.upcalls(number)?;
     let stop = Arc::clone(stop);

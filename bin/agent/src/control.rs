@@ -12,21 +12,20 @@ mod publish;
 
 pub(crate) use peers::MTU_UNKNOWN;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use mn_agent_api::{HostReport, Request, Response};
 use mn_agent_core::{
-    Attached, Learned, LocalView, MacAges, MacPlace, Row, RowChange, StateTables, TableName,
-    TunnelKeys,
+    Attached, Learned, LocalView, MacAges, MacPlace, NeighborAges, Neighbors, Row, RowChange,
+    StateTables, TableName, TunnelKeys, limits,
 };
 use mn_datapath::{Datapath, PeerAddresses, UpcallLimit};
-use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
+use mn_flow::{PeerIndex, Tag, TunnelKey};
 use mn_ids::{BridgeId, HostId, PortId, TunnelZoneId};
 use mn_nsdb::{Op, Selector, Session, SessionId, Store, Watch, WatchEvent};
-use mn_packet::Mac;
 use mn_simulation::Entry;
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
@@ -58,15 +57,11 @@ pub(crate) struct Ask {
     pub(crate) reply: oneshot::Sender<Response>,
 }
 
-/// Which MACs the datapath saw of late, by the port they came in by.
-pub(crate) type MacUses = HashMap<(PortNo, Mac), Instant>;
-
 /// Everything that can happen to the control thread.
 pub(crate) struct Events {
     pub(crate) sessions: mpsc::Receiver<Session>,
     pub(crate) workers: mpsc::Receiver<FromWorker>,
     pub(crate) links: watch::Receiver<Links>,
-    pub(crate) uses: mpsc::Receiver<MacUses>,
     pub(crate) asks: mpsc::Receiver<Ask>,
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -86,6 +81,7 @@ pub(crate) struct Control {
     pub(crate) ops: mpsc::Sender<Op>,
     pub(crate) active: watch::Sender<Vec<ActivePort>>,
     pub(crate) upcall_limit: UpcallLimit,
+    pub(crate) neighbors: Arc<Neighbors>,
     /// For saying that the session may be gone.
     pub(crate) doubt: Arc<Notify>,
     pub(crate) numbers: Numbers,
@@ -104,6 +100,7 @@ pub(crate) struct State {
     snapshot: Arc<Snapshot>,
     tables: StateTables,
     ages: MacAges,
+    neighbor_ages: NeighborAges,
     local: LocalView,
     links: Links,
     /// Ports bound to this host, once they are known.
@@ -120,6 +117,10 @@ pub(crate) struct State {
     underlays: Option<Vec<u32>>,
     /// What each host last said fits a tunnel from it.
     reported_mtus: BTreeMap<HostId, u32>,
+    /// Hosts that have a session, with its epoch, when the state database was last heard of.
+    reporting: BTreeMap<HostId, u64>,
+    /// From when on that tells who lives.
+    reporting_from: Instant,
     floods: BTreeMap<BridgeId, KeptFlood>,
     retiring: Vec<(Instant, TunnelKey)>,
     retired: Vec<(Instant, TunnelKey)>,
@@ -158,6 +159,7 @@ impl State {
             snapshot: Arc::default(),
             tables: StateTables::default(),
             ages: MacAges::default(),
+            neighbor_ages: NeighborAges::default(),
             local: LocalView::new(host, MTU_UNKNOWN),
             links: Links::new(),
             bound: BTreeMap::new(),
@@ -170,6 +172,8 @@ impl State {
             peers: BTreeMap::new(),
             underlays: None,
             reported_mtus: BTreeMap::new(),
+            reporting: BTreeMap::new(),
+            reporting_from: now + limits::DOUBT_FOR,
             floods: BTreeMap::new(),
             retiring: Vec::new(),
             retired: Vec::new(),
@@ -216,7 +220,6 @@ impl Control {
                     }
                 }
                 Ok(()) = events.links.changed() => self.take_links(&mut events.links),
-                Some(uses) = events.uses.recv() => self.take_uses(&uses),
                 Some(ask) = events.asks.recv() => self.answer(ask),
                 _ = tick.tick() => self.tick(),
                 _ = events.stop.changed() => return self.say_goodbye().await,
@@ -322,6 +325,7 @@ impl Control {
                     self.subscriptions.place(port);
                 }
             }
+            FromWorker::InUse(macs) => self.take_uses(macs),
             FromWorker::Heard { worker, heard } => self.take_heard(worker, heard),
             FromWorker::MacHeld(place) => tracing::warn!(
                 bridge = %place.bridge,
@@ -349,7 +353,13 @@ impl Control {
             }
             Heard::Neighbor { router, port, addr, mac } => {
                 self.state.tables.learn_neighbor(router, addr, (mac, port), &mut Vec::new());
+                self.state.neighbor_ages.hear(router, addr, now);
                 Row::Neighbor { router, addr, value: Some((mac, port)) }
+            }
+            Heard::NeighborGone { router, addr } => {
+                self.state.tables.refute_neighbor(router, addr, &mut Vec::new());
+                self.state.neighbor_ages.forget(router, addr);
+                Row::Neighbor { router, addr, value: None }
             }
         };
         for other in (0..self.workers.len()).filter(|other| *other != worker) {
@@ -358,23 +368,28 @@ impl Control {
         self.write(&row);
     }
 
-    /// MACs whose flows are in use do not age.
-    fn take_uses(&mut self, uses: &MacUses) {
-        for ((number, mac), used_at) in uses {
-            let Some(port) = self.state.local.by_number.get(number).copied() else { continue };
-            if let Some(bridge) = self.bridge_of(port) {
-                let place = MacPlace { bridge, vlan: None, mac: *mac };
-                self.state.ages.note_use(place, port, *used_at);
-            }
+    /// MACs whose flows are in the datapath do not age.
+    fn take_uses(&mut self, macs: Vec<MacPlace>) {
+        let now = clock::now();
+        for place in macs {
+            self.state.ages.note_use(place, now);
         }
     }
 
     fn tick(&mut self) {
         let now = clock::now();
+        self.note_alive(now);
         for (place, _) in self.state.ages.expire(now) {
             self.write(&Row::Mac(place, None));
+            let bridge = place.bridge;
+            for addr in self.state.tables.addresses_of(bridge, place.mac) {
+                self.write(&Row::BridgeNeighbor { bridge, addr, mac: None });
+            }
             self.state.tables.unlearn_mac(place, &mut Vec::new());
             self.tell_workers(|| ToWorker::Unlearn(place));
+        }
+        for (router, addr) in self.state.neighbor_ages.expire(now) {
+            self.write(&Row::Neighbor { router, addr, value: None });
         }
         let due = |(at, _): &mut (Instant, TunnelKey)| *at <= now;
         for (_, key) in self.state.retiring.extract_if(.., due).collect::<Vec<_>>() {
@@ -385,6 +400,18 @@ impl Control {
             if let Err(error) = self.datapath.set_key(key, None) {
                 tracing::warn!(%error, %key, "a tunnel key cannot be forgotten");
             }
+        }
+    }
+
+    /// Shows the workers whose agents live. A session may look alive for as long as sessions
+    /// live by themselves after the state database was away.
+    fn note_alive(&mut self, now: Instant) {
+        let told = self.state.stale_since.is_none() && self.state.reporting_from <= now;
+        let alive: HashSet<HostId> =
+            if told { self.state.reporting.keys().copied().collect() } else { HashSet::new() };
+        if self.state.local.alive != alive {
+            self.state.local.alive = alive;
+            self.state.news.changed = true;
         }
     }
 

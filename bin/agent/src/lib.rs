@@ -25,4 +25,5 @@ pub use agent::{Agent, Parts, StartError};
 pub use handle::Handle;
 pub use interfaces::{Link, Links};
 pub use metrics::serve as serve_metrics;
+pub use mn_agent_core::Patience;
 pub use run::{RunError, Settings, remove, run};

@@ -67,7 +67,7 @@ pub(crate) fn decode(change: &EntryChange) -> Result<Option<RowChange>, RowError
         },
         TableKind::Neighbor => Row::Neighbor {
             router: Id::from_uuid(device),
-            addr: addr(key)?,
+            addr: key.parse().map_err(|_| RowError::Key(key.to_owned()))?,
             value: read::<NeighborValue>(key, value)?.map(|value| (value.mac, value.port)),
         },
         TableKind::Location => {
@@ -188,7 +188,7 @@ pub(crate) fn table_of(selector: &Selector) -> Option<TableName> {
 #[cfg(test)]
 mod tests {
     use mn_agent_core::StateTables;
-    use mn_flow::KeyKind;
+    use mn_flow::{KeyKind, ScopedAddr};
     use mn_nsdb::{Entry, Revision};
 
     use super::*;
@@ -202,7 +202,16 @@ mod tests {
         let rows = [
             Row::Mac(MacPlace { bridge: Id::random(), vlan, mac }, Some(Id::random())),
             Row::BridgeNeighbor { bridge: Id::random(), addr, mac: Some(mac) },
-            Row::Neighbor { router: Id::random(), addr, value: Some((mac, Id::random())) },
+            Row::Neighbor {
+                router: Id::random(),
+                addr: ScopedAddr::on(Id::random(), addr),
+                value: Some((mac, Id::random())),
+            },
+            Row::Neighbor {
+                router: Id::random(),
+                addr: ScopedAddr::on(Id::random(), "fe80::7".parse().unwrap()),
+                value: Some((mac, Id::random())),
+            },
             Row::Location(Id::random(), Some(Place { host, key })),
             Row::FloodGroup {
                 bridge: Id::random(),
@@ -262,8 +271,11 @@ mod tests {
             let port = (next(3) > 0).then(Id::random);
             let (table, key) = place_of(&Row::Mac(place, port));
             let value = value_of(&Row::Mac(place, port), 1);
-            let entry = value.map(|value| {
-                Entry { key: key.clone(), value, owner, revision: Revision(revision) }
+            let entry = value.map(|value| Entry {
+                key: key.clone(),
+                value,
+                owner,
+                revision: Revision(revision),
             });
             stored.retain(|other| other.owner != owner);
             stored.extend(entry.clone());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use mn_agent_core::limits;
+use mn_agent_core::{Patience, limits};
 use mn_datapath::ebpf::{Ebpf, Options, remove_datapath};
 use mn_datapath::{Datapath, DatapathError, UpcallLimit};
 use mn_nsdb::Store;
@@ -120,6 +120,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         workers: usize::from(settings.workers),
         flows_max: settings.flows_max.min(limits::FLOWS_MAX),
         upcall_limit: UpcallLimit { rate: settings.upcall_rate, burst: settings.upcall_burst },
+        patience: Patience::default(),
     })?;
     let served = serve(&settings, &agent, remote).await;
     agent.stop().await;

@@ -1,4 +1,4 @@
-//! Reads from the datapath when each flow was last used: idle flows leave, MACs in use stay.
+//! Reads from the datapath when each flow was last used: idle flows leave.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,8 @@ use mn_agent_core::{FlowTable, RuleDrops, dropping_rule};
 use mn_datapath::Datapath;
 use mn_flow::Cookie;
 use mn_time::Instant;
-use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::control::MacUses;
 use crate::worker::message::ToWorker;
 
 /// Between two sweeps.
@@ -28,7 +26,6 @@ const CHUNK: usize = 4096;
 pub(crate) struct Sweeper {
     pub(crate) datapath: Arc<dyn Datapath>,
     pub(crate) workers: Vec<Sender<ToWorker>>,
-    pub(crate) uses: mpsc::Sender<MacUses>,
     pub(crate) rule_drops: Arc<Mutex<RuleDrops>>,
 }
 
@@ -51,7 +48,6 @@ impl Sweeper {
 
     fn sweep(&self, since: Instant) {
         let mut chunks: Vec<Vec<(Cookie, Instant)>> = vec![Vec::new(); self.workers.len()];
-        let mut macs = MacUses::new();
         if let Ok(mut drops) = self.rule_drops.lock() {
             drops.begin_sweep();
         }
@@ -64,9 +60,6 @@ impl Sweeper {
             {
                 drops.note(flow.spec.cookie, rule, flow.counters.packets);
             }
-            let key = &flow.spec.key;
-            let heard = macs.entry((key.in_port, key.eth_src)).or_insert(flow.used_at);
-            *heard = (*heard).max(flow.used_at);
             let worker = usize::from(FlowTable::worker_of(flow.spec.cookie));
             if let Some(chunk) = chunks.get_mut(worker) {
                 chunk.push((flow.spec.cookie, flow.used_at));
@@ -81,8 +74,6 @@ impl Sweeper {
         for (worker, chunk) in chunks.into_iter().enumerate() {
             self.tell(worker, chunk);
         }
-        // A busy control thread hears of the next sweep.
-        drop(self.uses.try_send(macs));
     }
 
     fn tell(&self, worker: usize, uses: Vec<(Cookie, Instant)>) {

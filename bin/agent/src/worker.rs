@@ -11,6 +11,7 @@ mod learn;
 pub(crate) mod message;
 mod news;
 pub(crate) mod report;
+mod uses;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,6 +63,7 @@ pub(crate) struct Setup {
     pub(crate) to_control: mpsc::Sender<FromWorker>,
     pub(crate) report: Arc<Report>,
     pub(crate) rule_drops: Arc<Mutex<RuleDrops>>,
+    pub(crate) neighbors: Arc<Neighbors>,
 }
 
 /// A packet that waits.
@@ -84,7 +86,7 @@ pub(crate) struct Worker {
     snapshot: Arc<Snapshot>,
     local: Arc<LocalView>,
     tables: StateTables,
-    neighbors: Neighbors,
+    neighbors: Arc<Neighbors>,
     macs: MacAges,
     errors: ErrorLimit,
     flows: FlowTable,
@@ -96,6 +98,8 @@ pub(crate) struct Worker {
     installs: Batch,
     /// Flows on their way out of the datapath. Empty between two calls.
     leaving: Vec<Leaving>,
+    /// An answer to the packet at hand had no budget left.
+    unanswered: bool,
     /// Packets of our own to be sent.
     outbox: VecDeque<(Entry, Vec<u8>)>,
     /// Flows whose packets may go on.
@@ -121,6 +125,7 @@ struct Times {
     heartbeat: Instant,
     tick: Instant,
     publish: Instant,
+    uses: Instant,
 }
 
 impl Worker {
@@ -140,7 +145,7 @@ impl Worker {
             snapshot: Arc::default(),
             local: setup.local,
             tables: StateTables::default(),
-            neighbors: Neighbors::default(),
+            neighbors: setup.neighbors,
             macs: MacAges::default(),
             errors: ErrorLimit::default(),
             flows: FlowTable::new(worker, setup.life, setup.flows_max),
@@ -150,6 +155,7 @@ impl Worker {
             translation: Translation::default(),
             installs: Batch::default(),
             leaving: Vec::new(),
+            unanswered: false,
             outbox: VecDeque::new(),
             released: Vec::new(),
             asked: HashSet::new(),
@@ -236,7 +242,7 @@ impl Worker {
         }
         self.last.tick = now;
         for (router, port, addr, effect) in self.neighbors.tick(now) {
-            self.neighbor_effect(router, port, addr, effect);
+            self.neighbor_effect(router, port, addr, effect, now);
         }
         for refused in self.pending.expire(now) {
             self.count_drop(refused.packet.entry, refused.cause);
@@ -245,6 +251,7 @@ impl Worker {
         if self.last.publish + PUBLISH_EVERY <= now {
             self.last.publish = now;
             self.publish();
+            self.note_uses(now);
         }
         self.settle_waiting(now);
     }

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use mn_packet::{Arp, Mac, ndp};
+use mn_packet::ndp::{self, NdMessage};
+use mn_packet::{Arp, EtherType, EthernetHeader, Mac};
 use mn_topology::{Port, PortKind, RouterPort};
 
 /// The request a router's port sends for a neighbour: ARP from its address in the neighbour's
@@ -17,6 +18,24 @@ pub fn solicitation(port: &Port, addr: IpAddr) -> Option<Vec<u8>> {
             Some(Arp::request(router.mac, source, target).frame())
         }
         IpAddr::V6(target) => Some(ndp::solicit(router.mac, ndp::link_local(router.mac), target)),
+    }
+}
+
+/// The request whether a neighbour is still at `mac`, sent there alone (RFC 1122 §2.3.2.1, RFC 4861
+/// §7.3.3). `None` as [`solicitation`].
+#[must_use]
+pub fn probe(port: &Port, addr: IpAddr, mac: Mac) -> Option<Vec<u8>> {
+    let PortKind::Router(router) = &port.kind else { return None };
+    let to = |eth_type| EthernetHeader::untagged(router.mac, mac, eth_type);
+    match addr {
+        IpAddr::V4(target) => {
+            let request = Arp::request(router.mac, source_for(router, target)?, target);
+            Some(request.frame_in(&to(EtherType::ARP)))
+        }
+        IpAddr::V6(target) => {
+            let asks = NdMessage::NeighborSolicitation { target, source_mac: Some(router.mac) };
+            Some(asks.frame(&to(EtherType::IPV6), ndp::link_local(router.mac), target))
+        }
     }
 }
 
@@ -57,7 +76,6 @@ fn announce(mac: Mac, addr: IpAddr, router: bool) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use mn_ids::Id;
-    use mn_packet::{EtherType, EthernetHeader};
     use mn_topology::{IfAddr, RaMode};
 
     use super::*;
@@ -95,6 +113,15 @@ mod tests {
         assert_eq!((header.dst, header.eth_type), (Mac::BROADCAST, EtherType::ARP));
         assert_eq!(arp.sender, Ipv4Addr::new(10, 0, 2, 1));
         assert_eq!(arp.target, Ipv4Addr::new(10, 0, 2, 9));
+    }
+
+    #[test]
+    fn whether_a_neighbor_is_still_there_is_asked_where_it_was() {
+        let mac = Mac([2, 0, 0, 0, 0, 9]);
+        for addr in ["10.0.2.9", "2001:db8::9"] {
+            let frame = probe(&router_port(), addr.parse().unwrap(), mac).unwrap();
+            assert_eq!(EthernetHeader::split(&frame).unwrap().0.dst, mac);
+        }
     }
 
     #[test]

@@ -246,6 +246,11 @@ impl FlowTable {
         self.len() == 0
     }
 
+    /// What the flows depend on, each once.
+    pub fn tags(&self) -> impl Iterator<Item = &Tag> {
+        self.tags.carried()
+    }
+
     /// How many different tags the flows carry.
     #[must_use]
     pub fn tag_count(&self) -> usize {

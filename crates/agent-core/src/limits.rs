@@ -37,6 +37,15 @@ pub const NEIGHBOR_FOR: Duration = Duration::from_secs(4);
 pub const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How many requests are sent (contracts §3).
 pub const ASKS_MAX: u8 = 3;
+/// How often it is looked at which neighbours and MACs flows use.
+pub const USES_EVERY: Duration = Duration::from_secs(5);
+/// How long a neighbour in use is believed without being heard of (agent-facts §12).
+pub const REACHABLE_FOR: Duration = Duration::from_secs(60);
+/// How long the agent of another host, which would have heard a neighbour, is given to turn out
+/// dead: longer than its session lives without it.
+pub const DOUBT_FOR: Duration = Duration::from_secs(36);
+/// A neighbour that was not heard of for this long is taken out of the table by who wrote it.
+pub const NEIGHBOR_IDLE_FOR: Duration = Duration::from_secs(300);
 /// How long nothing is asked after nobody answered (contracts §3).
 pub const QUIET_FOR: Duration = Duration::from_secs(20);
 /// A learned MAC that no flow used for this long is forgotten.

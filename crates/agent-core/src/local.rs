@@ -1,6 +1,6 @@
 //! What is on this host.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use mn_flow::{PeerIndex, PortNo};
 use mn_ids::{HostId, PortId};
@@ -15,6 +15,9 @@ pub struct LocalView {
     pub by_number: HashMap<PortNo, PortId>,
     /// Hosts with a tunnel address.
     pub peers: HashMap<HostId, PeerIndex>,
+    /// Hosts whose agent is known to live and to be heard of: none of them, while the state
+    /// database cannot be reached. No flow depends on it (contracts §1).
+    pub alive: HashSet<HostId>,
     /// The largest IP packet the underlay carries inside a tunnel.
     pub mtu: u32,
 }
@@ -23,7 +26,14 @@ impl LocalView {
     /// A host without ports and peers.
     #[must_use]
     pub fn new(host: HostId, mtu: u32) -> Self {
-        Self { host, ports: HashMap::new(), by_number: HashMap::new(), peers: HashMap::new(), mtu }
+        Self {
+            host,
+            ports: HashMap::new(),
+            by_number: HashMap::new(),
+            peers: HashMap::new(),
+            alive: HashSet::new(),
+            mtu,
+        }
     }
 
     /// Adds an active port.

@@ -70,11 +70,9 @@ impl MacAges {
         Learned::News
     }
 
-    /// Notes that the datapath forwarded a frame of a MAC that was learned on this port.
-    pub fn note_use(&mut self, place: MacPlace, port: PortId, used_at: Instant) {
-        if let Some(heard) = self.heard.get_mut(&place)
-            && heard.port == port
-        {
+    /// Notes that flows from or to a MAC were in the datapath.
+    pub fn note_use(&mut self, place: MacPlace, used_at: Instant) {
+        if let Some(heard) = self.heard.get_mut(&place) {
             heard.at = heard.at.max(used_at);
         }
     }
@@ -135,7 +133,7 @@ mod tests {
     fn a_mac_whose_flows_are_used_does_not_age() {
         let (mut ages, port) = (MacAges::default(), Id::random());
         ages.hear(place(), port, at(0));
-        ages.note_use(place(), port, at(200_000));
+        ages.note_use(place(), at(200_000));
         assert_eq!(ages.expire(at(300_000)), []);
         assert_eq!(ages.expire(at(500_000)), [(place(), port)]);
     }

@@ -1,9 +1,8 @@
 //! Packets that wait: for topology, for a port's place, or for a neighbour.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 
-use mn_flow::{DropCause, FlowKey};
+use mn_flow::{DropCause, FlowKey, ScopedAddr};
 use mn_ids::RouterId;
 use mn_time::Instant;
 
@@ -14,7 +13,7 @@ use crate::limits;
 pub enum Wait {
     /// Objects or places that were asked for; any news may be it.
     Load,
-    Neighbor(RouterId, IpAddr),
+    Neighbor(RouterId, ScopedAddr),
 }
 
 /// The packet has no room or waited too long; here it is back.
@@ -205,7 +204,10 @@ mod tests {
     #[test]
     fn what_waits_too_long_is_given_up_and_the_rest_waits_on() {
         let mut pending = Pending::new(10);
-        let neighbor = Wait::Neighbor(mn_ids::Id::random(), IpAddr::from([10, 0, 0, 1]));
+        let neighbor = Wait::Neighbor(
+            mn_ids::Id::random(),
+            ScopedAddr::on(mn_ids::Id::random(), [10, 0, 0, 1].into()),
+        );
         pending.park(key(1), Wait::Load, at(3), 7, 'a').unwrap();
         pending.park(key(2), neighbor, at(5), 7, 'b').unwrap();
         assert_eq!(pending.expire(at(3)), [Refused { packet: 'a', cause: DropCause::NoTopology }]);

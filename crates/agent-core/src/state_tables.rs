@@ -8,7 +8,7 @@ mod view;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use mn_flow::{Tag, TunnelKey};
+use mn_flow::{ScopedAddr, Tag, TunnelKey};
 use mn_ids::{BridgeId, HostId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
 
@@ -47,7 +47,7 @@ pub enum Row {
     },
     Neighbor {
         router: RouterId,
-        addr: IpAddr,
+        addr: ScopedAddr,
         value: Option<(Mac, PortId)>,
     },
     Location(PortId, Option<Place>),
@@ -83,7 +83,7 @@ pub struct StateTables {
     loaded: HashSet<TableName>,
     macs: HashMap<MacPlace, Cell<PortId>>,
     bridge_neighbors: HashMap<(BridgeId, IpAddr), Cell<Mac>>,
-    neighbors: HashMap<(RouterId, IpAddr), Cell<(Mac, PortId)>>,
+    neighbors: HashMap<(RouterId, ScopedAddr), Cell<(Mac, PortId)>>,
     locations: HashMap<PortId, Cell<Place>>,
     floods: HashMap<BridgeId, HashMap<HostId, Published>>,
 }
@@ -178,7 +178,7 @@ impl StateTables {
     pub fn learn_neighbor(
         &mut self,
         router: RouterId,
-        addr: IpAddr,
+        addr: ScopedAddr,
         value: (Mac, PortId),
         tags: &mut Vec<Tag>,
     ) -> bool {
@@ -189,10 +189,27 @@ impl StateTables {
         news
     }
 
+    /// A neighbour does not answer where it was learned: that holds no more, until it is learned
+    /// anew. What an operator wrote holds on.
+    pub fn refute_neighbor(&mut self, router: RouterId, addr: ScopedAddr, tags: &mut Vec<Tag>) {
+        if cell::refute(&mut self.neighbors, (router, addr)) {
+            tags.push(Tag::Neighbor { router, addr });
+        }
+    }
+
+    /// Whether a neighbour is known by an operator's word: nobody needs to ask.
+    #[must_use]
+    pub fn is_static_neighbor(&self, router: RouterId, addr: ScopedAddr) -> bool {
+        self.neighbors.get(&(router, addr)).is_some_and(Cell::is_static)
+    }
+
     /// Gives up what was learned ahead of the table: it aged before the table showed it.
     pub fn unlearn_mac(&mut self, place: MacPlace, tags: &mut Vec<Tag>) {
         if cell::unlearn(&mut self.macs, place) {
             tags.push(place.tag());
+        }
+        for addr in self.addresses_of(place.bridge, place.mac) {
+            cell::unlearn(&mut self.bridge_neighbors, (place.bridge, addr));
         }
     }
 
@@ -252,7 +269,7 @@ impl StateTables {
 
     /// The MAC of a router's neighbour and the port it is behind.
     #[must_use]
-    pub fn neighbor(&self, router: RouterId, addr: IpAddr) -> Option<(Mac, PortId)> {
+    pub fn neighbor(&self, router: RouterId, addr: ScopedAddr) -> Option<(Mac, PortId)> {
         self.neighbors.get(&(router, addr))?.get()
     }
 

@@ -120,6 +120,11 @@ impl TagIndex {
         }
     }
 
+    /// The tags that flows carry.
+    pub(crate) fn carried(&self) -> impl Iterator<Item = &Tag> {
+        self.numbers.keys()
+    }
+
     /// How many different tags flows carry.
     pub(crate) fn len(&self) -> usize {
         self.numbers.len()

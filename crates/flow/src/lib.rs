@@ -9,6 +9,7 @@ mod key;
 mod mask;
 mod number;
 mod packet;
+mod scoped_addr;
 mod tag;
 
 pub use action::{Action, Expiry, Rewrite, VirtualAction, diff};
@@ -18,4 +19,5 @@ pub use key::{Class, Conn, FlowKey, Fragment, TcpClass};
 pub use mask::{Field, FlowMask};
 pub use number::{Cookie, GroupIndex, KeyKind, PeerIndex, PortNo, TunnelKey, Zone};
 pub use packet::{Trace, TracedPacket};
+pub use scoped_addr::{ParseScopedAddrError, ScopedAddr};
 pub use tag::Tag;

@@ -1,9 +1,11 @@
 //! What a flow depends on.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::Ipv6Addr;
 
 use mn_ids::{BridgeId, ChainId, HostId, IpAddrGroupId, PortGroupId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
+
+use crate::ScopedAddr;
 
 /// One thing a simulation read. When it changes, the flows that carry its tag are removed, and no
 /// others.
@@ -26,7 +28,7 @@ pub enum Tag {
     /// The MAC of a neighbour of a router, be it "unknown".
     Neighbor {
         router: RouterId,
-        addr: IpAddr,
+        addr: ScopedAddr,
     },
     /// Where a port is bound, and the tunnel key it has there.
     Location(PortId),

@@ -15,7 +15,8 @@ pub enum TableKind {
     /// Of a bridge: static and learned addresses for ARP suppression. Key: the address, value
     /// `{"mac": MAC}`.
     BridgeNeighbor,
-    /// Of a router. Key: the address, value `{"mac": MAC, "port": ID}`.
+    /// Of a router. Key: the address, where it is link-local with the port of its link
+    /// (`fe80::1%ID`), value `{"mac": MAC, "port": ID}`.
     Neighbor,
     /// Of the whole cloud (device: nil). Key: the port's id, value `{"host": ID, "tunnel_key": N,
     /// "epoch": N}`. Durable: outlives its owner's session.

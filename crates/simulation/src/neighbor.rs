@@ -4,11 +4,11 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use mn_flow::DropCause;
+use mn_flow::{DropCause, ScopedAddr};
 use mn_ids::{BridgeId, RouterId};
 use mn_packet::ndp::{self, NdMessage};
 use mn_packet::{Arp, ArpOp, EtherType, IpProtocol, Layers, Mac, Network, from_v6};
-use mn_topology::snapshot::BridgeView;
+use mn_topology::snapshot::{BridgeView, FarEnd, Link};
 use mn_topology::{DeviceId, PortKind};
 
 use crate::branch::Branch;
@@ -16,7 +16,7 @@ use crate::bridge::{Forward, router_mac};
 use crate::router::{Inside, is_unicast};
 use crate::simulate::{Sim, Stop};
 use crate::walk::Step;
-use crate::{Effect, Known, Limit, StateView, dhcp};
+use crate::{Effect, Known, Limit, NeighborState, StateView, dhcp};
 
 impl<'a, S: StateView + ?Sized> Sim<'a, S> {
     /// Notes the address that a frame on a bridge says is at its source.
@@ -65,6 +65,9 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             }
             _ => return Ok(None),
         };
+        if self.verifies(branch, bridge, from_v6(target)) {
+            return Ok(None);
+        }
         // Announcements and checks for duplicates are for all to hear.
         if asker == target || asker.is_unspecified() || branch.packet.vlan().is_present() {
             return Ok(None);
@@ -89,6 +92,17 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         self.note(|| Step::Answered { device, with: format!("{target} is at {mac}") });
         self.emit(port, reply, Limit::Answer);
         Ok(Some(Forward::Answered))
+    }
+
+    /// Whether a router asks for an address that it knows. Then it wants to hear of the station
+    /// itself, not what it said once.
+    fn verifies(&self, branch: &Branch, bridge: &BridgeView, target: IpAddr) -> bool {
+        let from = bridge.links().iter().find(|link| branch.in_port == Some(link.port));
+        let Some(Link { peer, far: FarEnd::Router { router, .. }, .. }) = from else {
+            return false;
+        };
+        let known = self.state.neighbor(*router, ScopedAddr::on(*peer, target), self.inputs.now);
+        matches!(known, NeighborState::Known(_))
     }
 
     /// Whether a router's port has the address.
@@ -176,7 +190,13 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
                 }
             }
             NdMessage::NeighborAdvertisement(told) => {
-                if let Some(mac) = told.target_mac.filter(|_| !is_own_v6(inside, told.target)) {
+                let mac = match told.target_mac {
+                    None if told.solicited => {
+                        self.confirmed(branch, router, inside, told.target)?
+                    }
+                    mac => mac,
+                };
+                if let Some(mac) = mac.filter(|_| !is_own_v6(inside, told.target)) {
                     self.learn_neighbor(router, inside, told.target.into(), mac);
                 }
             }
@@ -184,6 +204,23 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             NdMessage::RouterAdvertisement(_) => {}
         }
         Err(DropCause::Consumed.into())
+    }
+
+    /// The MAC that an answer without one confirms: the one that is known, if the answer came from
+    /// there (RFC 4861 §7.2.5). A question to one station alone is answered like that.
+    fn confirmed(
+        &mut self,
+        branch: &Branch,
+        router: RouterId,
+        inside: Inside<'a>,
+        target: Ipv6Addr,
+    ) -> Result<Option<Mac>, Stop> {
+        let addr = ScopedAddr::on(inside.id, target.into());
+        match self.state.neighbor(router, addr, self.inputs.now) {
+            NeighborState::Known(mac) => Ok((mac == branch.entered.src).then_some(mac)),
+            NeighborState::NotLoaded => Err(self.load(router)),
+            NeighborState::Unresolved | NeighborState::Unreachable => Ok(None),
+        }
     }
 
     fn answer_as_router(&mut self, branch: &Branch, inside: Inside<'a>) {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mn_flow::{DropCause, Tag};
+use mn_flow::{DropCause, ScopedAddr, Tag};
 use mn_ids::{PortId, RouterId};
 use mn_packet::{Arp, IcmpError, Mac, from_v6, ndp};
 use mn_topology::snapshot::{Candidate, Lookup, Snapshot};
@@ -37,8 +37,9 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         if is_no_host(kind, addr) {
             return Err(DropCause::Unsupported.into());
         }
-        self.tag(Tag::Neighbor { router, addr });
-        let known = match self.state.neighbor(router, addr, self.inputs.now) {
+        let scoped = ScopedAddr::on(out.id, addr);
+        self.tag(Tag::Neighbor { router, addr: scoped });
+        let known = match self.state.neighbor(router, scoped, self.inputs.now) {
             NeighborState::Known(mac) => Some(mac),
             NeighborState::Unresolved if own_address(kind, addr).is_some() => {
                 return Err(Stop::AwaitNeighbor { router, port: out.id, addr });

@@ -51,6 +51,9 @@ pub struct Decision {
     /// What the verdict read: the flow's mask.
     pub mask: FlowMask,
     pub expiry: Expiry,
+    /// There is no flow only because of the error or reset that is sent ([`Limit::Error`]). Where
+    /// the caller does not send it, a flow may drop what is like the packet for a while.
+    pub budgeted: bool,
     /// Why it goes nowhere, and the rule that said so; `None` where the actions send it somewhere.
     pub drop: Option<(DropCause, Option<RuleId>)>,
 }

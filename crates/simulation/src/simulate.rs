@@ -37,6 +37,7 @@ pub fn simulate<S: StateView + ?Sized>(
         walk,
         read: FlowMask::NONE,
         once: false,
+        refused: false,
         crossings: 0,
         dropped: None,
     };
@@ -64,6 +65,8 @@ pub(crate) struct Sim<'a, S: ?Sized> {
     pub read: FlowMask,
     /// The verdict is for this packet alone.
     pub once: bool,
+    /// An error or a reset answers the packet.
+    pub refused: bool,
     /// Ports entered, by all branches together.
     pub crossings: u32,
     /// Why the first branch of a flood that went nowhere did.
@@ -112,7 +115,10 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
 
     /// Sends a packet of our own out of a port. The packet it answers makes no flow.
     pub(crate) fn emit(&mut self, port: PortId, frame: Vec<u8>, limit: Limit) {
-        self.once = true;
+        match limit {
+            Limit::Answer => self.once = true,
+            Limit::Error => self.refused = true,
+        }
         self.effect(Effect::Emit { port, frame, limit });
     }
 
@@ -169,11 +175,12 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             self.note(|| Step::Drop { cause, rule });
         }
         let expiry = match drop {
-            _ if self.once => Expiry::None,
+            _ if self.once || self.refused => Expiry::None,
             Some((cause, _)) if may_mend(cause) => Expiry::Brief,
             _ => Expiry::Idle,
         };
-        Outcome::Decided(Decision { mask: self.read, expiry, drop })
+        let budgeted = self.refused && !self.once && drop.is_some();
+        Outcome::Decided(Decision { mask: self.read, expiry, budgeted, drop })
     }
 
     /// Everything that is known to be missing, so that few round trips are needed.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use mn_flow::ScopedAddr;
 use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
 use mn_time::Instant;
@@ -18,7 +19,7 @@ pub trait StateView {
     fn bridge_neighbor(&self, bridge: BridgeId, addr: IpAddr) -> Known<Mac>;
 
     /// What is known of a neighbour of a router.
-    fn neighbor(&self, router: RouterId, addr: IpAddr, now: Instant) -> NeighborState;
+    fn neighbor(&self, router: RouterId, addr: ScopedAddr, now: Instant) -> NeighborState;
 }
 
 /// What a copy of a table says.

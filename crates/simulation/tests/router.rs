@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use mn_flow::{DropCause, Expiry, Field, FlowMask, Tag};
+use mn_flow::{DropCause, Expiry, Field, FlowMask, ScopedAddr, Tag};
 use mn_packet::ndp::NdMessage;
 use mn_packet::{Arp, IcmpHeader, Layers, Network, TcpFlags, TcpHeader, to_v6};
 use mn_simulation::walk::{RouteLost, Step};
@@ -68,7 +68,8 @@ fn a_routed_flow_reads_the_macs_the_version_the_destination_and_whether_hops_are
         addr: to_v6(addr("10.0.2.7")),
         len: 96 + 30,
     });
-    let neighbor = Tag::Neighbor { router: named("edge"), addr: addr("192.0.2.254") };
+    let gateway = ScopedAddr::on(named("edge.up"), addr("192.0.2.254"));
+    let neighbor = Tag::Neighbor { router: named("edge"), addr: gateway };
     lab.send("vm1 > 198.51.100.1 tcp 80").tagged(neighbor);
 }
 
@@ -233,7 +234,7 @@ fn a_next_hop_that_nobody_knows_is_waited_for_and_one_that_is_silent_is_reported
     lab.send("vm1 > vm3 tcp 80").awaits("edge.green", "10.0.2.7");
     lab.send("vm1 > vm3 tcp 80 v6").awaits("edge.green", "fd02::7");
     lab.send("vm1 > 198.51.100.1 tcp 80").awaits("edge.up", "192.0.2.254");
-    lab.tables.unreachable.insert((edge, addr("10.0.2.7")));
+    lab.tables.unreachable.insert((edge, ScopedAddr::on(named("edge.green"), addr("10.0.2.7"))));
     let sent = lab.send("vm1 > vm3 udp 80");
     let answer = sent.drops(DropCause::NeighborUnreachable).answered_at("edge.blue");
     assert_eq!(icmp(&answer), (3, 1, addr("10.0.1.1")));

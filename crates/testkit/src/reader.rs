@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use mn_flow::ScopedAddr;
 use mn_ids::HostId;
 use mn_packet::{IpPrefix, Mac};
 use mn_topology::{
@@ -266,7 +267,8 @@ impl Read {
                     let (mac, addr) = (mac(value()), value().parse().unwrap());
                     let station =
                         Station { port: at.id, mac, addrs: vec![addr], device: router.to_owned() };
-                    self.tables.neighbors.insert((named(router), addr), mac);
+                    let scoped = ScopedAddr::on(at.id, addr);
+                    self.tables.neighbors.insert((named(router), scoped), mac);
                     self.stations.insert(far.to_owned(), station);
                 }
                 text => {
@@ -349,21 +351,25 @@ impl Read {
         let mut links = Vec::new();
         for object in &self.objects {
             if let AnyObject::Port(Port {
-                kind: PortKind::Router(kind), peer_id: Some(peer), ..
+                id,
+                kind: PortKind::Router(kind),
+                peer_id: Some(peer),
+                ..
             }) = object
             {
-                links.push((kind.router_id, *peer));
+                links.push((kind.router_id, *id, *peer));
             }
         }
         for (name, station) in &self.stations {
-            for (router, peer) in &links {
+            for (router, near, peer) in &links {
                 let linked = self.objects.iter().any(|object| {
                     matches!(object, AnyObject::Port(Port { id, kind: PortKind::Bridge { bridge_id, .. }, .. })
                         if id == peer && *bridge_id == named(&station.device))
                 });
                 if linked {
                     for addr in &station.addrs {
-                        self.tables.neighbors.insert((*router, *addr), station.mac);
+                        let addr = ScopedAddr::on(*near, *addr);
+                        self.tables.neighbors.insert((*router, addr), station.mac);
                     }
                 }
             }

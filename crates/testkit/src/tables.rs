@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use mn_flow::ScopedAddr;
 use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
 use mn_simulation::{Effect, Known, NeighborState, StateView};
@@ -13,9 +14,9 @@ use mn_time::Instant;
 pub struct Tables {
     pub macs: BTreeMap<(BridgeId, Option<VlanId>, Mac), PortId>,
     pub bridge_neighbors: BTreeMap<(BridgeId, IpAddr), Mac>,
-    pub neighbors: BTreeMap<(RouterId, IpAddr), Mac>,
+    pub neighbors: BTreeMap<(RouterId, ScopedAddr), Mac>,
     /// Neighbours that did not answer.
-    pub unreachable: BTreeSet<(RouterId, IpAddr)>,
+    pub unreachable: BTreeSet<(RouterId, ScopedAddr)>,
     /// Devices whose tables are not loaded.
     pub unloaded: BTreeSet<uuid::Uuid>,
 }
@@ -31,8 +32,8 @@ impl Tables {
                 Effect::LearnBridgeNeighbor { bridge, addr, mac } => {
                     self.bridge_neighbors.insert((bridge, addr), mac);
                 }
-                Effect::LearnNeighbor { router, addr, mac, .. } => {
-                    self.neighbors.insert((router, addr), mac);
+                Effect::LearnNeighbor { router, port, addr, mac } => {
+                    self.neighbors.insert((router, ScopedAddr::on(port, addr)), mac);
                 }
                 Effect::Emit { .. } => {}
             }
@@ -55,7 +56,7 @@ impl StateView for Tables {
         self.bridge_neighbors.get(&(bridge, addr)).map_or(Known::Absent, |mac| Known::Is(*mac))
     }
 
-    fn neighbor(&self, router: RouterId, addr: IpAddr, _now: Instant) -> NeighborState {
+    fn neighbor(&self, router: RouterId, addr: ScopedAddr, _now: Instant) -> NeighborState {
         if self.unloaded.contains(&router.uuid()) {
             return NeighborState::NotLoaded;
         }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use mn_api_types::walk::{Step, VerdictKind, Walk as Document, WalkRequest};
-use mn_flow::{PortNo, extract};
+use mn_flow::{PortNo, ScopedAddr, extract};
 use mn_ids::{BridgeId, Id, Kind, ObjectKey, PortId, RouterId};
 use mn_packet::Mac;
 use mn_simulation::{Buffers, Entry, Inputs, Known, NeighborState, Outcome, Packet, StateView};
@@ -85,7 +85,7 @@ impl StateView for Learned {
         self.mac_of(bridge, addr).map_or(Known::Absent, Known::Is)
     }
 
-    fn neighbor(&self, _: RouterId, addr: IpAddr, _: Instant) -> NeighborState {
+    fn neighbor(&self, _: RouterId, addr: ScopedAddr, _: Instant) -> NeighborState {
         if addr.to_string() == "10.0.2.7" {
             NeighborState::Known(VM2.parse().unwrap())
         } else {

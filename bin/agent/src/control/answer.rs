@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mn_agent_api::{Link, Request, Response, Status};
-use mn_agent_core::{Neighbors, TableName, Translation, View, translate};
+use mn_agent_core::{TableName, Translation, View, translate};
 use mn_api_types::walk::{Walk as Document, WalkRequest};
 use mn_datapath::InstalledFlow;
 use mn_flow::{Field, FlowKey, FlowMask, PortNo, extract};
@@ -128,8 +128,7 @@ impl Control {
             mtu: self.state.local.mtu,
         };
         let packet = Packet { key, frame: &described.frame, gso_size: 0 };
-        let neighbors = Neighbors::default();
-        let view = View { tables: &self.state.tables, neighbors: &neighbors };
+        let view = View { tables: &self.state.tables, neighbors: &self.neighbors };
         let (mut buffers, mut steps) = (Buffers::default(), Walk::default());
         let outcome =
             simulate(&self.state.snapshot, &view, &inputs, &packet, &mut buffers, Some(&mut steps));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mn_agent_core::{Owner, Row, RowChange, TableName};
+use mn_agent_core::{Owner, Row, RowChange, TableName, limits};
 use mn_ids::{Class, ObjectKey};
 use mn_nsdb::{Batch, Change, ObjectChange, Selector, TableKind, WatchEvent};
 use mn_topology::snapshot::{FarEnd, Loaded, Lookup};
@@ -28,7 +28,9 @@ impl Control {
 
     /// All changes of one revision become one snapshot: no packet sees half of them.
     fn take_batch(&mut self, batch: &Batch) {
-        self.state.stale_since = None;
+        if self.state.stale_since.take().is_some() {
+            self.state.reporting_from = clock::now() + limits::DOUBT_FOR;
+        }
         self.state.revision = self.state.revision.max(batch.revision.0);
         let mut objects = Vec::new();
         for change in &batch.changes {
@@ -123,12 +125,19 @@ impl Control {
         }
     }
 
-    /// A MAC that this host learned ages here, also where an earlier agent learned it.
+    /// What this host learned ages here, also where an earlier agent learned it.
     fn note_own(&mut self, change: &RowChange) {
-        if let Row::Mac(place, Some(port)) = change.row
-            && change.owner == Owner::Host(self.host.id)
-        {
-            self.state.ages.hear(place, port, clock::now());
+        if change.owner != Owner::Host(self.host.id) {
+            return;
+        }
+        match change.row {
+            Row::Mac(place, Some(port)) => {
+                self.state.ages.hear(place, port, clock::now());
+            }
+            Row::Neighbor { router, addr, value: Some(_) } => {
+                self.state.neighbor_ages.hear(router, addr, clock::now());
+            }
+            _ => {}
         }
     }
 

@@ -7,7 +7,7 @@ use mn_agent_api::{Endpoint, HostReport};
 use mn_datapath::PeerAddresses;
 use mn_flow::{PeerIndex, Tag};
 use mn_ids::HostId;
-use mn_nsdb::EntryChange;
+use mn_nsdb::{EntryChange, Owner};
 use mn_topology::{TunnelZone, TunnelZoneKind};
 
 use super::Control;
@@ -134,10 +134,17 @@ impl Control {
         reported.copied().fold(self.tunnel_mtu(local), u32::min)
     }
 
-    /// Notes what fits another host's tunnels. That its agent is gone changes nothing: its
-    /// datapath goes on (contracts §1).
+    /// Notes what fits another host's tunnels, and that its agent lives. That it does not stops
+    /// nothing: its datapath goes on (contracts §1).
     pub(super) fn take_report(&mut self, change: &EntryChange) {
-        let Some(entry) = &change.entry else { return };
+        let Owner::Host { id, epoch } = change.owner else { return };
+        let Some(entry) = &change.entry else {
+            if self.state.reporting.get(&id) == Some(&epoch) {
+                self.state.reporting.remove(&id);
+            }
+            return;
+        };
+        self.state.reporting.insert(id, epoch);
         match serde_json::from_str::<HostReport>(&entry.value) {
             Ok(HostReport { host, tunnel_mtu: Some(mtu), .. }) => {
                 self.state.reported_mtus.insert(host, mtu.max(MTU_MIN));

@@ -2,7 +2,7 @@
 
 use mn_agent_core::{View, Wait, limits, translate};
 use mn_datapath::{Offload, Upcall, UpcallReason};
-use mn_flow::{Action, DropCause, Expiry, FlowKey, FlowMask, PortNo, Tag, extract};
+use mn_flow::{Action, DropCause, Expiry, FlowKey, FlowMask, PortNo, ScopedAddr, Tag, extract};
 use mn_simulation::{Decision, Entry, Inputs, Outcome, Packet, simulate};
 use mn_time::Instant;
 
@@ -111,11 +111,17 @@ impl Worker {
     fn decide(&mut self, arrival: &Arrival<'_>, now: Instant) -> Result<(), Wait> {
         let packet =
             Packet { key: arrival.key, frame: arrival.frame, gso_size: arrival.offload.gso_size };
-        let decision = self.simulate(&packet, arrival.entry, now)?;
+        let mut decision = self.simulate(&packet, arrival.entry, now)?;
         self.translated(&decision)?;
         let mut tags = std::mem::take(&mut self.buffers.tags);
         tags.extend_from_slice(&self.translation.tags);
         let changed = self.take_effects(now);
+        let unanswered = std::mem::take(&mut self.unanswered);
+        if decision.budgeted && unanswered {
+            // Nobody is to be told for a while: the datapath can drop the like of it by itself,
+            // and a flood of them takes no upcalls from what else its port sends.
+            decision.expiry = Expiry::Brief;
+        }
         let stale = changed.iter().any(|change| tags.iter().any(|tag| change.touches(tag)));
         let install = arrival.install && decision.expiry != Expiry::None && !stale;
         self.carry_out(arrival, &decision, &tags, install, now);
@@ -146,6 +152,7 @@ impl Worker {
                 Err(Wait::Load)
             }
             Outcome::AwaitNeighbor { router, port, addr } => {
+                let addr = ScopedAddr::on(port, addr);
                 self.want_neighbor(router, port, addr, now);
                 Err(Wait::Neighbor(router, addr))
             }

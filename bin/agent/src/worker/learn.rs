@@ -1,13 +1,14 @@
 //! What packets teach, and whom to ask.
 
-use std::net::IpAddr;
-
-use mn_agent_core::{Learned, MacPlace, NeighborEffect, NeighborEvent, Wait, solicitation};
-use mn_flow::{DropCause, Tag};
+use mn_agent_core::{
+    Hearing, Learned, MacPlace, NeighborEffect, NeighborEvent, Wait, probe, solicitation,
+};
+use mn_flow::{DropCause, ScopedAddr, Tag};
 use mn_ids::{PortId, RouterId};
 use mn_packet::Mac;
 use mn_simulation::{Effect, Entry, Limit};
 use mn_time::Instant;
+use mn_topology::Port;
 use mn_topology::snapshot::Lookup;
 
 use super::Worker;
@@ -30,10 +31,8 @@ impl Worker {
                     }
                 }
                 Effect::LearnNeighbor { router, port, addr, mac } => {
-                    if self.tables.learn_neighbor(router, addr, (mac, port), &mut tags) {
-                        self.tell(Heard::Neighbor { router, port, addr, mac });
-                    }
-                    self.answered(router, port, addr, now);
+                    let addr = ScopedAddr::on(port, addr);
+                    self.hear_neighbor(router, port, addr, mac, now, &mut tags);
                 }
                 Effect::Emit { port, frame, limit } => self.emit(port, frame, limit, now),
             }
@@ -56,7 +55,11 @@ impl Worker {
             }
             Heard::Neighbor { router, port, addr, mac } => {
                 self.tables.learn_neighbor(router, addr, (mac, port), &mut tags);
-                self.answered(router, port, addr, now);
+                self.release(router, addr);
+            }
+            Heard::NeighborGone { router, addr } => {
+                self.tables.refute_neighbor(router, addr, &mut tags);
+                self.release(router, addr);
             }
         }
         self.drop_touched(&tags);
@@ -92,9 +95,28 @@ impl Worker {
     fn emit(&mut self, port: PortId, frame: Vec<u8>, limit: Limit, now: Instant) {
         let entry = Entry::Egress(port);
         if limit == Limit::Error && !self.errors.admits(port, now) {
+            self.unanswered = true;
             return self.count_drop(entry, DropCause::Consumed);
         }
         self.outbox.push_back((entry, frame));
+    }
+
+    /// A neighbour spoke.
+    fn hear_neighbor(
+        &mut self,
+        router: RouterId,
+        port: PortId,
+        addr: ScopedAddr,
+        mac: Mac,
+        now: Instant,
+        tags: &mut Vec<Tag>,
+    ) {
+        let news = self.tables.learn_neighbor(router, addr, (mac, port), tags);
+        let effect = self.neighbors.on(router, port, addr, NeighborEvent::Heard, now);
+        if news || effect == NeighborEffect::Tell {
+            self.tell(Heard::Neighbor { router, port, addr, mac });
+        }
+        self.release(router, addr);
     }
 
     /// A packet waits for this neighbour.
@@ -102,39 +124,67 @@ impl Worker {
         &mut self,
         router: RouterId,
         port: PortId,
-        addr: IpAddr,
+        addr: ScopedAddr,
         now: Instant,
     ) {
         let effect = self.neighbors.on(router, port, addr, NeighborEvent::Wanted, now);
-        self.neighbor_effect(router, port, addr, effect);
+        self.neighbor_effect(router, port, addr, effect, now);
     }
 
-    /// A neighbour is known now.
-    pub(super) fn answered(&mut self, router: RouterId, port: PortId, addr: IpAddr, now: Instant) {
-        let effect = self.neighbors.on(router, port, addr, NeighborEvent::Answered, now);
-        self.neighbor_effect(router, port, addr, effect);
-    }
-
+    /// Does what is to be done about a neighbour.
     pub(super) fn neighbor_effect(
         &mut self,
         router: RouterId,
         port: PortId,
-        addr: IpAddr,
+        addr: ScopedAddr,
         effect: NeighborEffect,
+        now: Instant,
     ) {
         match effect {
-            NeighborEffect::None => {}
-            NeighborEffect::Ask => {
-                let Lookup::Loaded(object) = self.snapshot.port(port) else { return };
-                if let Some(frame) = solicitation(object, addr) {
-                    self.outbox.push_back((Entry::Egress(port), frame));
-                }
+            NeighborEffect::None | NeighborEffect::Tell => {}
+            NeighborEffect::Ask => self.ask(port, |port| solicitation(port, addr.addr())),
+            NeighborEffect::Probe => {
+                let Some((mac, port)) = self.tables.neighbor(router, addr) else { return };
+                self.ask(port, |port| probe(port, addr.addr(), mac));
             }
-            NeighborEffect::Release => {
-                let wait = Wait::Neighbor(router, addr);
-                self.released.extend(self.pending.waiting_for(|other| other == wait));
+            NeighborEffect::Silence => {
+                let mut tags = Vec::new();
+                self.tables.refute_neighbor(router, addr, &mut tags);
+                self.drop_touched(&tags);
+                self.release(router, addr);
+                self.tell(Heard::NeighborGone { router, addr });
+            }
+            NeighborEffect::Unanswered { last } => {
+                let Some(event) = self.judge(router, addr, last) else { return };
+                let effect = self.neighbors.on(router, port, addr, event, now);
+                self.neighbor_effect(router, port, addr, effect, now);
             }
         }
+    }
+
+    fn ask(&mut self, port: PortId, frame: impl FnOnce(&Port) -> Option<Vec<u8>>) {
+        let Lookup::Loaded(object) = self.snapshot.port(port) else { return };
+        if let Some(frame) = frame(object) {
+            self.outbox.push_back((Entry::Egress(port), frame));
+        }
+    }
+
+    /// What it means that a neighbour does not answer: an agent that is dead or cut off hears
+    /// nothing, and its silence must not stop what its datapath carries (contracts §1).
+    fn judge(&self, router: RouterId, addr: ScopedAddr, last: bool) -> Option<NeighborEvent> {
+        match Hearing::of(&self.snapshot, &self.tables, &self.local, (router, addr)) {
+            Hearing::Here => Some(NeighborEvent::Gone),
+            Hearing::At(host) if self.local.alive.contains(&host) => {
+                last.then_some(NeighborEvent::Gone)
+            }
+            Hearing::At(_) | Hearing::Unknown => Some(NeighborEvent::Excused),
+        }
+    }
+
+    /// Packets that wait for a neighbour go on: it is known, or unreachable.
+    pub(super) fn release(&mut self, router: RouterId, addr: ScopedAddr) {
+        let wait = Wait::Neighbor(router, addr);
+        self.released.extend(self.pending.waiting_for(|other| other == wait));
     }
 
     /// Notes that a MAC was heard elsewhere, so that one that goes to and fro between hosts is

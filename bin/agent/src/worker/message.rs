@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mn_agent_core::{LocalView, MacPlace, RowChange, TableName};
 use mn_datapath::InstalledFlow;
-use mn_flow::{Cookie, Tag};
+use mn_flow::{Cookie, ScopedAddr, Tag};
 use mn_ids::{BridgeId, ObjectKey, PortId, RouterId};
 use mn_packet::Mac;
 use mn_simulation::Entry;
@@ -27,8 +27,22 @@ pub(crate) struct News {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Heard {
     Mac(MacPlace, PortId),
-    BridgeNeighbor { bridge: BridgeId, addr: IpAddr, mac: Mac },
-    Neighbor { router: RouterId, port: PortId, addr: IpAddr, mac: Mac },
+    BridgeNeighbor {
+        bridge: BridgeId,
+        addr: IpAddr,
+        mac: Mac,
+    },
+    Neighbor {
+        router: RouterId,
+        port: PortId,
+        addr: ScopedAddr,
+        mac: Mac,
+    },
+    /// Nobody answers for it.
+    NeighborGone {
+        router: RouterId,
+        addr: ScopedAddr,
+    },
 }
 
 /// To a worker.
@@ -63,4 +77,6 @@ pub(crate) enum FromWorker {
     },
     /// A MAC moved too often and is held where it is.
     MacHeld(MacPlace),
+    /// MACs that flows are from or to.
+    InUse(Vec<MacPlace>),
 }

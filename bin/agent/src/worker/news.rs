@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mn_agent_core::{Row, RowChange, Wait};
+use mn_agent_core::{NeighborEvent, Row, RowChange, Wait};
 use mn_time::Instant;
 
 use super::Worker;
@@ -33,7 +33,9 @@ impl Worker {
     fn note_row(&mut self, change: &RowChange, now: Instant) {
         match change.row {
             Row::Neighbor { router, addr, value: Some((_, port)) } => {
-                self.answered(router, port, addr, now);
+                let shown = NeighborEvent::Shown;
+                self.neighbors.on(router, port, addr, shown, now);
+                self.release(router, addr);
             }
             Row::Mac(place, Some(port)) => self.heard_elsewhere(place, port, now),
             _ => {}

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use mn_agent::{Agent, Link, Links, Parts};
+use mn_agent::{Agent, Link, Links, Parts, Patience};
 use mn_agent_api::{Endpoint, Interface, InterfaceKind, Request, Response, Status};
 use mn_datapath::software::Software;
 use mn_datapath::{Datapath, InstalledFlow, Offload, Output, UpcallLimit};
@@ -16,7 +16,7 @@ use mn_flow::{TunnelKey, TunnelOrigin};
 use mn_ids::{BridgeId, HostId, Id, Object, PortId, RouterId, TunnelZoneId};
 use mn_nsdb::{Engine, Op, Owner, Store, TableId, TableKind, Transaction};
 use mn_packet::{
-    Arp, ArpOp, EtherType, EthernetHeader, IcmpHeader, IpProtocol, Layers, Mac, Network,
+    Arp, ArpOp, EtherType, EthernetHeader, IcmpHeader, IpProtocol, Layers, Mac, Network, UdpHeader,
     echo_reply, ip_packet, ndp,
 };
 use mn_topology::{
@@ -69,6 +69,8 @@ pub struct Lab {
     /// Which underlay addresses each host answers to.
     pub addresses: Shared<Vec<IpAddr>>,
     pub zone: TunnelZoneId,
+    workers: usize,
+    patience: Patience,
     stop: Arc<AtomicBool>,
     _dir: tempfile::TempDir,
 }
@@ -76,6 +78,11 @@ pub struct Lab {
 impl Lab {
     /// So many hosts in one tunnel zone.
     pub async fn new(count: usize) -> Self {
+        Self::with(count, 1, Patience::default()).await
+    }
+
+    /// Likewise, with so many packet workers each, and so much patience with neighbours.
+    pub async fn with(count: usize, workers: usize, patience: Patience) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = Arc::new(Engine::memory());
         let cable = Arc::new(Cable::new(Arc::clone(&store) as Arc<dyn Store>));
@@ -87,6 +94,8 @@ impl Lab {
             seen: Shared::default(),
             addresses: Arc::new(Mutex::new((0..count).map(underlay).collect())),
             zone: Id::random(),
+            workers,
+            patience,
             stop: Arc::default(),
             _dir: dir,
         };
@@ -98,7 +107,7 @@ impl Lab {
             links.insert("eth0".to_owned(), link("eth0", 1000, vec![underlay(number)]));
             let host = HostSim {
                 agent: None,
-                datapath: Arc::new(Software::new(1)),
+                datapath: Arc::new(Software::new(workers)),
                 links: watch::channel(links).0,
                 root,
                 name,
@@ -121,9 +130,10 @@ impl Lab {
             store: Arc::clone(&self.cable) as Arc<dyn Store>,
             datapath: Arc::clone(&host.datapath) as Arc<dyn Datapath>,
             links: host.links.subscribe(),
-            workers: 1,
+            workers: self.workers,
             flows_max: 100_000,
             upcall_limit: UpcallLimit { rate: 1_000_000, burst: 100_000 },
+            patience: self.patience,
         })
         .expect("an agent");
         host.id = agent.host();
@@ -328,6 +338,31 @@ impl Lab {
         *station = known.clone();
     }
 
+    /// A station has another MAC from now on, and tells nobody.
+    pub fn changes_mac(&self, station: &mut Station, mac: Mac) {
+        let mut stations = self.stations.lock().expect("no panic");
+        for known in stations.iter_mut().filter(|known| known.mac == station.mac) {
+            known.mac = mac;
+        }
+        station.mac = mac;
+    }
+
+    /// A station answers nothing any more.
+    pub fn silence(&self, station: &Station) {
+        let mut stations = self.stations.lock().expect("no panic");
+        for known in stations.iter_mut().filter(|known| known.mac == station.mac) {
+            known.addrs.clear();
+        }
+    }
+
+    /// A station is there again.
+    pub fn revive(&self, station: &Station) {
+        let mut stations = self.stations.lock().expect("no panic");
+        for known in stations.iter_mut().filter(|known| known.mac == station.mac) {
+            known.addrs.clone_from(&station.addrs);
+        }
+    }
+
     /// An interface appears.
     pub fn plug(&self, host: usize, interface: &str, ifindex: u32) {
         self.hosts[host].links.send_modify(|links| {
@@ -382,7 +417,17 @@ impl Lab {
         to: &str,
         matches: impl Fn(&[u8]) -> bool,
     ) -> Option<(Vec<u8>, Instant)> {
-        let end = Instant::now() + Duration::from_secs(5);
+        self.arrives_within(Duration::from_secs(5), to, matches).await
+    }
+
+    /// Likewise, and no longer than this.
+    pub async fn arrives_within(
+        &self,
+        wait: Duration,
+        to: &str,
+        matches: impl Fn(&[u8]) -> bool,
+    ) -> Option<(Vec<u8>, Instant)> {
+        let end = Instant::now() + wait;
         while Instant::now() < end {
             let found = self.seen.lock().expect("no panic").iter().find_map(|seen| match seen {
                 Seen::At { interface, frame, when, .. } if interface == to && matches(frame) => {
@@ -405,10 +450,22 @@ impl Lab {
 
     /// Whether a ping of `to` is answered.
     pub async fn pings(&self, from: &Station, via: Mac, to: &str, sequence: u16) -> bool {
+        self.pings_within(Duration::from_secs(5), from, via, to, sequence).await
+    }
+
+    /// Likewise, and no later than this.
+    pub async fn pings_within(
+        &self,
+        wait: Duration,
+        from: &Station,
+        via: Mac,
+        to: &str,
+        sequence: u16,
+    ) -> bool {
         let to: IpAddr = to.parse().expect("an address");
         self.send(from, &from.echo(via, to, sequence));
         let answer = move |frame: &[u8]| is_echo_reply(frame, to, sequence);
-        self.arrives(&from.interface, answer).await.is_some()
+        self.arrives_within(wait, &from.interface, answer).await.is_some()
     }
 
     pub fn flows(&self, host: usize) -> Vec<InstalledFlow> {
@@ -442,6 +499,10 @@ impl Station {
     /// What it answers to a frame.
     fn receive(&self, frame: &[u8]) -> Option<Vec<u8>> {
         let layers = Layers::of(frame).ok()?;
+        let to = layers.ethernet.dst;
+        if !to.is_multicast() && to != self.mac {
+            return None;
+        }
         match layers.network {
             Network::Arp(arp) if arp.op == ArpOp::REQUEST => {
                 self.addrs.contains(&arp.target.into()).then(|| arp.reply(self.mac).frame())
@@ -456,7 +517,7 @@ impl Station {
                     let header = &layers.ethernet;
                     return mine.then(|| ndp::advertise(header, asker, target, self.mac, false));
                 }
-                let mine = layers.ethernet.dst == self.mac && self.addrs.contains(&ip.dst);
+                let mine = to == self.mac && self.addrs.contains(&ip.dst);
                 if mine { echo_reply(frame, self.mac) } else { None }
             }
             _ => None,
@@ -477,6 +538,15 @@ impl Station {
         let protocol = if v6 { IpProtocol::ICMPV6 } else { IpProtocol::ICMP };
         let ty = if v6 { EtherType::IPV6 } else { EtherType::IPV4 };
         let packet = ip_packet(src, to, 64, protocol, &message);
+        EthernetHeader::untagged(self.mac, via, ty).frame(&packet)
+    }
+
+    /// A datagram to an address by way of a MAC.
+    pub fn datagram(&self, via: Mac, to: IpAddr, src: u16, dst: u16) -> Vec<u8> {
+        let from = *self.addrs.iter().find(|a| a.is_ipv4() == to.is_ipv4()).expect("an address");
+        let message = UdpHeader { src, dst }.datagram(from, to, b"hello");
+        let packet = ip_packet(from, to, 64, IpProtocol::UDP, &message);
+        let ty = if to.is_ipv6() { EtherType::IPV6 } else { EtherType::IPV4 };
         EthernetHeader::untagged(self.mac, via, ty).frame(&packet)
     }
 

@@ -4,6 +4,8 @@ mod cable;
 mod deletion;
 mod lab;
 mod metrics;
+mod neighbors;
+mod rejects;
 mod underlay;
 
 use std::time::{Duration, Instant};

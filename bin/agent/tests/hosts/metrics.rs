@@ -11,7 +11,7 @@ use crate::lab::{Lab, SETTLE_FOR};
 
 impl Lab {
     /// Serves a host's metrics; where.
-    async fn serves_metrics(&self, host: usize) -> std::net::SocketAddr {
+    pub async fn serves_metrics(&self, host: usize) -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("it is bound");
         let handle = self.hosts[host].agent.as_ref().expect("it runs").handle().clone();
@@ -20,7 +20,7 @@ impl Lab {
     }
 }
 
-async fn get(address: std::net::SocketAddr, path: &str) -> String {
+pub async fn get(address: std::net::SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let request = format!("GET {path} HTTP/1.1\r\nHost: agent\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("it reads");
@@ -30,7 +30,7 @@ async fn get(address: std::net::SocketAddr, path: &str) -> String {
 }
 
 /// The value of the sample whose name and labels contain all of these.
-fn sample(text: &str, words: &[&str]) -> Option<f64> {
+pub fn sample(text: &str, words: &[&str]) -> Option<f64> {
     let line = text
         .lines()
         .find(|line| !line.starts_with('#') && words.iter().all(|word| line.contains(word)))?;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use mn_flow::ScopedAddr;
 use mn_ids::{BridgeId, HostId, ObjectKey, PortId, RouterId};
 use mn_nsdb::{Entry, ReadError, Store, TableId, TableKind, winner};
 use mn_packet::{Mac, VlanId};
@@ -112,7 +113,7 @@ impl StateView for Learned {
         read(self.get(table, &addr.to_string()), "mac")
     }
 
-    fn neighbor(&self, router: RouterId, addr: IpAddr, _now: Instant) -> NeighborState {
+    fn neighbor(&self, router: RouterId, addr: ScopedAddr, _now: Instant) -> NeighborState {
         let table = TableId::of(TableKind::Neighbor, router);
         match read(self.get(table, &addr.to_string()), "mac") {
             Known::Is(mac) => NeighborState::Known(mac),

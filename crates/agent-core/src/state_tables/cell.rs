@@ -14,6 +14,8 @@ use super::Owner;
 pub(super) struct Cell<T> {
     ahead: Option<T>,
     entries: SmallVec<[Entry<T>; 1]>,
+    /// What was learned up to this revision turned out to be wrong.
+    refuted: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -25,7 +27,7 @@ struct Entry<T> {
 
 impl<T> Default for Cell<T> {
     fn default() -> Self {
-        Self { ahead: None, entries: SmallVec::new() }
+        Self { ahead: None, entries: SmallVec::new(), refuted: 0 }
     }
 }
 
@@ -35,6 +37,12 @@ impl<T: Copy + PartialEq> Cell<T> {
         self.ahead.or_else(|| self.winner().map(|entry| entry.value))
     }
 
+    /// Whether the value that counts is an operator's.
+    pub(super) fn is_static(&self) -> bool {
+        let given = |entry: &Entry<T>| entry.owner == Owner::Persistent;
+        self.ahead.is_none() && self.winner().is_some_and(given)
+    }
+
     /// Whether a host has an entry that another's, written later, beats.
     pub(super) fn lost_by(&self, host: HostId) -> bool {
         let mine = self.entries.iter().any(|entry| entry.owner == Owner::Host(host));
@@ -42,7 +50,9 @@ impl<T: Copy + PartialEq> Cell<T> {
     }
 
     fn winner(&self) -> Option<&Entry<T>> {
-        let learned = |entry: &&Entry<T>| matches!(entry.owner, Owner::Host(_));
+        let learned = |entry: &&Entry<T>| {
+            matches!(entry.owner, Owner::Host(_)) && entry.revision > self.refuted
+        };
         self.entries
             .iter()
             .filter(learned)
@@ -100,6 +110,23 @@ pub(super) fn unlearn<K: Copy + Eq + Hash, T: Copy + PartialEq>(
     cell.ahead = None;
     let after = cell.get();
     if after.is_none() && cell.entries.is_empty() {
+        cells.remove(&key);
+    }
+    before != after
+}
+
+/// Believes nothing any more of what was learned so far. Whether the value that counts changed.
+pub(super) fn refute<K: Copy + Eq + Hash, T: Copy + PartialEq>(
+    cells: &mut HashMap<K, Cell<T>>,
+    key: K,
+) -> bool {
+    let Some(cell) = cells.get_mut(&key) else { return false };
+    let before = cell.get();
+    cell.ahead = None;
+    let learned = cell.entries.iter().filter(|entry| entry.owner != Owner::Persistent);
+    cell.refuted = learned.map(|entry| entry.revision).max().unwrap_or(0);
+    let after = cell.get();
+    if cell.entries.is_empty() {
         cells.remove(&key);
     }
     before != after

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use mn_flow::ScopedAddr;
 use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
 use mn_simulation::{Known, NeighborState, StateView};
@@ -38,7 +39,7 @@ impl StateView for View<'_> {
         self.known(found, TableName::BridgeNeighbor(bridge))
     }
 
-    fn neighbor(&self, router: RouterId, addr: IpAddr, now: Instant) -> NeighborState {
+    fn neighbor(&self, router: RouterId, addr: ScopedAddr, now: Instant) -> NeighborState {
         if let Some((mac, _)) = self.tables.neighbor(router, addr) {
             return NeighborState::Known(mac);
         }

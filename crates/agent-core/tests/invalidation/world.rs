@@ -6,7 +6,9 @@ use mn_agent_core::{
     LocalView, MacPlace, Neighbors, Owner, Place, Row, RowChange, StateTables, TableName,
     Translation, View, translate,
 };
-use mn_flow::{Action, FlowKey, FlowMask, KeyKind, PeerIndex, PortNo, Tag, TunnelKey, extract};
+use mn_flow::{
+    Action, FlowKey, FlowMask, KeyKind, PeerIndex, PortNo, ScopedAddr, Tag, TunnelKey, extract,
+};
 use mn_ids::{BridgeId, ChainId, Id, Kind, Object, ObjectKey, PortId, RouteId, RouterId};
 use mn_packet::{EtherType, EthernetHeader, IpProtocol, Mac, UdpHeader, ip_packet};
 use mn_simulation::{Buffers, Entry, Inputs, Outcome, Packet, simulate};
@@ -173,7 +175,7 @@ impl World {
             let mac = station_mac(side, station);
             let at = MacPlace { bridge, vlan: None, mac };
             self.put_row(Row::Mac(at, Some(id)));
-            let addr = station_addr(side, station);
+            let addr = ScopedAddr::on(near, station_addr(side, station));
             let value = Some((mac, near));
             self.put_row(Row::Neighbor { router: router_id(router), addr, value });
         }
@@ -290,7 +292,8 @@ impl World {
             6 => ("a neighbour changes", {
                 let mac = station_mac(side, dice.below(STATIONS));
                 let value = Some((mac, router_port_id(router, side)));
-                let addr = station_addr(side, station);
+                let near = router_port_id(router, side);
+                let addr = ScopedAddr::on(near, station_addr(side, station));
                 self.put_row(Row::Neighbor { router: router_id(router), addr, value })
             }),
             7 if !self.local.ports.contains_key(&port) => ("a port moves", {
