@@ -88,8 +88,7 @@ impl Agent {
         let stop_workers = Arc::new(AtomicBool::new(false));
         let (failure, failed) = watch::channel(false);
         let rule_drops: Arc<Mutex<RuleDrops>> = Arc::default();
-        let seed = host.uuid().as_u128() as u64;
-        let neighbors = Arc::new(Neighbors::new(parts.patience, seed));
+        let neighbors = Arc::new(Neighbors::new(parts.patience, host));
         let crew = Crew {
             life: numbers.life(),
             host,

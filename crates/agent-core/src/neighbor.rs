@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mn_flow::ScopedAddr;
-use mn_ids::{PortId, RouterId};
+use mn_ids::{HostId, PortId, RouterId};
 use mn_time::{Duration, Instant};
 
 use crate::limits::{ASK_EVERY, ASKS_MAX, DOUBT_FOR, QUIET_FOR, USES_EVERY};
@@ -195,10 +195,11 @@ const LAST_PROBE: u8 = ASKS_MAX + 2;
 /// The neighbours of one agent: its packet workers share them, so that each question is asked
 /// once. A worker takes the lock only for a packet to a neighbour that is not known, and when one
 /// speaks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Neighbors {
     patience: Patience,
-    seed: u64,
+    /// This host's own: see [`Patience::reachable_for`].
+    seed: u128,
     asked: Mutex<Asked>,
 }
 
@@ -212,17 +213,11 @@ struct Asked {
 /// What time brought about: whom it is about, the port to ask by, and what to do.
 pub type Due = (RouterId, PortId, ScopedAddr, NeighborEffect);
 
-impl Default for Neighbors {
-    fn default() -> Self {
-        Self::new(Patience::default(), 0)
-    }
-}
-
 impl Neighbors {
-    /// Nobody was asked for yet. The seed is this host's own: see [`Patience`].
+    /// Nobody was asked for yet by this host.
     #[must_use]
-    pub fn new(patience: Patience, seed: u64) -> Self {
-        Self { patience, seed, asked: Mutex::default() }
+    pub fn new(patience: Patience, host: HostId) -> Self {
+        Self { patience, seed: host.uuid().as_u128(), asked: Mutex::default() }
     }
 
     /// Feeds an event about one neighbour, to be asked for out of `port`.
@@ -293,7 +288,7 @@ impl Neighbors {
             std::net::IpAddr::V4(v4) => u128::from(v4.to_bits()),
             std::net::IpAddr::V6(v6) => v6.to_bits(),
         };
-        let folded = addr ^ router.uuid().as_u128() ^ u128::from(self.seed);
+        let folded = addr ^ router.uuid().as_u128() ^ self.seed;
         let mixed = ((folded >> 64) as u64 ^ folded as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 56) as u8
     }

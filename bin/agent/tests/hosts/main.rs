@@ -6,6 +6,7 @@ mod lab;
 mod metrics;
 mod neighbors;
 mod rejects;
+mod station;
 mod underlay;
 
 use std::time::{Duration, Instant};

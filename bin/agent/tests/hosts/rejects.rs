@@ -31,7 +31,13 @@ async fn a_flood_of_refused_packets_is_answered_within_its_budget_and_then_dropp
         action: RuleAction::Reject,
         meter_name: None,
     };
-    let chain = Chain { id: Id::random(), tenant_id: None, name: None, rules: vec![rule] };
+    let chain = Chain {
+        id: Id::random(),
+        tenant_id: None,
+        name: None,
+        rules: vec![rule],
+        segments: Vec::new(),
+    };
     let id = chain.id;
     lab.create(chain).await;
     lab.change(port.into(), |object| {

@@ -133,14 +133,15 @@ fn a_link_local_address_is_asked_for_on_each_port_by_itself() {
 
 #[test]
 fn hosts_come_to_doubt_at_different_times_within_a_fifth_more() {
-    let doubts = |seed| {
-        let neighbors = Neighbors::new(Patience::default(), seed);
+    let doubts = |host: u128| {
+        let host = Id::from_uuid(uuid::Uuid::from_u128(host));
+        let neighbors = Neighbors::new(Patience::default(), host);
         let (router, port) = (Id::from_uuid(uuid::Uuid::nil()), Id::random());
         let addr = ScopedAddr::on(port, [10, 0, 0, 9].into());
         let used = |second| neighbors.on(router, port, addr, Used, at(second));
         (0..200).find(|second| used(*second) == Probe).unwrap()
     };
-    let times: std::collections::BTreeSet<u64> =
-        (1..50).map(|n| doubts(n * 0x1234_5678_9abc)).collect();
+    let times: std::collections::BTreeSet<_> =
+        (1..50).map(|n| doubts(n * 0x1234_5678_9abc_def0_1234_5678_9abc)).collect();
     assert!(times.len() > 5 && times.iter().all(|time| (60..=72).contains(time)), "{times:?}");
 }
