@@ -299,7 +299,7 @@ fn pin(number: usize) {
 /// Hands the flows of an earlier agent to the workers, in equal shares.
 fn adopt_flows(datapath: &dyn Datapath, workers: &[WorkerHandle]) -> Result<(), DatapathError> {
     let mut shares: HashMap<usize, Vec<_>> = HashMap::new();
-    let mut next = 0;
+    let (mut next, since) = (0, clock::now());
     datapath.flows(&mut |flow| {
         shares.entry(next % workers.len()).or_default().push(flow);
         next += 1;
@@ -308,7 +308,7 @@ fn adopt_flows(datapath: &dyn Datapath, workers: &[WorkerHandle]) -> Result<(), 
         let report = &workers[worker].report;
         report.unverified.set(flows.len());
         // The worker was started a moment ago; one that ended says so itself.
-        drop(workers[worker].sender.send(crate::worker::message::ToWorker::Adopt(flows)));
+        drop(workers[worker].sender.send(crate::worker::message::ToWorker::Adopt(flows, since)));
     }
     Ok(())
 }

@@ -108,6 +108,7 @@ pub(crate) struct Worker {
     asked: HashSet<ObjectKey>,
     asked_places: HashSet<PortId>,
     adopting: VecDeque<InstalledFlow>,
+    adopting_since: Instant,
     /// Nothing more can be adopted before the next news.
     adoption_waits: bool,
     /// Some news came: it is known what is attached here. Before that no packet can be judged.
@@ -161,6 +162,7 @@ impl Worker {
             asked: HashSet::new(),
             asked_places: HashSet::new(),
             adopting: VecDeque::new(),
+            adopting_since: Instant::default(),
             adoption_waits: true,
             ready: false,
             drops: HashMap::new(),
@@ -211,7 +213,10 @@ impl Worker {
                         self.flows.note_use(cookie, used_at);
                     }
                 }
-                ToWorker::Adopt(flows) => self.adopting.extend(flows),
+                ToWorker::Adopt(flows, since) => {
+                    self.adopting.extend(flows);
+                    self.adopting_since = since;
+                }
                 ToWorker::Send { entry, frame } => self.outbox.push_back((entry, frame)),
             }
         }

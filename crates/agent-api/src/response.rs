@@ -52,6 +52,8 @@ pub struct Status {
     /// Adopted flows that were as this agent would have them, and those it changed or removed.
     pub adopted: u64,
     pub replaced: u64,
+    /// How long after its start the last of them was decided about.
+    pub adoption_ms: u64,
     /// Packets that wait for an answer.
     pub waiting: usize,
 }

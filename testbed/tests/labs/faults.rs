@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mn_testbed::Outcome;
 
+use crate::asked::{ask, number};
 use crate::cloud::{BACK0, BACK1, Cloud, FRONT0, FRONT1};
 
 /// How long agents stay dead: seconds in CI, ten minutes in a long run.
@@ -21,12 +22,22 @@ fn while_both_agents_are_dead_no_packet_of_installed_flows_is_lost() -> Outcome 
     let between = cloud.probe(FRONT0, FRONT1)?;
     let within = cloud.probe(FRONT0, BACK0)?;
     std::thread::sleep(Duration::from_millis(500));
+    let hosts = cloud.lab.hosts.clone();
+    let installed = [ask(&hosts[0], "flows")?, ask(&hosts[1], "flows")?];
+    let installed = installed.map(|answer| number(&answer, "installed"));
     cloud.lab.process("hv0")?.kill();
     cloud.lab.process("hv1")?.kill();
     std::thread::sleep(dead_for());
     cloud.lab.start_agent(0)?;
     cloud.lab.start_agent(1)?;
     std::thread::sleep(Duration::from_secs(2));
+    // Nothing ages while nobody looks: also what was idle all the time is there.
+    for (host, installed) in hosts.iter().zip(installed) {
+        let status = ask(host, "status")?;
+        let found = number(&status, "adopted") + number(&status, "replaced");
+        assert!(found >= installed && installed > 0, "{installed} flows were there: {status}");
+        assert_eq!(number(&status, "unverified"), 0, "{status}");
+    }
     for (what, (probe, arrivals)) in [("between hosts", between), ("on one host", within)] {
         let (sent, received) = (probe.stop(), arrivals.stop());
         let lost = received.lost(sent);

@@ -1,5 +1,7 @@
 //! Two hosts, real programs, real traffic: what users are promised.
 
+mod adoption;
+mod asked;
 mod attacks;
 mod changes;
 mod cloud;

@@ -85,6 +85,7 @@ impl Control {
             unverified: reports().map(|report| report.unverified.get()).sum::<u64>() as usize,
             adopted: reports().map(|report| report.adopted.get()).sum(),
             replaced: reports().map(|report| report.replaced.get()).sum(),
+            adoption_ms: reports().map(|report| report.adoption_ms.get()).max().unwrap_or(0),
             waiting: reports().map(|report| report.waiting.get()).sum::<u64>() as usize,
         }
     }

@@ -6,6 +6,7 @@ use mn_simulation::{Entry, Packet};
 use mn_time::Instant;
 
 use super::Worker;
+use crate::clock;
 
 /// Flows looked at between two batches of packets.
 const AT_ONCE: usize = 256;
@@ -29,6 +30,18 @@ impl Worker {
         self.adoption_waits = blocked >= AT_ONCE.min(self.adopting.len()) && blocked > 0;
         self.activate();
         self.report.unverified.set(self.adopting.len());
+        if self.adopting.is_empty() {
+            let took = clock::now().since(self.adopting_since);
+            self.report.adoption_ms.set(usize::try_from(took.as_millis()).unwrap_or(usize::MAX));
+            let (kept, replaced) = (self.report.adopted.get(), self.report.replaced.get());
+            tracing::info!(
+                worker = self.number,
+                ?took,
+                kept,
+                replaced,
+                "adopted flows are verified"
+            );
+        }
     }
 
     /// Replaces a flow by what this agent would install for its first packet; `None` where that

@@ -55,8 +55,8 @@ pub(crate) enum ToWorker {
     Unlearn(MacPlace),
     /// When the datapath last used these flows.
     Uses(Vec<(Cookie, Instant)>),
-    /// Flows of an earlier agent.
-    Adopt(Vec<InstalledFlow>),
+    /// Flows of an earlier agent, and when this one began to look for them.
+    Adopt(Vec<InstalledFlow>, Instant),
     /// Sends a frame of ours.
     Send {
         entry: Entry,

@@ -21,6 +21,8 @@ pub(crate) struct Report {
     pub(crate) left_octets: Count,
     pub(crate) adopted: Count,
     pub(crate) replaced: Count,
+    /// From the agent's start until its last adopted flow was decided about.
+    pub(crate) adoption_ms: Count,
     /// Messages to the control thread that found its queue full.
     pub(crate) unheard: Count,
     pub(crate) flows: Count,

@@ -7,7 +7,7 @@ use mn_datapath::ebpf::{Ebpf, Options, remove_datapath};
 use mn_datapath::{Datapath, DatapathError, Delivery};
 use mn_flow::{DropCause, KeyKind, TunnelKey};
 
-use crate::lab::{Agent, Dir, Vm, enter_host, is_root, run};
+use crate::lab::{Agent, Dir, Vm, enter_host, is_root, run, within};
 
 #[test]
 fn flows_go_on_without_an_agent_and_the_next_one_takes_them_over() {
@@ -47,6 +47,52 @@ fn flows_go_on_without_an_agent_and_the_next_one_takes_them_over() {
     assert!(pings.contains(" 0% packet loss"), "{pings}");
     let _agent = Agent::switch(&datapath, &[&a, &b]);
     assert!(b.pings("10.0.0.1"));
+}
+
+#[test]
+fn packets_that_waited_for_a_dead_agent_are_discarded_and_counted() {
+    if !is_root() {
+        return;
+    }
+    enter_host();
+    let dir = Dir::new();
+    let (a, b) = (Vm::new(1, "10.0.0.1/24"), Vm::new(2, "10.0.0.2/24"));
+    let datapath = dir.open();
+    for vm in [&a, &b] {
+        vm.attach(&*datapath);
+    }
+    a.namespace.run("ip", &format!("neigh add 10.0.0.2 lladdr {} dev eth0", b.mac));
+    let send = |count: usize| {
+        within(&a.namespace, || {
+            let socket = std::net::UdpSocket::bind("10.0.0.1:0").unwrap();
+            for _ in 0..count {
+                socket.send_to(b"waits", "10.0.0.2:7000").unwrap();
+            }
+        });
+    };
+    // Nobody takes them, and whoever should have is dead before it does.
+    send(5);
+    drop(datapath);
+    std::thread::sleep(std::time::Duration::from_millis(250));
+    let datapath = dir.open();
+    let counted = |datapath: &Ebpf| {
+        let drops = datapath.drops().unwrap();
+        let down = drops.iter().filter(|it| (it.0, it.1) == (a.port, DropCause::AgentDown));
+        down.map(|it| it.2).sum::<u64>()
+    };
+    let before = counted(&datapath);
+    let mut upcalls = datapath.upcalls(0).unwrap();
+    // What comes now is for the new agent.
+    send(3);
+    let mut taken = 0;
+    for _ in 0..10 {
+        let mine = &mut |upcall: mn_datapath::Upcall<'_>| {
+            taken += usize::from(upcall.key.tp_dst == 7000);
+        };
+        upcalls.poll(64, std::time::Duration::from_millis(20), mine).unwrap();
+    }
+    assert_eq!(taken, 3);
+    assert!(counted(&datapath) >= before + 5, "{before} before, {} now", counted(&datapath));
 }
 
 /// Cookies and keys, sorted.
