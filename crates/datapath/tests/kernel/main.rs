@@ -7,6 +7,7 @@ mod attacks;
 mod bench;
 mod conformance;
 mod differential;
+mod early;
 mod handover;
 mod l2;
 mod lab;
