@@ -8,7 +8,7 @@ use mn_testbed::{Arrivals, Attachment, Capture, LabError, Namespace, Outcome, Pr
 use crate::cloud::{BACK0, Cloud, FRONT0, FRONT1};
 
 /// Sends a few datagrams from a namespace and returns without waiting for anything.
-fn send(from: &Namespace, to: &str, payload: Vec<u8>) -> Outcome {
+pub fn send(from: &Namespace, to: &str, payload: Vec<u8>) -> Outcome {
     let to: SocketAddr = to.parse().expect("an address of the test");
     let sent = from.enter(move || {
         let any: SocketAddr =
@@ -27,7 +27,7 @@ fn send(from: &Namespace, to: &str, payload: Vec<u8>) -> Outcome {
 
 /// A VXLAN header (RFC 7348 §5) with this key, and a frame from `source` to a VM: UDP to port
 /// 7000 of 10.1.1.11, from 10.1.1.12.
-fn forged(key: u32, to: &str, source: &str) -> Vec<u8> {
+pub fn forged(key: u32, to: &str, source: &str) -> Vec<u8> {
     let mac = |text: &str| -> Vec<u8> {
         text.split(':').filter_map(|octet| u8::from_str_radix(octet, 16).ok()).collect()
     };

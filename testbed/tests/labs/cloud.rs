@@ -97,6 +97,17 @@ impl Cloud {
         })
     }
 
+    /// Makes a VM keep the MACs it knows: asking for them again takes a living agent.
+    pub fn keep_neighbors(&self, vm: usize) -> Outcome {
+        let vm = &self.vms[vm].namespace;
+        for line in vm.ip("-4 neigh show dev eth0")?.lines() {
+            if let [address, "lladdr", mac, ..] = line.split_whitespace().collect::<Vec<_>>()[..] {
+                vm.ip(&format!("neigh replace {address} lladdr {mac} dev eth0 nud permanent"))?;
+            }
+        }
+        Ok(())
+    }
+
     /// A chain on the way to a VM's port.
     pub fn guard(&self, vm: usize) -> Outcome<String> {
         let chain = self.control().chain("guard")?;

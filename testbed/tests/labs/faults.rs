@@ -19,6 +19,10 @@ fn while_both_agents_are_dead_no_packet_of_installed_flows_is_lost() -> Outcome 
     for (from, to) in [(FRONT0, FRONT1), (FRONT0, BACK0)] {
         cloud.assert_reaches(from, &cloud.v4(to))?;
     }
+    // Both ways: who has answered a ping has asked for the MAC to answer to.
+    for vm in [FRONT0, FRONT1, BACK0] {
+        cloud.keep_neighbors(vm)?;
+    }
     let between = cloud.probe(FRONT0, FRONT1)?;
     let within = cloud.probe(FRONT0, BACK0)?;
     std::thread::sleep(Duration::from_millis(500));

@@ -9,3 +9,4 @@ mod dhcp;
 mod faults;
 mod filters;
 mod reach;
+mod vxlan;
