@@ -98,6 +98,7 @@ scripts! {
     bridges_and_routers_are_drawn_as_the_guide_draws_them = "devices.txt";
     ports_are_bound_to_interfaces_of_hosts = "hosts.txt";
     chains_and_rules_print_as_in_the_guide = "chains.txt";
+    filters_ask_what_the_guide_says_and_refuse_the_rest = "filters.txt";
     groups_have_members = "groups.txt";
     bridges_have_dhcp_subnets_and_tables = "tables.txt";
     scripts_use_identifiers_and_tell_failure = "scripts.txt";

@@ -1,5 +1,6 @@
 //! The state database for agents: the server of `wire`.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use mn_ids::{Class, HostId, ObjectKey};
 use mn_nsdb::{ReadError, SessionId, Store, TableId, Transaction, TxError, Watch, WatchEvent};
 use mn_wire::v1::nsdb_server::{Nsdb, NsdbServer};
-use mn_wire::{Malformed, refusal, v1};
+use mn_wire::{Joined, Malformed, refusal, v1};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -100,6 +101,7 @@ impl Nsdb for NsdbService {
     type ListStream = Answers<v1::Stored>;
     type ReferrersStream = Answers<v1::Stored>;
     type EntriesStream = Answers<v1::Entry>;
+    type EntriesAtStream = Answers<v1::Entry>;
     type WatchStream = Answers<v1::Batch>;
     type ServeStream = Answers<v1::AgentRequest>;
 
@@ -137,6 +139,16 @@ impl Nsdb for NsdbService {
         self.called("entries");
         let table: TableId = request.into_inner().try_into().map_err(malformed)?;
         Ok(answers(self.store.entries(table).await.map_err(unreadable)?))
+    }
+
+    async fn entries_at(
+        &self,
+        request: Request<v1::EntriesAtRequest>,
+    ) -> Result<Response<Self::EntriesAtStream>, Status> {
+        self.called("entries_at");
+        let request = request.into_inner();
+        let table: TableId = need(request.table, "a table")?.try_into().map_err(malformed)?;
+        Ok(answers(self.store.entries_at(table, &request.key).await.map_err(unreadable)?))
     }
 
     async fn transact(
@@ -242,18 +254,24 @@ async fn pump(
     mut requests: Streaming<v1::WatchRequest>,
     batches: &mpsc::Sender<Result<v1::Batch, Status>>,
 ) -> Result<(), Status> {
+    let mut joined = Joined::default();
+    // Of the batch that is being sent. Requests are read meanwhile: a client may send many before it
+    // reads on.
+    let mut pieces = VecDeque::new();
     loop {
         tokio::select! {
             request = requests.message() => {
                 let Some(request) = request? else { return Ok(()) };
-                change(watch.as_mut(), request).await?;
-            }
-            event = watch.next() => match event {
-                Some(WatchEvent::Batch(batch)) => {
-                    if batches.send(Ok(batch.into())).await.is_err() {
-                        return Ok(());
-                    }
+                if let Some(request) = joined.take(request) {
+                    change(watch.as_mut(), request).await?;
                 }
+            }
+            place = batches.reserve(), if !pieces.is_empty() => match (place, pieces.pop_front()) {
+                (Ok(place), Some(piece)) => place.send(Ok(piece)),
+                _ => return Ok(()),
+            },
+            event = watch.next(), if pieces.is_empty() => match event {
+                Some(WatchEvent::Batch(batch)) => pieces.extend(mn_wire::batch_pieces(batch.into())),
                 Some(WatchEvent::Reconnected) => {}
                 // The client opens it again, here or at another node.
                 Some(WatchEvent::Disconnected) | None => {

@@ -291,3 +291,45 @@ async fn neither_an_answer_nor_a_watched_change_waits_for_an_acknowledgement_of_
         assert!(late[20] < DELAYED_ACK / 2, "{late:?}");
     }
 }
+
+/// The first picture of many objects, far beyond what a message may have, is one batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_picture_of_100_000_objects_is_one_batch() {
+    const OBJECTS: usize = 100_000;
+    let engine = Engine::memory();
+    let json = |id: BridgeId| {
+        let name = "a bridge with a name of some length, as they are in large clouds: ".repeat(3);
+        format!(r#"{{"id": "{id}", "name": "{name}"}}"#)
+    };
+    for _ in 0..OBJECTS / 500 {
+        let ids = (0..500).map(|_| BridgeId::random());
+        let make = |id: BridgeId| Op::Create { key: id.into(), json: json(id), references: vec![] };
+        engine.transact(Transaction { ops: ids.map(make).collect() }).await.unwrap();
+    }
+    let node = OverGrpc::of(engine).await;
+    let store = remote(node.address());
+    let begun = std::time::Instant::now();
+    let mut watch = store.watch().await.unwrap();
+    let everything = Selector::Class(mn_ids::Class::Bridge);
+    watch.add(&[everything]).await.unwrap();
+    let batch = loop {
+        match watch.next().await.unwrap() {
+            WatchEvent::Batch(batch) if batch.complete.contains(&everything) => break batch,
+            WatchEvent::Batch(batch) => assert!(batch.changes.is_empty(), "half of a picture"),
+            WatchEvent::Disconnected | WatchEvent::Reconnected => {}
+        }
+    };
+    let shown = begun.elapsed();
+    assert_eq!(batch.changes.len(), OBJECTS);
+    let bytes: usize = batch
+        .changes
+        .iter()
+        .map(|change| match change {
+            Change::Object(object) => object.stored.as_ref().map_or(0, |stored| stored.json.len()),
+            Change::Entry(_) => 0,
+        })
+        .sum();
+    eprintln!("{OBJECTS} objects shown within {shown:?}");
+    assert!(shown < Duration::from_secs(60), "{shown:?}");
+    assert!(bytes > mn_wire::MESSAGE_BYTES_MAX, "{bytes}: one message could have had it");
+}

@@ -4,7 +4,7 @@
 //! first pictures are gathered until all are complete and shown as *one* batch, with what went away
 //! meanwhile. So whoever watches never sees half of a change, nor misses a deletion.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, hash_map};
 
 use mn_ids::ObjectKey;
 use mn_nsdb::{Batch, Change, EntryChange, ObjectChange, Owner, Selector, TableId};
@@ -26,6 +26,8 @@ pub(crate) struct Resume {
 struct CatchingUp {
     missing: BTreeSet<Selector>,
     picture: Batch,
+    /// Where in the picture a thing is.
+    places: HashMap<Name, usize>,
 }
 
 impl Resume {
@@ -56,7 +58,8 @@ impl Resume {
     /// The stream is back and everything is selected anew.
     pub(crate) fn reconnected(&mut self) {
         let missing = self.selectors.clone();
-        self.catching_up = Some(CatchingUp { missing, picture: Batch::default() });
+        self.catching_up =
+            Some(CatchingUp { missing, picture: Batch::default(), places: HashMap::new() });
     }
 
     /// A batch came; returns what to show.
@@ -121,20 +124,30 @@ impl CatchingUp {
         }
         self.picture.complete.extend(batch.complete);
         for change in batch.changes {
-            let same = |other: &Change| names(other) == names(&change);
-            match self.picture.changes.iter().position(same) {
-                Some(index) => self.picture.changes[index] = change,
-                None => self.picture.changes.push(change),
+            match self.places.entry(Name::of(&change)) {
+                hash_map::Entry::Occupied(place) => self.picture.changes[*place.get()] = change,
+                hash_map::Entry::Vacant(place) => {
+                    place.insert(self.picture.changes.len());
+                    self.picture.changes.push(change);
+                }
             }
         }
     }
 }
 
 /// What a change is about.
-fn names(change: &Change) -> (Option<ObjectKey>, Option<(TableId, &str, Owner)>) {
-    match change {
-        Change::Object(change) => (Some(change.key), None),
-        Change::Entry(change) => (None, Some((change.table, &change.key, change.owner))),
+#[derive(Debug, Eq, Hash, PartialEq)]
+enum Name {
+    Object(ObjectKey),
+    Entry(EntryName),
+}
+
+impl Name {
+    fn of(change: &Change) -> Self {
+        match change {
+            Change::Object(change) => Self::Object(change.key),
+            Change::Entry(change) => Self::Entry((change.table, change.key.clone(), change.owner)),
+        }
     }
 }
 

@@ -181,6 +181,12 @@ impl Store for Remote {
         self.read(async |mut client: Client| all(client.grpc.entries(request).await?).await).await
     }
 
+    async fn entries_at(&self, table: TableId, key: &str) -> Result<Vec<Entry>, ReadError> {
+        let request = v1::EntriesAtRequest { table: Some(table.into()), key: key.to_owned() };
+        self.read(async |mut client: Client| all(client.grpc.entries_at(request).await?).await)
+            .await
+    }
+
     async fn transact(&self, transaction: Transaction) -> Result<Revision, TxError> {
         let request = v1::Transaction::from(transaction);
         self.write(async |mut client: Client| number(client.grpc.transact(request).await?))

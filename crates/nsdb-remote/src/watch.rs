@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mn_nsdb::{ReadError, Selector, Watch, WatchEvent};
-use mn_wire::v1;
+use mn_wire::{Joined, Malformed, v1};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use crate::connection::Connection;
 use crate::resume::Resume;
-use crate::store::Failure;
 
 /// Events that may wait for the watcher; then the stream waits, and the node merges what comes.
 const EVENTS_MAX: usize = 64;
@@ -125,13 +124,14 @@ impl Keeper {
         let Ok(mut client) = self.connection.client().await else { return Ok(()) };
         let generation = client.generation;
         let (requests, receiver) = mpsc::channel(COMMANDS_MAX);
-        let everything = v1::WatchRequest {
-            add: self.resume.selectors().map(Into::into).collect(),
-            remove: Vec::new(),
-        };
+        let everything = self.resume.selectors().map(Into::into).collect();
+        let mut everything = mn_wire::request_pieces(everything, Vec::new());
         // The first message goes with the call: a server may not answer before it has one.
-        if requests.send(everything).await.is_err() {
-            return Ok(());
+        let rest = everything.split_off(1);
+        for first in everything {
+            if requests.send(first).await.is_err() {
+                return Ok(());
+            }
         }
         let stream = match client.grpc.watch(ReceiverStream::new(receiver)).await {
             Ok(answer) => answer.into_inner(),
@@ -144,6 +144,11 @@ impl Keeper {
         self.events.send(WatchEvent::Reconnected).await.map_err(|_| Done)?;
         self.shown = true;
         self.resume.reconnected();
+        for piece in rest {
+            if requests.send(piece).await.is_err() {
+                return Ok(());
+            }
+        }
         let ended = self.pump(stream, requests).await;
         self.connection.failed(generation).await;
         ended
@@ -154,17 +159,22 @@ impl Keeper {
         mut stream: Streaming<v1::Batch>,
         requests: mpsc::Sender<v1::WatchRequest>,
     ) -> Result<(), Done> {
+        let mut joined = Joined::default();
         loop {
             tokio::select! {
                 command = self.commands.recv() => {
                     let command = command.ok_or(Done)?;
                     self.note(&command);
-                    if requests.send(request(command)).await.is_err() {
-                        return Ok(());
+                    for piece in request(command) {
+                        if requests.send(piece).await.is_err() {
+                            return Ok(());
+                        }
                     }
                 }
                 message = stream.message() => {
-                    let Some(batch) = batch(message) else { return Ok(()) };
+                    let Ok(Some(piece)) = message else { return Ok(()) };
+                    let Some(whole) = joined.take(piece) else { continue };
+                    let Some(batch) = batch(whole) else { return Ok(()) };
                     if let Some(shown) = self.resume.batch(batch) {
                         self.events.send(WatchEvent::Batch(shown)).await.map_err(|_| Done)?;
                     }
@@ -174,21 +184,16 @@ impl Keeper {
     }
 }
 
-/// The batch of a message; `None` where the stream has ended or speaks nonsense.
-fn batch(message: Result<Option<v1::Batch>, tonic::Status>) -> Option<mn_nsdb::Batch> {
-    let read = || -> Result<Option<mn_nsdb::Batch>, Failure> {
-        Ok(message?.map(TryInto::try_into).transpose()?)
-    };
-    read().unwrap_or_else(|failure| {
-        tracing::debug!(?failure, "the watch broke");
-        None
-    })
+/// The batch of a message; `None` where it is nonsense.
+fn batch(message: v1::Batch) -> Option<mn_nsdb::Batch> {
+    let read = message.try_into();
+    read.inspect_err(|malformed: &Malformed| tracing::debug!(%malformed, "the watch broke")).ok()
 }
 
-fn request(command: Command) -> v1::WatchRequest {
+fn request(command: Command) -> Vec<v1::WatchRequest> {
     let wire = |selectors: Vec<Selector>| selectors.into_iter().map(Into::into).collect();
     match command {
-        Command::Add(selectors) => v1::WatchRequest { add: wire(selectors), remove: Vec::new() },
-        Command::Remove(selectors) => v1::WatchRequest { add: Vec::new(), remove: wire(selectors) },
+        Command::Add(selectors) => mn_wire::request_pieces(wire(selectors), Vec::new()),
+        Command::Remove(selectors) => mn_wire::request_pieces(Vec::new(), wire(selectors)),
     }
 }

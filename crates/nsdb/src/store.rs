@@ -53,6 +53,13 @@ pub trait Store: Send + Sync {
     /// Every entry of a state table, also those that lose to another, in the order of their keys.
     async fn entries(&self, table: TableId) -> Result<Vec<Entry>, ReadError>;
 
+    /// The entries of a state table under one key, of every owner.
+    async fn entries_at(&self, table: TableId, key: &str) -> Result<Vec<Entry>, ReadError> {
+        let mut entries = self.entries(table).await?;
+        entries.retain(|entry| entry.key == key);
+        Ok(entries)
+    }
+
     /// Does all of it or nothing. When this returns a revision the transaction survives whatever
     /// happens to this process and machine.
     async fn transact(&self, transaction: Transaction) -> Result<Revision, TxError>;

@@ -4,10 +4,12 @@
 //! The server side is in `cluster`, the client side in `nsdb-remote`.
 
 mod message;
+mod pieces;
 mod refusal;
 mod selector;
 
 pub use message::Malformed;
+pub use pieces::{Joined, PIECE_BYTES_MAX, batch_pieces, request_pieces};
 pub use refusal::{refusal, tx_error};
 
 /// What `proto/nsdb.proto` generates.

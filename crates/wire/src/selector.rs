@@ -56,6 +56,7 @@ impl From<Batch> for v1::Batch {
             revision: batch.revision.0,
             changes: batch.changes.into_iter().map(wire).collect(),
             complete: batch.complete.into_iter().map(Into::into).collect(),
+            more: false,
         }
     }
 }

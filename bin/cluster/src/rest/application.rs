@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mn_api_types::{Described, Description, Field, Media, Shape};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use super::call::{Answer, Call};
 use super::endpoint::Resource;
@@ -58,9 +58,9 @@ async fn application(call: Arc<Call>) -> Result<Answer, Problem> {
             document.insert(key.to_owned(), list.into());
         }
     }
-    Ok(Answer::One(Value::Object(document)))
+    Ok(Answer::one(&document))
 }
 
 async fn document(_call: Arc<Call>) -> Result<Answer, Problem> {
-    Ok(Answer::One(openapi::document(&registry::resources())))
+    Ok(Answer::one(&openapi::document(&registry::resources())))
 }

@@ -88,7 +88,7 @@ async fn take_back_place(
         return Ok(changes);
     }
     let (table, key) = (TableId::global(TableKind::Location), port.to_string());
-    for entry in db.entries(table).await?.into_iter().filter(|entry| entry.key == key) {
+    for entry in db.entries_at(table, &key).await? {
         changes = changes.remove_entry_of(table, entry.key, entry.owner);
     }
     Ok(changes)

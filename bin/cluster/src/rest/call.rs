@@ -69,8 +69,8 @@ impl Call {
 /// What a request came to.
 #[derive(Debug)]
 pub enum Answer {
-    /// A document.
-    One(Value),
+    /// A document, in JSON.
+    Document(Vec<u8>),
     /// Something was made; it is here.
     Created(String),
     /// It is done and there is nothing to say.
@@ -79,14 +79,26 @@ pub enum Answer {
 
 impl Answer {
     pub fn one(object: &impl Serialize) -> Self {
-        Self::One(json(object))
+        let mut octets = Vec::new();
+        write(object, &mut octets);
+        Self::Document(octets)
     }
 
+    /// A list. Each object is written and dropped before the next is made: lists are long.
     pub fn many<T: Serialize>(objects: impl IntoIterator<Item = T>) -> Self {
-        Self::One(Value::Array(objects.into_iter().map(|object| json(&object)).collect()))
+        let mut octets = vec![b'['];
+        for object in objects {
+            if octets.len() > 1 {
+                octets.push(b',');
+            }
+            write(&object, &mut octets);
+        }
+        octets.push(b']');
+        Self::Document(octets)
     }
 }
 
-fn json(object: &impl Serialize) -> Value {
-    serde_json::to_value(object).expect("structures of the API have string keys and finite numbers")
+fn write(object: &impl Serialize, octets: &mut Vec<u8>) {
+    serde_json::to_writer(octets, object)
+        .expect("structures of the API have string keys and finite numbers");
 }

@@ -80,6 +80,11 @@ impl Db {
         Ok(self.0.entries(table).await?)
     }
 
+    /// The entries of a state table under one key.
+    pub async fn entries_at(&self, table: TableId, key: &str) -> Result<Vec<Entry>, Problem> {
+        Ok(self.0.entries_at(table, key).await?)
+    }
+
     /// The hosts that are alive.
     pub async fn sessions(&self) -> Result<Vec<Session>, Problem> {
         Ok(self.0.sessions().await?)

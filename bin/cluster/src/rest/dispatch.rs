@@ -168,10 +168,7 @@ async fn decide(
 fn respond(endpoint: &Endpoint, answer: Answer, content_type: &str) -> Response {
     let status = StatusCode::from_u16(endpoint.success).unwrap_or(StatusCode::OK);
     match answer {
-        Answer::One(document) => {
-            let body = serde_json::to_vec(&document).unwrap_or_default();
-            (status, [(CONTENT_TYPE, content_type)], body).into_response()
-        }
+        Answer::Document(body) => (status, [(CONTENT_TYPE, content_type)], body).into_response(),
         Answer::Created(location) => (status, [(LOCATION, location)]).into_response(),
         Answer::Done => status.into_response(),
     }

@@ -60,9 +60,16 @@ impl Known {
 /// What agents report of these hosts. A report of an agent that speaks otherwise is passed over: its
 /// host is shown without interfaces.
 async fn reports(db: &Db, of: Option<&BTreeSet<HostId>>) -> Result<Vec<HostReport>, Problem> {
-    let entries = db.entries(TableId::global(TableKind::HostReport)).await?;
-    let wanted = |entry: &&mn_nsdb::Entry| {
-        of.is_none_or(|of| entry.key.parse().is_ok_and(|host| of.contains(&host)))
+    let table = TableId::global(TableKind::HostReport);
+    let entries = match of {
+        None => db.entries(table).await?,
+        Some(hosts) => {
+            let mut entries = Vec::new();
+            for host in hosts {
+                entries.extend(db.entries_at(table, &host.to_string()).await?);
+            }
+            entries
+        }
     };
     let read = |entry: &mn_nsdb::Entry| match serde_json::from_str(&entry.value) {
         Ok(report) => Some(report),
@@ -71,7 +78,7 @@ async fn reports(db: &Db, of: Option<&BTreeSet<HostId>>) -> Result<Vec<HostRepor
             None
         }
     };
-    Ok(entries.iter().filter(wanted).filter_map(read).collect())
+    Ok(entries.iter().filter_map(read).collect())
 }
 
 /// Those of these ports that the agents of their hosts forward for, and are alive.

@@ -61,6 +61,11 @@ impl Store for Failing {
         self.engine.entries(table).await
     }
 
+    async fn entries_at(&self, table: TableId, key: &str) -> Result<Vec<Entry>, ReadError> {
+        self.reads()?;
+        self.engine.entries_at(table, key).await
+    }
+
     async fn transact(&self, transaction: Transaction) -> Result<Revision, TxError> {
         if self.fails(UNREACHABLE) {
             return Err(TxError::Unavailable("cut off".into()));

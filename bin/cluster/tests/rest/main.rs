@@ -11,6 +11,7 @@ mod edges;
 mod filters;
 mod groups;
 mod long_chains;
+mod long_lists;
 mod old_client;
 mod openapi;
 mod random;

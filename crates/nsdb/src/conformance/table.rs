@@ -43,6 +43,11 @@ pub async fn every_owner_has_an_entry_of_its_own(fixture: impl Fixture) {
     write("of host 1 again", one).await;
     assert_eq!(winning().await.as_deref(), Some("of host 1 again"));
     assert_eq!(scene.entries(macs(bridge(1))).await.len(), 3, "also those that lose");
+    let at =
+        async |key| scene.store.entries_at(macs(bridge(1)), key).await.expect("it can be read");
+    let all = scene.store.entries(macs(bridge(1))).await.expect("reading works");
+    assert_eq!(at("0/mac").await, all);
+    assert_eq!((at("0/ma").await, at("0/mac2").await), (Vec::new(), Vec::new()));
     let remove = |owner| Op::RemoveEntry { table: macs(bridge(1)), key: "0/mac".into(), owner };
     scene.make([remove(one), remove(two), remove(two)]).await;
     assert_eq!(winning().await.as_deref(), Some("by hand"));

@@ -220,6 +220,10 @@ impl Store for Engine {
         self.read(|database| database.entries(table).cloned().collect()).await
     }
 
+    async fn entries_at(&self, table: TableId, key: &str) -> Result<Vec<Entry>, ReadError> {
+        self.read(|database| database.entries_at(table, key).cloned().collect()).await
+    }
+
     async fn transact(&self, transaction: Transaction) -> Result<Revision, TxError> {
         self.write(|database, _| {
             let commit = database.transact(transaction)?;
