@@ -244,21 +244,42 @@ static __noinline int connection_track(struct __sk_buff *skb, struct packet *pkt
 	return 0;
 }
 
+/*
+ * Room for one delivery, instead of the stack: below a packet, a group's outputs and the rest of
+ * the way, the calls together may have 512 octets, of which Linux 6.1 counts each in units of 32.
+ */
+struct delivery_room {
+	struct connection_key key;
+	struct tuple tuple;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct delivery_room);
+} mn_room SEC(".maps");
+
 /* See connection_delivered(). */
 __noinline int connection_deliver(struct __sk_buff *skb, struct packet *pkt, __u32 port, __u32 zone)
 {
-	struct connection_key key = {};
-	struct tuple tuple = {};
+	struct delivery_room *room;
+	__u32 zero = 0;
 	int from_low;
 
 	if (!pkt || !is_followed(pkt) || quotes(pkt) || pkt->fragment == CLASS_FRAGMENT_LATER)
 		return 0;
-	if (!pkt->rewritten)
-		tuple_own(pkt, &tuple);
-	else if (tuple_now(skb, pkt, &tuple))
+	room = bpf_map_lookup_elem(&mn_room, &zero);
+	if (!room)
 		return 0;
-	from_low = connection_key_of(&tuple, zone, &key);
-	return connection_follow(&key, port, from_low, pkt->key.class & CLASS_TCP, pkt->track);
+	__builtin_memset(room, 0, sizeof(*room));
+	if (!pkt->rewritten)
+		tuple_own(pkt, &room->tuple);
+	else if (tuple_now(skb, pkt, &room->tuple))
+		return 0;
+	from_low = connection_key_of(&room->tuple, zone, &room->key);
+	return connection_follow(&room->key, port, from_low, pkt->key.class & CLASS_TCP,
+				 pkt->track);
 }
 
 /**

@@ -120,7 +120,7 @@ __noinline int output_copy(struct __sk_buff *skb, struct packet *pkt, const stru
 	return 0;
 }
 
-static __noinline int output_segment(struct __sk_buff *skb, struct packet *pkt,
+static __always_inline int output_segment(struct __sk_buff *skb, struct packet *pkt,
 				     const struct segment *segment)
 {
 	__u32 i;
