@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use mn_agent_core::{LocalView, Neighbors, Patience, RuleDrops, TunnelKeys};
-use mn_datapath::{Datapath, DatapathError, UpcallLimit};
+use mn_agent_core::{LocalView, Neighbors, Patience, RuleDrops, TunnelKeys, limits};
+use mn_datapath::{Datapath, DatapathError, Timeouts, UpcallLimit};
 use mn_ids::HostId;
 use mn_nsdb::Store;
 use mn_topology::Host;
@@ -49,6 +49,21 @@ pub struct Parts {
     pub upcall_limit: UpcallLimit,
     /// How long neighbours of routers are believed.
     pub patience: Patience,
+    pub connections: Connections,
+}
+
+/// How connections are tracked.
+#[derive(Clone, Copy, Debug)]
+pub struct Connections {
+    /// The most of one port; 0: no limit.
+    pub port_max: u32,
+    pub timeouts: Timeouts,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { port_max: limits::CONNECTIONS_PER_PORT, timeouts: Timeouts::default() }
+    }
 }
 
 /// An agent that runs until it is stopped or dropped.
@@ -107,11 +122,7 @@ impl Agent {
         drop(crew);
         let reports: Arc<[Arc<Report>]> =
             workers.iter().map(|worker| Arc::clone(&worker.report)).collect();
-        let sweeper = Sweeper {
-            datapath: Arc::clone(&parts.datapath),
-            workers: workers.iter().map(|worker| worker.sender.clone()).collect(),
-            rule_drops: Arc::clone(&rule_drops),
-        };
+        let sweeper = sweeper(&parts, &workers, &rule_drops);
         threads.push(sweeper.start(Arc::clone(&stop_workers)).map_err(StartError::Thread)?);
         adopt_flows(&*parts.datapath, &workers)?;
 
@@ -150,6 +161,7 @@ impl Agent {
             active,
             upcall_limit: parts.upcall_limit,
             neighbors,
+            connections_max: parts.connections.port_max,
             doubt,
             keys: TunnelKeys::starting_at(numbers.key_limit(), used),
             numbers,
@@ -265,6 +277,16 @@ fn start_worker(
         })
         .map_err(StartError::Thread)?;
     Ok((WorkerHandle { sender, report }, thread))
+}
+
+fn sweeper(parts: &Parts, workers: &[WorkerHandle], rule_drops: &Arc<Mutex<RuleDrops>>) -> Sweeper {
+    Sweeper {
+        datapath: Arc::clone(&parts.datapath),
+        workers: workers.iter().map(|worker| worker.sender.clone()).collect(),
+        rule_drops: Arc::clone(rule_drops),
+        timeouts: parts.connections.timeouts,
+        refused: HashMap::new(),
+    }
 }
 
 /// Says so when a worker panics.

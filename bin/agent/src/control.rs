@@ -9,6 +9,7 @@ mod load;
 mod peers;
 mod ports;
 mod publish;
+mod zones;
 
 pub(crate) use peers::MTU_UNKNOWN;
 
@@ -23,7 +24,7 @@ use mn_agent_core::{
     StateTables, TableName, TunnelKeys, limits,
 };
 use mn_datapath::{Datapath, PeerAddresses, UpcallLimit};
-use mn_flow::{PeerIndex, Tag, TunnelKey};
+use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
 use mn_ids::{BridgeId, HostId, PortId, TunnelZoneId};
 use mn_nsdb::{Op, Selector, Session, SessionId, Store, Watch, WatchEvent};
 use mn_simulation::Entry;
@@ -82,6 +83,8 @@ pub(crate) struct Control {
     pub(crate) active: watch::Sender<Vec<ActivePort>>,
     pub(crate) upcall_limit: UpcallLimit,
     pub(crate) neighbors: Arc<Neighbors>,
+    /// The most tracked connections of one port.
+    pub(crate) connections_max: u32,
     /// For saying that the session may be gone.
     pub(crate) doubt: Arc<Notify>,
     pub(crate) numbers: Numbers,
@@ -131,6 +134,8 @@ pub(crate) struct State {
     /// Ports and bridges whose entries are of no use any more, whoever wrote them.
     gone_places: BTreeSet<PortId>,
     gone_floods: BTreeSet<BridgeId>,
+    /// Ports whose connections are of no use any more.
+    gone_numbers: BTreeSet<PortNo>,
     news: PendingNews,
     /// Ports that came here, and until when announcing them makes sense.
     unannounced: Vec<(PortId, Instant)>,
@@ -182,6 +187,7 @@ impl State {
             told_report: None,
             gone_places: BTreeSet::new(),
             gone_floods: BTreeSet::new(),
+            gone_numbers: BTreeSet::new(),
             news: PendingNews::default(),
             unannounced: Vec::new(),
             announcements: Vec::new(),
@@ -271,6 +277,7 @@ impl Control {
         self.reconcile_peers();
         self.reconcile_underlays();
         self.reconcile_ports();
+        self.reconcile_zones();
         self.reconcile_floods();
         self.preload();
         self.announce();

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use mn_agent_api::{DropCount, FlowRow, FlowUse, PortRow, Request, Response};
+use mn_agent_api::{ConnectionRow, DropCount, FlowRow, FlowUse, PortRow, Request, Response};
 use mn_agent_core::RuleDrops;
-use mn_datapath::{Datapath, DatapathError, InstalledFlow};
+use mn_datapath::{Connection, Datapath, DatapathError, InstalledFlow};
 use mn_flow::{Field, FlowKey, FlowMask, PortNo};
 use mn_ids::PortId;
 use mn_nsdb_remote::RequestHandler;
@@ -41,6 +41,10 @@ impl Handle {
             Request::Flows { limit } => {
                 let datapath = Arc::clone(&self.datapath);
                 self.blocking(move || flows(&*datapath, limit)).await
+            }
+            Request::Connections { limit } => {
+                let (ports, datapath) = (self.active_ports(), Arc::clone(&self.datapath));
+                self.blocking(move || connections(&*datapath, &ports, limit)).await
             }
             Request::Counters => {
                 let ports = self.active_ports();
@@ -149,6 +153,39 @@ fn matches(key: &FlowKey, mask: FlowMask) -> String {
         })
         .collect();
     words.join(" ")
+}
+
+fn connections(
+    datapath: &dyn Datapath,
+    active: &[ActivePort],
+    limit: usize,
+) -> Result<Response, DatapathError> {
+    let (mut rows, mut tracked) = (Vec::new(), 0);
+    datapath.connections(&mut |connection| {
+        tracked += 1;
+        if rows.len() < limit {
+            rows.push(connection_row(&connection, active));
+        }
+    })?;
+    Ok(Response::Connections { connections: rows, tracked })
+}
+
+fn connection_row(connection: &Connection, active: &[ActivePort]) -> ConnectionRow {
+    let tuple = &connection.tuple;
+    let end = |addr: std::net::Ipv6Addr, port: u16| match (addr.to_canonical(), port) {
+        (addr, 0) => addr.to_string(),
+        (addr, port) => std::net::SocketAddr::new(addr, port).to_string(),
+    };
+    let idle = clock::now().since(connection.used_at).as_millis();
+    ConnectionRow {
+        zone: connection.zone.0,
+        protocol: tuple.protocol.to_string(),
+        source: end(tuple.src, tuple.src_port),
+        destination: end(tuple.dst, tuple.dst_port),
+        state: connection.state.name().to_owned(),
+        port: active.iter().find(|port| port.number == connection.port).map(|port| port.port),
+        idle_milliseconds: u64::try_from(idle).unwrap_or(u64::MAX),
+    }
 }
 
 fn counters(

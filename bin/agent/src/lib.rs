@@ -21,7 +21,7 @@ mod sweep;
 mod worker;
 mod writer;
 
-pub use agent::{Agent, Parts, StartError};
+pub use agent::{Agent, Connections, Parts, StartError};
 pub use handle::Handle;
 pub use interfaces::{Link, Links};
 pub use metrics::serve as serve_metrics;

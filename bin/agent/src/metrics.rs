@@ -132,8 +132,15 @@ fn ports(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error> 
         Opts::new(names::AGENT_DROPS, "Packets sent nowhere, by cause"),
         &["port", "cause"],
     )?;
+    let connections = IntGaugeVec::new(
+        Opts::new(names::AGENT_CONNECTIONS, "Tracked connections that count as a port's"),
+        &["port"],
+    )?;
     let active = handle.active_ports();
     for port in &active {
+        if let Ok((_, count)) = handle.datapath.tracking(port.number) {
+            connections.with_label_values(&[&port.port.to_string()]).set(count as i64);
+        }
         let Ok(counters) = handle.datapath.port_counters(port.number) else { continue };
         for (direction, count) in [("rx", counters.rx), ("tx", counters.tx)] {
             let labels = [&port.port.to_string(), &port.interface, direction];
@@ -147,6 +154,7 @@ fn ports(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error> 
         let port = port.map_or_else(String::new, |port| port.port.to_string());
         drops.with_label_values(&[port.as_str(), cause.name()]).inc_by(count);
     }
+    registry.register(Box::new(connections))?;
     registry.register(Box::new(packets))?;
     registry.register(Box::new(octets))?;
     registry.register(Box::new(drops))

@@ -1,14 +1,15 @@
 //! What must outlive the agent's process on this machine: numbers that flows in the datapath and
 //! other hosts know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use mn_flow::{PeerIndex, PortNo, TunnelKey};
+use mn_flow::{PeerIndex, PortNo, TunnelKey, Zone};
 use mn_ids::{BridgeId, HostId, PortId};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Tunnel keys that are set aside on disk at once, so that giving one out writes nothing.
 const KEYS_AHEAD: u32 = 64;
@@ -16,6 +17,8 @@ const KEYS_AHEAD: u32 = 64;
 const PORTS_MAX: u32 = 4096;
 /// Hosts one host tunnels to.
 const PEERS_MAX: u32 = 4096;
+/// Devices with ports on one host.
+const ZONES_MAX: u32 = 4096;
 
 /// The file's content, and where it is.
 #[derive(Debug)]
@@ -35,6 +38,9 @@ struct Kept {
     ports: BTreeMap<PortId, KeptPort>,
     peers: BTreeMap<HostId, PeerIndex>,
     floods: BTreeMap<BridgeId, KeptFlood>,
+    /// Of devices with ports here. The number after the last that was given out.
+    zones: BTreeMap<Uuid, Zone>,
+    next_zone: u32,
 }
 
 /// A port that is, or was, attached here.
@@ -162,6 +168,36 @@ impl Numbers {
         self.save_or_say(Sync::Later);
     }
 
+    /// The zone of a device, by its id; `None` where no number is free.
+    pub(crate) fn zone(&mut self, device: Uuid) -> Option<Zone> {
+        if let Some(zone) = self.kept.zones.get(&device) {
+            return Some(*zone);
+        }
+        for _ in 1..ZONES_MAX {
+            let zone = Zone(self.kept.next_zone.clamp(1, ZONES_MAX - 1));
+            self.kept.next_zone = zone.0 + 1;
+            if self.kept.next_zone == ZONES_MAX {
+                self.kept.next_zone = 1;
+            }
+            if self.kept.zones.values().all(|used| *used != zone) {
+                self.kept.zones.insert(device, zone);
+                self.save_or_say(Sync::Later);
+                return Some(zone);
+            }
+        }
+        None
+    }
+
+    /// Gives up the zones that are not among these; which those were.
+    pub(crate) fn keep_zones(&mut self, used: &BTreeSet<Zone>) -> Vec<Zone> {
+        let gone = self.kept.zones.extract_if(.., |_, zone| !used.contains(zone));
+        let gone: Vec<Zone> = gone.map(|(_, zone)| zone).collect();
+        if !gone.is_empty() {
+            self.save_or_say(Sync::Later);
+        }
+        gone
+    }
+
     /// Every tunnel key in use.
     pub(crate) fn keys(&self) -> impl Iterator<Item = TunnelKey> + '_ {
         let ports = self.kept.ports.values().map(|kept| kept.key);
@@ -209,6 +245,19 @@ mod tests {
         assert_eq!(second.life(), first.life() + 1);
         assert_eq!((second.port_number(port), second.peer(peer)), (Some(number), Some(index)));
         assert!(second.key_limit() >= 199);
+    }
+
+    #[test]
+    fn a_device_keeps_its_zone_while_it_has_ports_here() {
+        let root = tempfile::tempdir().unwrap();
+        let [a, b, c]: [Uuid; 3] = [(); 3].map(|()| PortId::random().uuid());
+        let mut first = Numbers::open(root.path()).unwrap();
+        let zones = [a, b].map(|device| first.zone(device).unwrap());
+        assert_ne!(zones[0], zones[1]);
+        let mut second = Numbers::open(root.path()).unwrap();
+        assert_eq!([a, b].map(|device| second.zone(device).unwrap()), zones);
+        assert_eq!(second.keep_zones(&[zones[1]].into()), [zones[0]]);
+        assert!(!zones.contains(&second.zone(c).unwrap()), "not given to another at once");
     }
 
     #[test]

@@ -6,18 +6,19 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use mn_agent_core::{Patience, limits};
 use mn_datapath::ebpf::{Ebpf, Options, remove_datapath};
-use mn_datapath::{Datapath, DatapathError, UpcallLimit};
+use mn_datapath::{ConnState, Datapath, DatapathError, Timeouts, UpcallLimit};
 use mn_nsdb::Store;
 use mn_nsdb_remote::{Remote, SettingsError, Tls};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{Agent, Parts, StartError, interfaces, metrics, socket};
+use crate::{Agent, Connections, Parts, StartError, interfaces, metrics, socket};
 
 /// The flags of `midonet agent`.
 #[derive(Args, Clone, Debug)]
@@ -51,6 +52,15 @@ pub struct Settings {
     /// Most flows in the datapath.
     #[arg(long, default_value_t = 1 << 18)]
     flows_max: usize,
+    /// Most tracked connections of this host. The size is chosen when the datapath is made.
+    #[arg(long, default_value_t = 1 << 20)]
+    connections_max: usize,
+    /// Most tracked connections of one port; 0: no limit.
+    #[arg(long, default_value_t = limits::CONNECTIONS_PER_PORT)]
+    port_connections_max: u32,
+    /// How long a connection stays without a packet, by state: tcp-established=432000,udp=120.
+    #[arg(long, value_name = "STATE=SECONDS", value_delimiter = ',', value_parser = timeout)]
+    connection_timeouts: Vec<(ConnState, Duration)>,
     /// New flows a second that one port may ask for.
     #[arg(long, default_value_t = 100_000)]
     upcall_rate: u32,
@@ -106,6 +116,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
     let datapath: Arc<dyn Datapath> = Arc::new(Ebpf::open(&Options {
         flows_max: settings.flows_max,
         tunnels_through_host: settings.tunnels_through_host,
+        connections_max: settings.connections_max,
         ..Options::new(&settings.root, usize::from(settings.workers))
     })?);
     let mut links = interfaces::interfaces().map_err(RunError::Interfaces)?;
@@ -121,6 +132,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         flows_max: settings.flows_max.min(limits::FLOWS_MAX),
         upcall_limit: UpcallLimit { rate: settings.upcall_rate, burst: settings.upcall_burst },
         patience: Patience::default(),
+        connections: connections(&settings),
     })?;
     let served = serve(&settings, &agent, remote).await;
     agent.stop().await;
@@ -128,6 +140,24 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         remove_datapath(&settings.root)?;
     }
     served
+}
+
+fn connections(settings: &Settings) -> Connections {
+    let mut timeouts = Timeouts::default();
+    for (state, timeout) in &settings.connection_timeouts {
+        timeouts.set(*state, *timeout);
+    }
+    Connections { port_max: settings.port_connections_max, timeouts }
+}
+
+/// Reads the timeout of a state.
+fn timeout(text: &str) -> Result<(ConnState, Duration), String> {
+    let names = || ConnState::ALL.map(ConnState::name).join(", ");
+    let (name, seconds) = text.split_once('=').ok_or("it is not STATE=SECONDS")?;
+    let state = ConnState::from_name(name).ok_or_else(|| format!("states are {}", names()))?;
+    let seconds = seconds.parse().ok().filter(|seconds| *seconds > 0);
+    let seconds = seconds.ok_or("a timeout is a whole number of seconds above 0")?;
+    Ok((state, Duration::from_secs(seconds)))
 }
 
 /// Serves whoever asks until a signal says stop.

@@ -1,5 +1,6 @@
 //! Reads from the datapath when each flow was last used: idle flows leave.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -7,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mn_agent_core::{FlowTable, RuleDrops, dropping_rule};
-use mn_datapath::Datapath;
-use mn_flow::Cookie;
+use mn_agent_core::{FlowTable, RuleDrops, dropping_rule, limits};
+use mn_datapath::{Datapath, Timeouts};
+use mn_flow::{Cookie, DropCause, PortNo};
 use mn_time::Instant;
 
 use crate::clock;
@@ -27,16 +28,27 @@ pub(crate) struct Sweeper {
     pub(crate) datapath: Arc<dyn Datapath>,
     pub(crate) workers: Vec<Sender<ToWorker>>,
     pub(crate) rule_drops: Arc<Mutex<RuleDrops>>,
+    /// How long connections stay without a packet.
+    pub(crate) timeouts: Timeouts,
+    /// Packets of connections that were one too many, as they were counted last.
+    pub(crate) refused: HashMap<(PortNo, DropCause), u64>,
 }
 
 impl Sweeper {
     /// Sweeps until told to stop.
-    pub(crate) fn start(self, stop: Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
+    pub(crate) fn start(mut self, stop: Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
         let sweep = move || {
             let mut last = clock::now();
+            let mut aged = last;
+            self.say_what_is_full(false);
             while !stop.load(Ordering::Relaxed) {
                 std::thread::park_timeout(NAP);
                 let now = clock::now();
+                if aged + limits::AGE_EVERY <= now {
+                    self.age_connections(now);
+                    self.say_what_is_full(true);
+                    aged = now;
+                }
                 if last + EVERY <= now {
                     self.sweep(last);
                     last = now;
@@ -73,6 +85,35 @@ impl Sweeper {
         }
         for (worker, chunk) in chunks.into_iter().enumerate() {
             self.tell(worker, chunk);
+        }
+    }
+
+    /// Removes connections that are over: some at a time, so that packets are not kept from the
+    /// table for long.
+    fn age_connections(&self, now: Instant) {
+        let aged = self.datapath.age_connections(now, &self.timeouts, limits::AGE_AT_ONCE);
+        if let Err(error) = aged {
+            tracing::error!(%error, "connections cannot be looked at for their age");
+        }
+    }
+
+    /// Says of which ports connections were refused since the last time.
+    fn say_what_is_full(&mut self, aloud: bool) {
+        let Ok(drops) = self.datapath.drops() else { return };
+        for (port, cause, count) in drops {
+            if !matches!(cause, DropCause::ConnectionLimit | DropCause::ConnectionTable) {
+                continue;
+            }
+            let before = self.refused.insert((port, cause), count).unwrap_or(0);
+            if aloud && count > before {
+                tracing::warn!(
+                    port = port.0,
+                    packets = count - before,
+                    event = cause.name(),
+                    "connections are refused: {}",
+                    cause.description().trim(),
+                );
+            }
         }
     }
 

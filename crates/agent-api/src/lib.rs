@@ -7,4 +7,4 @@ mod response;
 
 pub use host_report::{Endpoint, HostReport, Interface, InterfaceKind};
 pub use request::Request;
-pub use response::{DropCount, FlowRow, FlowUse, Link, PortRow, Response, Status};
+pub use response::{ConnectionRow, DropCount, FlowRow, FlowUse, Link, PortRow, Response, Status};

@@ -11,6 +11,8 @@ pub enum Request {
     Status,
     /// The flows that are installed, with their use; at most `limit`.
     Flows { limit: usize },
+    /// Tracked connections; at most `limit`.
+    Connections { limit: usize },
     /// What ports have carried and what was dropped.
     Counters,
     /// Walks a described packet through the topology, without side effects.

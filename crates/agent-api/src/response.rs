@@ -15,6 +15,10 @@ pub enum Response {
         flows: Vec<FlowRow>,
         installed: usize,
     },
+    Connections {
+        connections: Vec<ConnectionRow>,
+        tracked: usize,
+    },
     Counters {
         ports: Vec<PortRow>,
         drops: Vec<DropCount>,
@@ -83,6 +87,21 @@ pub struct FlowRow {
 pub struct FlowUse {
     pub packets: u64,
     pub octets: u64,
+    pub idle_milliseconds: u64,
+}
+
+/// A tracked connection, for people.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ConnectionRow {
+    /// Of its device, on this host.
+    pub zone: u32,
+    pub protocol: String,
+    /// Address, and where the protocol has ports or an echo its identifier, that.
+    pub source: String,
+    pub destination: String,
+    pub state: String,
+    /// The port whose share of connections it counts in; absent where that is gone.
+    pub port: Option<PortId>,
     pub idle_milliseconds: u64,
 }
 

@@ -56,6 +56,12 @@ pub const MAC_MOVES_MAX: u8 = 5;
 pub const MAC_HOLD_FOR: Duration = Duration::from_secs(10);
 /// ICMP errors and resets of our own per port and second, and at once (RFC 1812 §4.3.2.8).
 pub const ERRORS_PER_SECOND: u32 = 100;
+/// Tracked connections that count as one port's, by default.
+pub const CONNECTIONS_PER_PORT: u32 = 1 << 18;
+/// How often tracked connections are looked at for their age.
+pub const AGE_EVERY: Duration = Duration::from_secs(1);
+/// How many of them in one go: a million within ten seconds.
+pub const AGE_AT_ONCE: usize = 1 << 17;
 /// How long an old flood key still delivers after a new one was published.
 pub const RETIRE_AFTER: Duration = Duration::from_secs(5);
 

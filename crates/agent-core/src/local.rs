@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use mn_flow::{PeerIndex, PortNo};
+use mn_flow::{PeerIndex, PortNo, Zone};
 use mn_ids::{HostId, PortId};
 
 /// The datapath's numbers for this host's ports and for the hosts it tunnels to.
@@ -13,6 +13,8 @@ pub struct LocalView {
     pub ports: HashMap<PortId, PortNo>,
     /// The same the other way round.
     pub by_number: HashMap<PortNo, PortId>,
+    /// The zone of the device of each port, in which its connections are tracked.
+    pub zones: HashMap<PortNo, Zone>,
     /// Hosts with a tunnel address.
     pub peers: HashMap<HostId, PeerIndex>,
     /// Hosts whose agent is known to live and to be heard of: none of them, while the state
@@ -30,6 +32,7 @@ impl LocalView {
             host,
             ports: HashMap::new(),
             by_number: HashMap::new(),
+            zones: HashMap::new(),
             peers: HashMap::new(),
             alive: HashSet::new(),
             mtu,
@@ -46,6 +49,7 @@ impl LocalView {
     pub fn remove_port(&mut self, port: PortId) {
         if let Some(number) = self.ports.remove(&port) {
             self.by_number.remove(&number);
+            self.zones.remove(&number);
         }
     }
 }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use mn_flow::{Action, DropCause, GroupIndex, Tag, VirtualAction};
+use mn_flow::{Action, DropCause, GroupIndex, PortNo, Tag, VirtualAction, Zone};
 use mn_ids::{HostId, PortId, RuleId};
 
 use crate::{GroupTable, LocalView, Place, StateTables, TableName};
@@ -29,21 +29,29 @@ pub struct Translation {
 /// The most actions a flow has in line.
 const ACTIONS_MAX: usize = 16;
 
-/// Fills `out` with the actions of a verdict.
+/// Fills `out` with the actions of a verdict about a packet that came in by a port.
 ///
 /// A delivery becomes an output where the port is active here, and else a copy through the tunnel
 /// to the host it is on. Of several ports on one host between two rewrites, those that the host
 /// published as a flood group get one copy (contracts §1). A port nobody knows the place of gets
 /// nothing; the tags see to it that the flow goes when that changes. A list that is too long is
 /// shortened by groups; see [`Translation::groups`].
+///
+/// Where the connection of one delivery is to be followed, it is for all: that costs entries and
+/// decides nothing. It is followed in the zone of the port, as the packet came in.
 pub fn translate(
     verdict: &[VirtualAction],
+    in_port: PortNo,
     drop: Option<(DropCause, Option<RuleId>)>,
     tables: &StateTables,
     local: &LocalView,
     out: &mut Translation,
 ) {
     out.clear();
+    if verdict.contains(&VirtualAction::Track) {
+        let zone = local.zones.get(&in_port).copied().unwrap_or(Zone(0));
+        out.actions.push(Action::Track { zone, port: in_port });
+    }
     for action in verdict {
         match *action {
             VirtualAction::Deliver(port) => out.run.push(port),
@@ -55,7 +63,6 @@ pub fn translate(
                 out.deliver(tables, local);
                 out.actions.push(Action::Meter(index));
             }
-            // Connections are tracked per device of delivery; no chain asks for it yet.
             VirtualAction::Track => {}
         }
     }
@@ -131,7 +138,8 @@ impl Translation {
 
     /// Takes off what changes nothing any more; a list that sends nothing anywhere drops.
     fn end(&mut self, drop: Option<(DropCause, Option<RuleId>)>) {
-        let last = self.actions.iter().rposition(|action| !matches!(action, Action::Rewrite(_)));
+        let idle = |action: &Action| matches!(action, Action::Rewrite(_) | Action::Track { .. });
+        let last = self.actions.iter().rposition(|action| !idle(action));
         self.actions.truncate(last.map_or(0, |last| last + 1));
         if self.actions.iter().any(is_output) {
             return;

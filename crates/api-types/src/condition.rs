@@ -41,6 +41,9 @@ dto! {
         "matchForwardFlow" match_forward_flow: bool,
         /// Packets that answer.
         "matchReturnFlow" match_return_flow: bool,
+        /// Packets that belong to a connection, or may open one: what is neither (a TCP segment
+        /// without SYN, an echo reply or an ICMP error, of no connection) is invalid.
+        "matchValidFlow" match_valid_flow: Option<bool>,
         /// Ports by which the packet entered the device.
         "inPorts" in_ports: Vec<PortId>,
         "invInPorts" inv_in_ports: bool,

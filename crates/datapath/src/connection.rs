@@ -7,8 +7,8 @@
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
-use mn_flow::{PortNo, TcpClass, Zone};
-use mn_packet::IpProtocol;
+use mn_flow::{Conn, FlowKey, Fragment, PortNo, TcpClass, Zone};
+use mn_packet::{EtherType, IpProtocol};
 use mn_time::Instant;
 
 /// What a packet's connection is found by, from its sender to its receiver.
@@ -26,6 +26,38 @@ pub struct Tuple {
 }
 
 impl Tuple {
+    /// What a packet of this key is found by; `None` for one of no connection, and for an ICMP
+    /// error, which is found by what it quotes.
+    #[must_use]
+    pub fn of(key: &FlowKey) -> Option<Self> {
+        let own_icmp = match key.eth_type {
+            EtherType::IPV4 => IpProtocol::ICMP,
+            EtherType::IPV6 => IpProtocol::ICMPV6,
+            _ => return None,
+        };
+        let is_icmp = key.nw_proto == own_icmp;
+        if key.eth_dst.is_multicast()
+            || key.class.neighbor_discovery
+            || key.class.fragment == Fragment::Later
+            || is_icmp && is_quoting(own_icmp, key.icmp_type())
+        {
+            return None;
+        }
+        let (src_port, dst_port) = match key.nw_proto {
+            protocol if protocol.has_ports() => (key.tp_src, key.tp_dst),
+            _ if is_icmp => (key.tp_dst, key.tp_dst),
+            _ => (0, 0),
+        };
+        Some(Self {
+            src: key.nw_src,
+            dst: key.nw_dst,
+            src_port,
+            dst_port,
+            protocol: key.nw_proto,
+            vlan: key.vlan.is_present().then(|| key.vlan.wire() & 0xfff),
+        })
+    }
+
     /// The tuple of the answers.
     #[must_use]
     pub const fn reversed(self) -> Self {
@@ -36,6 +68,15 @@ impl Tuple {
             dst_port: self.src_port,
             ..self
         }
+    }
+}
+
+/// Whether an ICMP message of this type belongs to the connection of the packet it quotes.
+#[must_use]
+pub(crate) fn is_quoting(protocol: IpProtocol, ty: u8) -> bool {
+    match protocol {
+        IpProtocol::ICMP => matches!(ty, 3 | 11 | 12),
+        _ => matches!(ty, 1..=4),
     }
 }
 
@@ -210,6 +251,19 @@ pub struct Connection {
     pub made_at: Instant,
     /// When a packet of either direction was seen last.
     pub used_at: Instant,
+}
+
+impl Connection {
+    /// What a packet of this tuple, which it was found by, is to it.
+    #[must_use]
+    pub fn says(&self, tuple: &Tuple, tcp: TcpClass) -> Conn {
+        let progress = Progress { state: self.state, fins: [false; 2], reset_by: None };
+        match () {
+            () if progress.begins_anew(tcp) => Conn::None,
+            () if self.tuple == *tuple => Conn::Forward,
+            () => Conn::Return,
+        }
+    }
 }
 
 /// Whose connections the packets of a port belong to.

@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use mn_flow::{Conn, Fragment, Tag};
+use mn_flow::{Conn, Fragment, Tag, TcpClass};
 use mn_ids::{PortGroupId, PortId};
 use mn_packet::{EtherType, IcmpHeader, IpPrefix, IpProtocol, Layers, icmp};
 use mn_topology::snapshot::{Lookup, Probe, RuleView};
@@ -33,6 +33,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         Ok(match probe {
             Probe::ForwardFlow => self.is_forward(branch),
             Probe::ReturnFlow => !self.is_forward(branch),
+            Probe::ValidFlow(valid) => self.is_valid(branch) == *valid,
             Probe::NoVlan => !branch.packet.vlan().is_present(),
             Probe::Vlan(vlan) => {
                 let tag = branch.packet.vlan();
@@ -102,6 +103,36 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         let forward = branch.packet.conn() != Conn::Return;
         branch.track |= forward;
         forward
+    }
+
+    /// Whether the packet belongs to a connection, or may open one. Packets of our own do.
+    fn is_valid(&mut self, branch: &mut Branch) -> bool {
+        // Asked first: the connection is to be followed, be it the validity alone that is wanted.
+        let forward = self.is_forward(branch);
+        if !forward || branch.packet.conn() == Conn::Forward {
+            return true;
+        }
+        let is_v4 = match branch.packet.eth_type() {
+            EtherType::IPV4 => true,
+            EtherType::IPV6 => false,
+            _ => return true,
+        };
+        // Its first fragment was not seen, so nothing says what it belongs to.
+        if branch.packet.fragment() == Fragment::Later {
+            return false;
+        }
+        match branch.packet.nw_proto() {
+            IpProtocol::TCP => branch.packet.tcp() == TcpClass::Syn,
+            IpProtocol::ICMP if is_v4 => {
+                let ty = (branch.packet.tp_src() >> 8) as u8;
+                ty != IcmpHeader::ECHO_REPLY && !icmp::is_error(IpProtocol::ICMP, ty)
+            }
+            IpProtocol::ICMPV6 if !is_v4 => {
+                let ty = (branch.packet.tp_src() >> 8) as u8;
+                ty != IcmpHeader::V6_ECHO_REPLY && !icmp::is_error(IpProtocol::ICMPV6, ty)
+            }
+            _ => true,
+        }
     }
 
     fn in_group(&mut self, test: &Test<PortGroupId>, port: Option<PortId>) -> Result<bool, Stop> {

@@ -1,6 +1,6 @@
 //! What a router says of itself with ICMP: errors, echo replies (agent-facts §11).
 
-use mn_flow::DropCause;
+use mn_flow::{DropCause, Fragment};
 use mn_packet::{
     EtherType, EthernetHeader, IcmpError, IcmpHeader, IpPacket, IpProtocol, Layers, echo_reply,
     from_v6, ip_packet,
@@ -55,6 +55,8 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             self.once = true;
             return None;
         };
+        // Its flow is that of the first fragment, which may be answered where this one is not.
+        self.once |= ip.is_later_fragment() && branch.packet.fragment() == Fragment::First;
         error.may_answer(&ip, branch.entered.dst).then_some(ip)
     }
 

@@ -136,11 +136,7 @@ fn leave_vlan(branch: &mut Branch, port: &Port) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Whether the datapath follows connections of this packet's protocol.
+/// Whether the datapath follows connections of packets like this: those of every protocol of IP.
 fn is_tracked(branch: &mut Branch) -> bool {
-    let protocol = match branch.packet.eth_type() {
-        mn_packet::EtherType::IPV4 | mn_packet::EtherType::IPV6 => branch.packet.nw_proto(),
-        _ => return false,
-    };
-    protocol.has_ports() || protocol.is_icmp()
+    matches!(branch.packet.eth_type(), mn_packet::EtherType::IPV4 | mn_packet::EtherType::IPV6)
 }

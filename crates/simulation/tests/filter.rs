@@ -206,6 +206,30 @@ fn return_flows_pass_and_forward_flows_are_tracked() {
 }
 
 #[test]
+fn what_belongs_to_no_connection_and_opens_none_is_invalid() {
+    let lab = behind("drop invalid \n accept");
+    for version in ["", "v6"] {
+        let send = |text: &str| lab.send(&format!("vm1 > vm2 {text} {version}"));
+        for opens in ["tcp 80 syn", "udp 53"] {
+            let sent = send(opens);
+            sent.arrives("vm2", 0);
+            assert!(sent.arrivals()[0].tracked, "{opens}");
+        }
+        for segment in ["tcp 80 ack", "tcp 80 rst", "tcp 80 fin"] {
+            send(segment).drops_by("web", 0);
+            send(&format!("{segment} goes")).arrives("vm2", 0);
+            send(&format!("{segment} returns")).arrives("vm2", 0);
+        }
+        assert!(!send("udp 53").decision().unwrap().mask.contains(Field::Tcp));
+        assert!(!send("tcp 80 ack goes").decision().unwrap().mask.contains(Field::TpDst));
+    }
+    behind("accept valid \n drop").send("vm1 > vm2 tcp 80 ack").drops_by("web", 1);
+    let lab = behind("accept valid \n drop");
+    let frame = lab.send("vm1 > vm2 tcp 80 ack").built.frame;
+    lab.emit(named("vm2"), &frame).arrives("vm2", 0);
+}
+
+#[test]
 fn packets_of_our_own_count_as_answers() {
     let lab = behind("accept return-flow \n drop");
     let frame = lab.send("vm1 > vm2 udp 9").built.frame;

@@ -1,5 +1,7 @@
 //! The registry of metric names, in alphabetical order.
 
+/// Tracked connections, by the port whose share they count in.
+pub const AGENT_CONNECTIONS: &str = "midonet_agent_connections";
 /// Packets sent nowhere, by port and cause.
 pub const AGENT_DROPS: &str = "midonet_agent_drops_total";
 /// Datapath operations that failed.

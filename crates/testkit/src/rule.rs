@@ -77,6 +77,8 @@ fn flag(condition: &mut Condition, word: &str) -> bool {
         "no-vlan" => condition.no_vlan = true,
         "forward" => condition.match_forward_flow = true,
         "return-flow" => condition.match_return_flow = true,
+        "valid" => condition.match_valid_flow = Some(true),
+        "invalid" => condition.match_valid_flow = Some(false),
         "inverted" => condition.inverted = true,
         "header" => condition.fragment_policy = FragmentPolicy::Header,
         "nonheader" => condition.fragment_policy = FragmentPolicy::Nonheader,

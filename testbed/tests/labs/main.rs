@@ -5,6 +5,7 @@ mod asked;
 mod attacks;
 mod changes;
 mod cloud;
+mod connections;
 mod dhcp;
 mod faults;
 mod filters;

@@ -4,7 +4,7 @@ use mn_testbed::{Attachment, Lab, Namespace, Outcome, Plan, Vm};
 use serde_json::json;
 
 /// Every layout there is.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 10] = [
     "veth",
     "bridge",
     "router",
@@ -13,6 +13,8 @@ pub const NAMES: [&str; 8] = [
     "ours: one host, two routers",
     "ours: two hosts, L2",
     "ours: two hosts, routed",
+    "ours: one host, stateful",
+    "ours: two hosts, stateful",
 ];
 
 /// A client and a server with something between them.
@@ -122,12 +124,13 @@ fn vxlan(lab: &mut Lab) -> Outcome<Layout> {
     Ok(Layout { name: "vxlan", base: None, reads_ports: false, client, server, address })
 }
 
-/// One cloud with our four layouts: two networks, two routers and filters between them.
+/// One cloud with our layouts: two networks, two routers and filters between them.
 fn of_ours(lab: &mut Lab) -> Outcome<Vec<Layout>> {
     let control = lab.control.clone();
     let (near, far) = (control.bridge("near")?, control.bridge("far")?);
     draw_routers(lab, &near, &far)?;
     let (inbound, outbound) = draw_filters(lab, "10.5.2.0")?;
+    let stateful = draw_stateful(lab)?;
     let mut vm = |name: &str, host: usize, bridge: &str, address: &str| -> Outcome<Vm> {
         let vm = lab.add_vm(name, host, Attachment::Veth)?;
         vm.address(&format!("{address}/24"))?;
@@ -140,6 +143,11 @@ fn of_ours(lab: &mut Lab) -> Outcome<Vec<Layout>> {
                 &path,
                 &json!({ "outboundFilterId": outbound, "inboundFilterId": inbound }),
             )?;
+        }
+        if name.starts_with("guarded") {
+            let path = format!("/ports/{port}");
+            let filters = json!({ "outboundFilterId": stateful.1, "inboundFilterId": stateful.0 });
+            control.change(&path, &filters)?;
         }
         control.wait_active(&[&port])?;
         Ok(vm)
@@ -155,13 +163,15 @@ fn of_ours(lab: &mut Lab) -> Outcome<Vec<Layout>> {
         ),
         ("ours: two hosts, L2", "vxlan", vm("s2", 1, &near, "10.5.1.12")?, "10.5.1.12"),
         ("ours: two hosts, routed", "vxlan", vm("s3", 1, &far, "10.5.2.12")?, "10.5.2.12"),
+        ("ours: one host, stateful", "veth", vm("guarded0", 0, &near, "10.5.1.13")?, "10.5.1.13"),
+        ("ours: two hosts, stateful", "vxlan", vm("guarded1", 1, &near, "10.5.1.14")?, "10.5.1.14"),
     ];
     let layout = |(name, base, server, address): (&'static str, &'static str, Vm, &str)| {
         let (client, server) = (client.namespace.clone(), server.namespace);
         Layout {
             name,
             base: Some(base),
-            reads_ports: base != "veth" && name != "ours: two hosts, L2",
+            reads_ports: address.starts_with("10.5.2."),
             client,
             server,
             address: address.to_owned(),
@@ -197,6 +207,25 @@ fn draw_filters(lab: &Lab, network: &str) -> Outcome<(String, String)> {
         "nwSrcAddress": "10.5.1.250", "nwSrcLength": 32,
     });
     control.rule(&outbound, &host)?;
+    Ok((inbound, outbound))
+}
+
+/// Rules as a security group has them: what the VM begins is answered, what others begin comes in,
+/// and nothing that belongs to no connection and opens none.
+fn draw_stateful(lab: &Lab) -> Outcome<(String, String)> {
+    let control = &lab.control;
+    let (inbound, outbound) = (control.chain("from guarded")?, control.chain("to guarded")?);
+    control.rule(&inbound, &json!({ "type": "accept", "matchReturnFlow": true }))?;
+    let rules = [
+        json!({ "type": "accept", "dlType": 0x0806 }),
+        json!({ "type": "accept", "matchReturnFlow": true }),
+        json!({ "type": "accept", "matchForwardFlow": true, "matchValidFlow": true }),
+        json!({ "type": "drop" }),
+    ];
+    for (index, mut rule) in rules.into_iter().enumerate() {
+        rule["position"] = (index + 1).into();
+        control.rule(&outbound, &rule)?;
+    }
     Ok((inbound, outbound))
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use mn_agent_api::{Link, Request, Response, Status};
 use mn_agent_core::{TableName, Translation, View, translate};
 use mn_api_types::walk::{Walk as Document, WalkRequest};
-use mn_datapath::InstalledFlow;
-use mn_flow::{Field, FlowKey, FlowMask, PortNo, extract};
+use mn_datapath::{InstalledFlow, Tuple};
+use mn_flow::{Conn, Field, FlowKey, FlowMask, PortNo, extract};
 use mn_ids::{BridgeId, PortId};
 use mn_packet::Mac;
 use mn_simulation::walk::Walk;
@@ -52,7 +52,7 @@ impl Control {
                 return;
             }
             // The datapath answers these: see `Handle::ask`.
-            Request::Flows { .. } | Request::Counters => {
+            Request::Flows { .. } | Request::Connections { .. } | Request::Counters => {
                 Response::Error { reason: "the datapath is to be asked".to_owned() }
             }
         };
@@ -120,8 +120,9 @@ impl Control {
     fn walk(&mut self, request: &WalkRequest) -> Result<Document, NoWalk> {
         let described = self.describe(request)?;
         let number = self.state.local.ports.get(&described.port).copied().unwrap_or(PortNo::NONE);
-        let key = extract(&described.frame, number, None)
+        let mut key = extract(&described.frame, number, None)
             .map_err(|cause| NoWalk::Impossible(cause.description().to_owned()))?;
+        let connection = self.connection(&mut key);
         let inputs = Inputs {
             now: clock::now(),
             seed: 0,
@@ -144,7 +145,8 @@ impl Control {
             Outcome::AwaitNeighbor { .. } => {}
             Outcome::Decided(decision) => {
                 let (tables, local) = (&self.state.tables, &self.state.local);
-                translate(&buffers.actions, decision.drop, tables, local, &mut translation);
+                let drop = decision.drop;
+                translate(&buffers.actions, number, drop, tables, local, &mut translation);
             }
         }
         if !translation.missing.is_empty() {
@@ -157,7 +159,7 @@ impl Control {
         Ok(document(&Story {
             names: Names::of(&self.state.snapshot),
             host: Some(self.host.id),
-            notes: self.notes(number),
+            notes: self.notes(number).into_iter().chain(connection).collect(),
             revision: self.state.revision,
             packet: key,
             ttl: described.ttl(),
@@ -167,6 +169,22 @@ impl Control {
             flow: flow.as_ref().map(installed),
             place: &|port| self.place(port),
         }))
+    }
+
+    /// Says in the key what the datapath's table says of the packet, and how its connection is.
+    fn connection(&self, key: &mut FlowKey) -> Option<String> {
+        let zone = *self.state.local.zones.get(&key.in_port)?;
+        let tuple = Tuple::of(key)?;
+        let found = self.datapath.connection(zone, &tuple).ok()??;
+        key.conn = found.says(&tuple, key.class.tcp);
+        let idle = clock::now().since(found.used_at).as_secs();
+        let what = match key.conn {
+            Conn::None => "opens a new connection in place of one",
+            Conn::Forward => "goes on in the direction of a connection",
+            Conn::Return => "answers in a connection",
+        };
+        let state = found.state.name();
+        Some(format!("the packet {what} that is {state}, idle for {idle} s"))
     }
 
     fn describe(&mut self, request: &WalkRequest) -> Result<Described, NoWalk> {

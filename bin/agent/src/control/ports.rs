@@ -42,6 +42,7 @@ impl Control {
                 self.state.attached.insert(kept.interface, Attached { port, ifindex });
                 self.state.port_keys.insert(port, kept.key);
                 self.state.local.add_port(port, kept.number);
+                self.adopt_zone(kept.number);
             } else {
                 self.detach_number(kept.number);
                 self.give_up_place(port, kept.key);
@@ -53,6 +54,17 @@ impl Control {
         self.state.floods.clone_from(self.numbers.floods());
         self.state.news.changed = true;
         tracing::info!(ports = self.state.attached.len(), "adopted");
+    }
+
+    /// The zone of an adopted port is as it was: its flows name it. Should the limit be another by
+    /// now, it is set with the zone.
+    fn adopt_zone(&mut self, number: mn_flow::PortNo) {
+        if let Ok((tracking, _)) = self.datapath.tracking(number)
+            && tracking.zone != mn_flow::Zone(0)
+            && tracking.connections_max == self.connections_max
+        {
+            self.state.local.zones.insert(number, tracking.zone);
+        }
     }
 
     /// Brings under the datapath what is bound and there, and nothing else. Before it is known
@@ -137,7 +149,8 @@ impl Control {
         self.state.gone_places.insert(port);
     }
 
-    fn detach_number(&self, number: mn_flow::PortNo) {
+    fn detach_number(&mut self, number: mn_flow::PortNo) {
+        self.state.gone_numbers.insert(number);
         if let Err(error) = self.datapath.detach(number) {
             tracing::debug!(%error, number = number.0, "an interface was gone before its port");
         }

@@ -112,7 +112,7 @@ impl Worker {
         let packet =
             Packet { key: arrival.key, frame: arrival.frame, gso_size: arrival.offload.gso_size };
         let mut decision = self.simulate(&packet, arrival.entry, now)?;
-        self.translated(&decision)?;
+        self.translated(arrival.key.in_port, &decision)?;
         let mut tags = std::mem::take(&mut self.buffers.tags);
         tags.extend_from_slice(&self.translation.tags);
         let changed = self.take_effects(now);
@@ -160,9 +160,9 @@ impl Worker {
     }
 
     /// The verdict in the datapath's words; asks for places that are not known.
-    pub(super) fn translated(&mut self, decision: &Decision) -> Result<(), Wait> {
-        let actions = &self.buffers.actions;
-        translate(actions, decision.drop, &self.tables, &self.local, &mut self.translation);
+    pub(super) fn translated(&mut self, in_port: PortNo, decision: &Decision) -> Result<(), Wait> {
+        let (actions, drop) = (&self.buffers.actions, decision.drop);
+        translate(actions, in_port, drop, &self.tables, &self.local, &mut self.translation);
         if self.translation.missing.is_empty() {
             return Ok(());
         }

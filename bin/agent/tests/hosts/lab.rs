@@ -122,6 +122,7 @@ impl Lab {
             flows_max: 100_000,
             upcall_limit: UpcallLimit { rate: 1_000_000, burst: 100_000 },
             patience: self.patience,
+            connections: mn_agent::Connections::default(),
         })
         .expect("an agent");
         host.id = agent.host();

@@ -56,6 +56,7 @@ static RULE_FIELDS: &[Field] = &[
     test("src-port", "tpSrc", Kind::Range, "invTpSrc"),
     test("dst-port", "tpDst", Kind::Range, "invTpDst"),
     Field::new("flow", "", Kind::Flow),
+    Field::new("valid", "matchValidFlow", Kind::YesNo),
     test("port-group", "portGroup", Kind::Reference(&PORT_GROUP), "invPortGroup"),
     test("in-port-group", "inPortGroup", Kind::Reference(&PORT_GROUP), "invInPortGroup"),
     test("out-port-group", "outPortGroup", Kind::Reference(&PORT_GROUP), "invOutPortGroup"),

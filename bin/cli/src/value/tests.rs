@@ -46,6 +46,7 @@ fn what_is_typed_becomes_json_and_is_printed_again() {
         ("chain rule dst-port",       "80",                  json!({"tpDst": {"start": 80, "end": 80}, "invTpDst": false}), None),
         ("chain rule dst-port",       "!80-90",              json!({"tpDst": {"start": 80, "end": 90}, "invTpDst": true}), None),
         ("chain rule flow",           "fwd-flow",            json!({"matchForwardFlow": true, "matchReturnFlow": false}), None),
+        ("chain rule valid",          "no",                  json!({"matchValidFlow": false}),       None),
         ("chain rule inverted",       "yes",                 json!({"condInvert": true}),            None),
         ("chain rule in-ports",       "!a,b",                json!({"inPorts": ["a", "b"], "invInPorts": true}), None),
         ("chain rule target",         "10.0.0.1",            json!({"natTargets": [{"addressFrom": "10.0.0.1", "addressTo": "10.0.0.1", "portFrom": 0, "portTo": 0}]}), None),

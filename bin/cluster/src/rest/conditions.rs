@@ -19,6 +19,7 @@ pub fn from_api(sent: &api::Condition) -> Result<Condition, Problem> {
         fragment_policy: FragmentPolicy::default(),
         match_forward_flow: sent.match_forward_flow,
         match_return_flow: sent.match_return_flow,
+        match_valid_flow: sent.match_valid_flow,
         no_vlan: sent.no_vlan,
         // 0 says nothing, as in the fields of old clients.
         vlan: sent.vlan.filter(|vlan| *vlan != 0),
@@ -129,6 +130,7 @@ pub fn to_api(stored: &Condition) -> api::Condition {
         cond_invert: stored.inverted,
         match_forward_flow: stored.match_forward_flow,
         match_return_flow: stored.match_return_flow,
+        match_valid_flow: stored.match_valid_flow,
         no_vlan: stored.no_vlan,
         vlan: stored.vlan,
         match_nw_dst_rewritten: stored.match_nw_dst_rewritten,

@@ -54,6 +54,7 @@ async fn a_condition_is_read_back_as_it_was_sent() {
     let addrs = api.create("/ip_addr_groups", json!({"name": "a"})).await;
     let condition = json!({
         "condInvert": true, "matchForwardFlow": true, "matchReturnFlow": true,
+        "matchValidFlow": false,
         "inPorts": [port["id"]], "invInPorts": true, "outPorts": [port["id"]],
         "portGroup": group["id"], "inPortGroup": group["id"], "invInPortGroup": true,
         "outPortGroup": group["id"], "ipAddrGroupSrc": addrs["id"], "ipAddrGroupDst": addrs["id"],

@@ -48,7 +48,7 @@ fn publish(tables: &mut StateTables, value: u32, ports: &[u128]) {
 
 fn run(verdict: &[VirtualAction], (tables, local): &(StateTables, LocalView)) -> Translation {
     let mut out = Translation::default();
-    translate(verdict, None, tables, local, &mut out);
+    translate(verdict, PortNo(16), None, tables, local, &mut out);
     out
 }
 
@@ -104,6 +104,20 @@ fn a_port_without_a_place_or_a_peer_gets_nothing_but_its_tags_are_there() {
     let nowhere = Action::Drop { cause: DropCause::NoLocation, rule: None };
     assert_eq!(run(&deliver(&[41]), &world).actions, [nowhere]);
     assert_eq!(run(&deliver(&[51]), &world).missing, [id(51)], "not loaded is not nowhere");
+}
+
+#[test]
+fn a_connection_is_followed_from_the_zone_of_the_port_and_splits_no_group() {
+    let mut world = world();
+    world.1.zones.insert(PortNo(16), Zone(7));
+    publish(&mut world.0, 900, &[11, 12]);
+    let track = Action::Track { zone: Zone(7), port: PortNo(16) };
+    let [one, two] = [11, 12].map(|port| VirtualAction::Deliver(id(port)));
+    let verdict = [one, VirtualAction::Track, two];
+    assert_eq!(run(&verdict, &world).actions, [track, there(KeyKind::Group, 900)]);
+    let nowhere = [VirtualAction::Track, VirtualAction::Deliver(id(41))];
+    let drop = Action::Drop { cause: DropCause::NoLocation, rule: None };
+    assert_eq!(run(&nowhere, &world).actions, [drop]);
 }
 
 #[test]

@@ -255,7 +255,9 @@ impl World {
         match simulate(&self.snapshot, &view, &inputs, &packet, buffers, None) {
             Outcome::Decided(decision) => {
                 let mut out = Translation::default();
-                translate(&buffers.actions, decision.drop, &self.tables, &self.local, &mut out);
+                let (in_port, drop) = (probe.key.in_port, decision.drop);
+                let actions = &buffers.actions;
+                translate(actions, in_port, drop, &self.tables, &self.local, &mut out);
                 assert_eq!(out.missing, []);
                 let tags = [&buffers.tags[..], &out.tags].concat();
                 (Verdict::Flow { mask: decision.mask, actions: out.actions }, tags)

@@ -9,7 +9,7 @@ use mn_packet::{EtherType, IpProtocol, Ipv4Header, Ipv6Header};
 use mn_time::Instant;
 
 use super::packet::Packet;
-use crate::connection::{Connection, Direction, Progress, Timeouts, Tuple};
+use crate::connection::{Connection, Direction, Progress, Timeouts, Tuple, is_quoting};
 
 /// A zone and the ends of a connection, the lesser first.
 type Key = (Zone, Tuple);
@@ -182,35 +182,16 @@ impl Connections {
 fn tuple_of(packet: &Packet) -> Option<(Tuple, bool)> {
     let key = &packet.key;
     let ip = packet.ip?;
-    if key.eth_dst.is_multicast()
-        || key.class.neighbor_discovery
-        || key.class.fragment == Fragment::Later
-    {
-        return None;
+    if let Some(tuple) = Tuple::of(key) {
+        return Some((tuple, false));
     }
     let own_icmp = if ip.is_v4 { IpProtocol::ICMP } else { IpProtocol::ICMPV6 };
-    let own = Tuple {
-        src: key.nw_src,
-        dst: key.nw_dst,
-        src_port: 0,
-        dst_port: 0,
-        protocol: key.nw_proto,
-        vlan: key.vlan.is_present().then(|| key.vlan.wire() & 0xfff),
-    };
-    if key.nw_proto.has_ports() {
-        return Some((Tuple { src_port: key.tp_src, dst_port: key.tp_dst, ..own }, false));
+    let quotes = key.nw_proto == own_icmp && is_quoting(own_icmp, key.icmp_type());
+    if !quotes || key.eth_dst.is_multicast() || key.class.fragment == Fragment::Later {
+        return None;
     }
-    if key.nw_proto != own_icmp {
-        return Some((own, false));
-    }
-    let quotes = match (ip.is_v4, key.icmp_type()) {
-        (true, ty) => matches!(ty, 3 | 11 | 12),
-        (false, ty) => matches!(ty, 1..=4),
-    };
-    if quotes {
-        return Some((quoted(packet, own.vlan)?, true));
-    }
-    Some((Tuple { src_port: key.tp_dst, dst_port: key.tp_dst, ..own }, false))
+    let vlan = key.vlan.is_present().then(|| key.vlan.wire() & 0xfff);
+    Some((quoted(packet, vlan)?, true))
 }
 
 /// The tuple of the packet that an ICMP error quotes, turned round. IPv6 extension headers are not

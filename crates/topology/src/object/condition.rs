@@ -41,6 +41,9 @@ pub struct Condition {
     pub match_forward_flow: bool,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub match_return_flow: bool,
+    /// Whether it belongs to a connection, or may open one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub match_valid_flow: Option<bool>,
     #[serde(skip_serializing_if = "core::ops::Not::not")]
     pub no_vlan: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -41,6 +41,8 @@ pub struct RuleView {
 pub enum Probe {
     ForwardFlow,
     ReturnFlow,
+    /// Whether it belongs to a connection or may open one; or, with `false`, that it does not.
+    ValidFlow(bool),
     NoVlan,
     Vlan(u16),
     /// The group of the port it entered this device by, of exterior ports only.
@@ -199,6 +201,7 @@ fn probes(condition: &Condition) -> Box<[Probe]> {
     [
         flag(c.match_forward_flow, Probe::ForwardFlow),
         flag(c.match_return_flow, Probe::ReturnFlow),
+        c.match_valid_flow.map(Probe::ValidFlow),
         flag(c.no_vlan, Probe::NoVlan),
         c.vlan.map(Probe::Vlan),
         c.port_group.clone().map(Probe::ExteriorPortGroup),
