@@ -131,6 +131,7 @@ impl Agent {
         let (asks_sender, asks) = mpsc::channel(ASKS_MAX);
         let (stop_control, stop) = watch::channel(false);
         let (active, ports) = watch::channel(Vec::new());
+        let (guarded_sender, guarded) = mpsc::unbounded_channel();
         let host = Host::new(host, parts.name);
         let doubt = Arc::new(Notify::new());
         let tasks = vec![
@@ -159,6 +160,7 @@ impl Agent {
             workers,
             ops,
             active,
+            guarded: guarded_sender,
             upcall_limit: parts.upcall_limit,
             neighbors,
             connections_max: parts.connections.port_max,
@@ -168,7 +170,8 @@ impl Agent {
             subscriptions: Subscriptions::of_host(id),
             state: State::new(id, clock::now()),
         };
-        let events = Events { sessions, workers: from_workers, links: parts.links, asks, stop };
+        let events =
+            Events { sessions, workers: from_workers, links: parts.links, guarded, asks, stop };
         Ok(Self {
             handle,
             host: id,
@@ -266,6 +269,7 @@ fn start_worker(
         neighbors: Arc::clone(&crew.neighbors),
     });
     let upcalls = parts.datapath.upcalls(number)?;
+    let bell = upcalls.bell();
     let stop = Arc::clone(stop);
     let alarm = Alarm(crew.failure.clone());
     let thread = std::thread::Builder::new()
@@ -276,7 +280,7 @@ fn start_worker(
             worker.run(upcalls, &stop);
         })
         .map_err(StartError::Thread)?;
-    Ok((WorkerHandle { sender, report }, thread))
+    Ok((WorkerHandle { sender, bell, report }, thread))
 }
 
 fn sweeper(parts: &Parts, workers: &[WorkerHandle], rule_drops: &Arc<Mutex<RuleDrops>>) -> Sweeper {

@@ -23,7 +23,7 @@ use mn_agent_core::{
     Attached, Learned, LocalView, MacAges, MacPlace, NeighborAges, Neighbors, Row, RowChange,
     StateTables, TableName, TunnelKeys, limits,
 };
-use mn_datapath::{Datapath, PeerAddresses, UpcallLimit};
+use mn_datapath::{Bell, Datapath, DatapathError, PeerAddresses, UpcallLimit};
 use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
 use mn_ids::{BridgeId, HostId, PortId, TunnelZoneId};
 use mn_nsdb::{Op, Selector, Session, SessionId, Store, Watch, WatchEvent};
@@ -58,11 +58,19 @@ pub(crate) struct Ask {
     pub(crate) reply: oneshot::Sender<Response>,
 }
 
+/// The program is on a port's interface, or could not be put there.
+pub(crate) struct Guarded {
+    pub(crate) interface: String,
+    pub(crate) attached: Attached,
+    pub(crate) done: Result<(), DatapathError>,
+}
+
 /// Everything that can happen to the control thread.
 pub(crate) struct Events {
     pub(crate) sessions: mpsc::Receiver<Session>,
     pub(crate) workers: mpsc::Receiver<FromWorker>,
     pub(crate) links: watch::Receiver<Links>,
+    pub(crate) guarded: mpsc::UnboundedReceiver<Guarded>,
     pub(crate) asks: mpsc::Receiver<Ask>,
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -70,6 +78,8 @@ pub(crate) struct Events {
 /// One worker as the control thread sees it.
 pub(crate) struct WorkerHandle {
     pub(crate) sender: Sender<ToWorker>,
+    /// Ends its wait for packets.
+    pub(crate) bell: Bell,
     pub(crate) report: Arc<Report>,
 }
 
@@ -81,6 +91,7 @@ pub(crate) struct Control {
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) ops: mpsc::Sender<Op>,
     pub(crate) active: watch::Sender<Vec<ActivePort>>,
+    pub(crate) guarded: mpsc::UnboundedSender<Guarded>,
     pub(crate) upcall_limit: UpcallLimit,
     pub(crate) neighbors: Arc<Neighbors>,
     /// The most tracked connections of one port.
@@ -114,6 +125,10 @@ pub(crate) struct State {
     zones: BTreeMap<TunnelZoneId, TunnelZone>,
     zones_known: bool,
     attached: BTreeMap<String, Attached>,
+    /// What the next news are about and the datapath is told right after.
+    to_serve: Vec<(String, Attached)>,
+    /// What could not be attached, and is tried again a little later.
+    refused: BTreeMap<String, Attached>,
     port_keys: BTreeMap<PortId, TunnelKey>,
     peers: BTreeMap<PeerIndex, PeerAddresses>,
     /// The interfaces with our tunnel addresses, once the datapath was told.
@@ -173,6 +188,8 @@ impl State {
             zones: BTreeMap::new(),
             zones_known: false,
             attached: BTreeMap::new(),
+            to_serve: Vec::new(),
+            refused: BTreeMap::new(),
             port_keys: BTreeMap::new(),
             peers: BTreeMap::new(),
             underlays: None,
@@ -225,6 +242,7 @@ impl Control {
                         self.take_message(message);
                     }
                 }
+                Some(guarded) = events.guarded.recv() => self.take_guarded(guarded),
                 Ok(()) = events.links.changed() => self.take_links(&mut events.links),
                 Some(ask) = events.asks.recv() => self.answer(ask),
                 _ = tick.tick() => self.tick(),
@@ -283,6 +301,8 @@ impl Control {
         self.announce();
         self.publish();
         self.send_news();
+        self.serve_ports();
+        self.send_announcements();
         self.go_on_with_walks();
     }
 
@@ -298,7 +318,10 @@ impl Control {
             });
             self.tell_workers(|| ToWorker::News(Arc::clone(&news)));
         }
-        // After the news: the worker knows the port by then.
+    }
+
+    /// Sends what ports that came here announce: the worker and the datapath know them by now.
+    fn send_announcements(&mut self) {
         for (entry, frame) in std::mem::take(&mut self.state.announcements) {
             self.tell(0, ToWorker::Send { entry, frame });
         }
@@ -311,9 +334,11 @@ impl Control {
     }
 
     fn tell(&self, worker: usize, message: ToWorker) {
-        if self.workers[worker].sender.send(message).is_err() {
+        let WorkerHandle { sender, bell, .. } = &self.workers[worker];
+        if sender.send(message).is_err() {
             tracing::error!(worker, "a packet worker has ended");
         }
+        bell.ring();
     }
 
     fn take_links(&mut self, links: &mut watch::Receiver<Links>) {
@@ -386,6 +411,7 @@ impl Control {
     fn tick(&mut self) {
         let now = clock::now();
         self.note_alive(now);
+        self.state.refused.clear();
         for (place, _) in self.state.ages.expire(now) {
             self.write(&Row::Mac(place, None));
             let bridge = place.bridge;

@@ -20,12 +20,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mn_agent_core::{
-    ErrorLimit, FlowTable, GroupTable, Leaving, LocalView, MacAges, Neighbors, Pending, RuleDrops,
-    StateTables, Translation, limits,
+    Arriving, Copies, ErrorLimit, FlowTable, GroupTable, Leaving, LocalView, MacAges, Neighbors,
+    Pending, RuleDrops, StateTables, Translation, limits,
 };
 use mn_datapath::{Datapath, InstalledFlow, Offload, Upcalls};
-use mn_flow::{DropCause, FlowKey, GroupIndex, PortNo};
-use mn_ids::{ObjectKey, PortId, RuleId};
+use mn_flow::{DropCause, FlowKey, GroupIndex, PortNo, ScopedAddr, Tag};
+use mn_ids::{ObjectKey, PortId, RouterId, RuleId};
 use mn_simulation::{Buffers, Entry};
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
@@ -33,13 +33,12 @@ use tokio::sync::mpsc;
 
 use crate::clock;
 use batch::Batch;
+pub(crate) use decide::host_of;
 use message::{FromWorker, ToWorker};
 use report::Report;
 
-/// How long a worker waits for packets before it looks at its messages.
-const WAIT_FOR: Duration = Duration::from_millis(2);
-/// Likewise while packets of its own wait for news.
-const WAIT_FOR_NEWS: Duration = Duration::from_micros(200);
+/// How long a worker waits for packets or messages before it looks at the clock.
+const WAIT_FOR: Duration = Duration::from_millis(10);
 /// How often the datapath hears that the agent lives; it waits a second (contracts §2).
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(200);
 /// How often waiting packets and neighbours are looked at.
@@ -73,6 +72,26 @@ struct Parked {
     offload: Offload,
     entry: Entry,
     install: bool,
+    question: Option<Question>,
+}
+
+/// A packet of ours that asks for a neighbour: which one.
+type Question = (RouterId, ScopedAddr);
+
+/// The way a question went.
+#[derive(Debug)]
+struct Path {
+    port: PortId,
+    /// What it depended on.
+    tags: Box<[Tag]>,
+}
+
+/// A packet of our own.
+#[derive(Debug)]
+struct Own {
+    entry: Entry,
+    frame: Vec<u8>,
+    question: Option<Question>,
 }
 
 /// One worker's state.
@@ -92,6 +111,11 @@ pub(crate) struct Worker {
     flows: FlowTable,
     groups: GroupTable,
     pending: Pending<Parked>,
+    arriving: Arriving,
+    /// Copies of floods for ports that are not in their place yet.
+    copies: Copies<Parked>,
+    /// Questions of this worker that have no answer yet.
+    questions: HashMap<Question, Path>,
     buffers: Buffers,
     translation: Translation,
     /// Flows to be activated once the packets that came for them are sent.
@@ -101,7 +125,7 @@ pub(crate) struct Worker {
     /// An answer to the packet at hand had no budget left.
     unanswered: bool,
     /// Packets of our own to be sent.
-    outbox: VecDeque<(Entry, Vec<u8>)>,
+    outbox: VecDeque<Own>,
     /// Flows whose packets may go on.
     released: Vec<FlowKey>,
     /// What was asked for since the last news.
@@ -152,6 +176,9 @@ impl Worker {
             flows: FlowTable::new(worker, setup.life, setup.flows_max),
             groups: GroupTable::new(groups),
             pending: Pending::new(limits::PENDING_MAX),
+            arriving: Arriving::default(),
+            copies: Copies::new(limits::COPIES_MAX),
+            questions: HashMap::new(),
             buffers: Buffers::default(),
             translation: Translation::default(),
             installs: Batch::default(),
@@ -178,14 +205,11 @@ impl Worker {
             self.take_messages();
             self.beat(clock::now());
             if !self.ready {
-                std::thread::park_timeout(WAIT_FOR);
+                // Its packets stay in the ring meanwhile.
+                std::thread::park_timeout(Duration::from_millis(2));
                 continue;
             }
-            let wait = match (self.busy(), self.pending.is_empty()) {
-                (true, _) => Duration::ZERO,
-                (false, true) => WAIT_FOR,
-                (false, false) => WAIT_FOR_NEWS,
-            };
+            let wait = if self.busy() { Duration::ZERO } else { WAIT_FOR };
             let polled =
                 upcalls.poll(limits::UPCALL_BATCH, wait, &mut |upcall| self.upcall(&upcall));
             if let Err(error) = polled {
@@ -199,15 +223,17 @@ impl Worker {
     /// Whether there is work besides packets.
     fn busy(&self) -> bool {
         !self.adopting.is_empty() && !self.adoption_waits
+            || !self.released.is_empty()
+            || !self.outbox.is_empty()
     }
 
-    fn take_messages(&mut self) {
+    pub(super) fn take_messages(&mut self) {
         while let Ok(message) = self.from_control.try_recv() {
             let now = clock::now();
             match message {
                 ToWorker::News(news) => self.take_news(&news, now),
                 ToWorker::Heard(heard) => self.take_heard(heard, now),
-                ToWorker::Unlearn(place) => self.unlearn(place),
+                ToWorker::Unlearn(place) => self.unlearn(place, now),
                 ToWorker::Uses(uses) => {
                     for (cookie, used_at) in uses {
                         self.flows.note_use(cookie, used_at);
@@ -217,7 +243,9 @@ impl Worker {
                     self.adopting.extend(flows);
                     self.adopting_since = since;
                 }
-                ToWorker::Send { entry, frame } => self.outbox.push_back((entry, frame)),
+                ToWorker::Send { entry, frame } => {
+                    self.outbox.push_back(Own { entry, frame, question: None });
+                }
             }
         }
     }
@@ -249,7 +277,7 @@ impl Worker {
         for (router, port, addr, effect) in self.neighbors.tick(now) {
             self.neighbor_effect(router, port, addr, effect, now);
         }
-        for refused in self.pending.expire(now) {
+        for refused in self.pending.expire(now).into_iter().chain(self.copies.expire(now)) {
             self.count_drop(refused.packet.entry, refused.cause);
         }
         self.expire(now);
@@ -257,6 +285,7 @@ impl Worker {
             self.last.publish = now;
             self.publish();
             self.note_uses(now);
+            self.forget_paths();
         }
         self.settle_waiting(now);
     }
@@ -270,7 +299,7 @@ impl Worker {
 
     fn publish(&mut self) {
         self.report.flows.set(self.flows.len());
-        self.report.waiting.set(self.pending.len());
+        self.report.waiting.set(self.pending.len() + self.copies.len());
         self.report.unverified.set(self.adopting.len());
         if let Ok(mut drops) = self.report.drops.lock() {
             drops.clone_from(&self.drops);

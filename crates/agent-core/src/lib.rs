@@ -4,6 +4,7 @@
 //! `bin/agent` is the shell around it: threads, sockets, the state database and the datapath.
 
 mod announce;
+mod arriving;
 mod binding;
 mod flood;
 mod flow_table;
@@ -19,10 +20,12 @@ mod pending;
 mod rule_drops;
 mod state_tables;
 mod tag_index;
+mod touched;
 mod translate;
 mod tunnel_keys;
 
 pub use announce::{announcements, probe, solicitation};
+pub use arriving::{Arriving, Copies};
 pub use binding::{Attached, PortOp, plan};
 pub use flood::{FloodOp, FloodSets, flood_plan};
 pub use flow_table::{FlowTable, Leaving, NewFlow};
@@ -33,8 +36,9 @@ pub use local::LocalView;
 pub use mac_age::{Learned, MacAges, MacPlace};
 pub use neighbor::{Due, Neighbor, NeighborEffect, NeighborEvent, Neighbors, Patience};
 pub use neighbor_age::NeighborAges;
-pub use pending::{Pending, Refused, Wait};
+pub use pending::{Pending, Refused, Stay, Wait};
 pub use rule_drops::{RuleDrops, dropping_rule};
 pub use state_tables::{Owner, Place, Row, RowChange, StateTables, TableName, View, vlan_number};
-pub use translate::{Translation, translate};
+pub use touched::Touched;
+pub use translate::{Means, Translation, translate};
 pub use tunnel_keys::TunnelKeys;

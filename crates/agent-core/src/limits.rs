@@ -30,9 +30,16 @@ pub const PENDING_PER_FLOW: usize = 64;
 pub const PENDING_OCTETS: usize = 16 << 20;
 /// How long a packet waits for topology or a place.
 pub const LOAD_FOR: Duration = Duration::from_secs(3);
+/// How long packets wait for the place of a port that was bound a moment ago: what its host's agent
+/// may take to attach it and to say so.
+pub const PLACE_FOR: Duration = Duration::from_secs(1);
+/// Copies of floods that wait for such a port, per worker.
+pub const COPIES_MAX: usize = 256;
 /// How long a packet waits for a neighbour: longer than [`ASK_EVERY`] × [`ASKS_MAX`], so that the
 /// neighbour's silence is answered by its own verdict.
 pub const NEIGHBOR_FOR: Duration = Duration::from_secs(4);
+/// How long a packet waits in all, for one thing after another.
+pub const WAIT_MAX: Duration = Duration::from_secs(7);
 /// How often an unanswered request for a neighbour is repeated (contracts §3).
 pub const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How many requests are sent (contracts §3).
@@ -65,6 +72,10 @@ pub const AGE_AT_ONCE: usize = 1 << 17;
 /// How long an old flood key still delivers after a new one was published.
 pub const RETIRE_AFTER: Duration = Duration::from_secs(5);
 
+const _: () = assert!(
+    WAIT_MAX.as_millis() >= LOAD_FOR.as_millis() + NEIGHBOR_FOR.as_millis(),
+    "a neighbour has its time after everything was loaded"
+);
 const _: () = assert!(PENDING_PER_FLOW <= PENDING_MAX, "one flow fits the queue");
 const _: () = assert!(
     NEIGHBOR_FOR.as_millis() > ASK_EVERY.as_millis() * ASKS_MAX as u128,

@@ -71,6 +71,8 @@ pub enum NeighborEvent {
     Gone,
     /// It did not answer, but perhaps nobody who would tell heard it.
     Excused,
+    /// A request would now go another way, or further: it may reach whom the last one did not.
+    PathChanged,
     /// Time passed.
     Tick,
 }
@@ -129,7 +131,7 @@ impl Neighbor {
         now: Instant,
     ) -> (Self, NeighborEffect) {
         use NeighborEffect::{Ask, None, Probe, Silence, Tell, Unanswered};
-        use NeighborEvent::{Excused, Gone, Heard, Shown, Tick, Used, Wanted};
+        use NeighborEvent::{Excused, Gone, Heard, PathChanged, Shown, Tick, Used, Wanted};
         let until = now + patience.reachable_for + patience.reachable_for * spread.into() / 1280;
         let reachable = Self::Reachable { until, told_at: now };
         match (self, event) {
@@ -137,6 +139,10 @@ impl Neighbor {
                 (Self::Reachable { until, told_at }, None)
             }
             (_, Heard) => (reachable, Tell),
+            // Besides the others, so that an unsteady path does not keep it asking for ever.
+            (Self::Asking { .. }, PathChanged) => (self, Ask),
+            (Self::Silent { .. }, PathChanged) => (Self::Idle, None),
+            (_, PathChanged) => (self, None),
             (Self::Idle, Shown) => (self, None),
             (_, Shown | Excused) => (reachable, None),
             (_, Gone) => (Self::Silent { until: now + QUIET_FOR }, Silence),
@@ -260,6 +266,15 @@ impl Neighbors {
         matches!(
             self.lock().states.get(&(router, addr)),
             Some((_, Neighbor::Silent { until })) if now < *until
+        )
+    }
+
+    /// Whether it is asked for, or did not answer a short while ago.
+    #[must_use]
+    pub fn is_missed(&self, router: RouterId, addr: ScopedAddr) -> bool {
+        matches!(
+            self.lock().states.get(&(router, addr)),
+            Some((_, Neighbor::Asking { .. } | Neighbor::Silent { .. }))
         )
     }
 

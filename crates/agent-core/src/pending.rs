@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use mn_flow::{DropCause, FlowKey, ScopedAddr};
+use mn_flow::{DropCause, FlowKey, ScopedAddr, Tag};
 use mn_ids::RouterId;
 use mn_time::Instant;
 
@@ -13,7 +13,31 @@ use crate::limits;
 pub enum Wait {
     /// Objects or places that were asked for; any news may be it.
     Load,
+    /// A port that is bound and has no place yet.
+    Place,
     Neighbor(RouterId, ScopedAddr),
+}
+
+/// How the packets of a flow wait.
+#[derive(Clone, Debug)]
+pub struct Stay {
+    pub wait: Wait,
+    /// When the flow's first packet began to wait, for whatever it was.
+    pub since: Instant,
+    pub until: Instant,
+    /// What the walk had read when it had to stop: a change of that may lead it elsewhere.
+    pub tags: Box<[Tag]>,
+}
+
+impl Stay {
+    /// The stay of packets that waited as `former` and must go on waiting like this: for the same
+    /// thing no longer than was said, for another as long as that may take, and in all no longer
+    /// than [`limits::WAIT_MAX`].
+    #[must_use]
+    pub fn after(self, former: &Self) -> Self {
+        let until = if self.wait == former.wait { former.until } else { self.until };
+        Self { since: former.since, until: until.min(former.since + limits::WAIT_MAX), ..self }
+    }
 }
 
 /// The packet has no room or waited too long; here it is back.
@@ -35,8 +59,7 @@ pub struct Pending<P> {
 
 #[derive(Debug)]
 struct Queue<P> {
-    wait: Wait,
-    until: Instant,
+    stay: Stay,
     packets: VecDeque<(usize, P)>,
 }
 
@@ -84,7 +107,7 @@ impl<P> Pending<P> {
         }
     }
 
-    /// Begins to wait with the first packet of a flow, at most until `until`.
+    /// Begins to wait with the first packet of a flow.
     ///
     /// # Errors
     ///
@@ -92,52 +115,45 @@ impl<P> Pending<P> {
     pub fn park(
         &mut self,
         key: FlowKey,
-        wait: Wait,
-        until: Instant,
+        stay: Stay,
         octets: usize,
         packet: P,
     ) -> Result<(), Refused<P>> {
         if self.packets >= self.packets_max {
             return Err(Refused { packet, cause: DropCause::QueueFull });
         }
-        self.flows.entry(key).or_insert(Queue { wait, until, packets: VecDeque::new() });
+        self.flows.entry(key).or_insert(Queue { stay, packets: VecDeque::new() });
         self.queue(&key, octets, packet)
     }
 
     /// Puts packets that were taken back into waiting, perhaps for something else.
-    pub fn put_back(
-        &mut self,
-        key: FlowKey,
-        wait: Wait,
-        until: Instant,
-        packets: VecDeque<(usize, P)>,
-    ) {
+    pub fn put_back(&mut self, key: FlowKey, stay: Stay, packets: VecDeque<(usize, P)>) {
         self.packets += packets.len();
         self.octets += packets.iter().map(|(octets, _)| octets).sum::<usize>();
-        self.flows.insert(key, Queue { wait, until, packets });
+        self.flows.insert(key, Queue { stay, packets });
     }
 
-    /// The flows that wait for what `matches` says.
+    /// The flows that wait as `matches` says.
     #[must_use]
-    pub fn waiting_for(&self, matches: impl Fn(Wait) -> bool) -> Vec<FlowKey> {
-        let waiting = self.flows.iter().filter(|(_, queue)| matches(queue.wait));
+    pub fn waiting(&self, matches: impl Fn(&Stay) -> bool) -> Vec<FlowKey> {
+        let waiting = self.flows.iter().filter(|(_, queue)| matches(&queue.stay));
         waiting.map(|(key, _)| *key).collect()
     }
 
-    /// Takes the packets of a flow, oldest first, with when they give up.
-    pub fn take(&mut self, key: &FlowKey) -> Option<(Instant, VecDeque<(usize, P)>)> {
+    /// Takes the packets of a flow, oldest first, with how they waited.
+    pub fn take(&mut self, key: &FlowKey) -> Option<(Stay, VecDeque<(usize, P)>)> {
         let queue = self.flows.remove(key)?;
         self.packets -= queue.packets.len();
         self.octets -= queue.packets.iter().map(|(octets, _)| octets).sum::<usize>();
-        Some((queue.until, queue.packets))
+        Some((queue.stay, queue.packets))
     }
 
     /// Gives up on packets that waited too long. Those that waited for topology say so: it is not
     /// known here and could not be asked for.
     pub fn expire(&mut self, now: Instant) -> Vec<Refused<P>> {
-        let over = self.flows.iter().filter(|(_, queue)| queue.until <= now);
+        let over = self.flows.iter().filter(|(_, queue)| queue.stay.until <= now);
         let keys: Vec<(FlowKey, DropCause)> =
-            over.map(|(key, queue)| (*key, given_up(queue.wait))).collect();
+            over.map(|(key, queue)| (*key, given_up(queue.stay.wait))).collect();
         let mut refused = Vec::new();
         for (key, cause) in keys {
             let Some((_, packets)) = self.take(&key) else { continue };
@@ -150,6 +166,7 @@ impl<P> Pending<P> {
 const fn given_up(wait: Wait) -> DropCause {
     match wait {
         Wait::Load => DropCause::NoTopology,
+        Wait::Place => DropCause::NoLocation,
         Wait::Neighbor(..) => DropCause::WaitTimeout,
     }
 }
@@ -168,15 +185,25 @@ mod tests {
         Instant::ZERO + Duration::from_secs(seconds)
     }
 
+    fn a_neighbor() -> Wait {
+        let addr = ScopedAddr::on(mn_ids::Id::random(), [10, 0, 0, 1].into());
+        Wait::Neighbor(mn_ids::Id::random(), addr)
+    }
+
+    fn load(seconds: u64) -> Stay {
+        let (since, until) = (Instant::ZERO, at(seconds));
+        Stay { wait: Wait::Load, since, until, tags: Box::default() }
+    }
+
     #[test]
     fn packets_of_a_flow_come_back_in_the_order_they_came() {
         let mut pending = Pending::new(10);
-        pending.park(key(1), Wait::Load, at(3), 100, 'a').unwrap();
+        pending.park(key(1), load(3), 100, 'a').unwrap();
         pending.queue(&key(1), 100, 'b').unwrap();
-        pending.park(key(2), Wait::Load, at(3), 100, 'x').unwrap();
+        pending.park(key(2), load(3), 100, 'x').unwrap();
         pending.queue(&key(1), 100, 'c').unwrap();
-        let (until, packets) = pending.take(&key(1)).unwrap();
-        assert_eq!(until, at(3));
+        let (stay, packets) = pending.take(&key(1)).unwrap();
+        assert_eq!(stay.until, at(3));
         assert_eq!(packets.into_iter().map(|(_, packet)| packet).collect::<String>(), "abc");
         assert_eq!(pending.len(), 1);
     }
@@ -184,34 +211,41 @@ mod tests {
     #[test]
     fn a_full_queue_gives_the_packet_back_and_says_why() {
         let mut pending = Pending::new(2);
-        pending.park(key(1), Wait::Load, at(3), 1, 'a').unwrap();
+        pending.park(key(1), load(3), 1, 'a').unwrap();
         pending.queue(&key(1), 1, 'b').unwrap();
         let refused = Refused { packet: 'c', cause: DropCause::QueueFull };
         assert_eq!(pending.queue(&key(1), 1, 'c'), Err(refused));
-        assert!(pending.park(key(2), Wait::Load, at(3), 1, 'd').is_err());
+        assert!(pending.park(key(2), load(3), 1, 'd').is_err());
         assert!(!pending.holds(&key(2)), "a flow none of whose packets waits is not known");
     }
 
     #[test]
     fn one_flow_has_no_more_than_its_share() {
         let mut pending = Pending::new(10 * limits::PENDING_PER_FLOW);
-        pending.park(key(1), Wait::Load, at(3), 1, ()).unwrap();
+        pending.park(key(1), load(3), 1, ()).unwrap();
         let taken = (0..1000).filter(|_| pending.queue(&key(1), 1, ()).is_ok()).count();
         assert_eq!(taken + 1, limits::PENDING_PER_FLOW);
-        assert!(pending.park(key(2), Wait::Load, at(3), 1, ()).is_ok());
+        assert!(pending.park(key(2), load(3), 1, ()).is_ok());
+    }
+
+    #[test]
+    fn waiting_for_something_else_takes_its_own_time_but_not_for_ever() {
+        let neighbor = a_neighbor();
+        let again = |seconds| Stay { wait: neighbor, since: at(seconds), ..load(seconds + 4) };
+        assert_eq!(load(9).after(&load(3)).until, at(3), "no longer for the same thing");
+        let then = again(2).after(&load(3));
+        assert_eq!((then.since, then.until), (Instant::ZERO, at(6)));
+        assert_eq!(again(6).after(&load(3)).until, at(7), "seven seconds in all");
     }
 
     #[test]
     fn what_waits_too_long_is_given_up_and_the_rest_waits_on() {
         let mut pending = Pending::new(10);
-        let neighbor = Wait::Neighbor(
-            mn_ids::Id::random(),
-            ScopedAddr::on(mn_ids::Id::random(), [10, 0, 0, 1].into()),
-        );
-        pending.park(key(1), Wait::Load, at(3), 7, 'a').unwrap();
-        pending.park(key(2), neighbor, at(5), 7, 'b').unwrap();
+        let neighbor = a_neighbor();
+        pending.park(key(1), load(3), 7, 'a').unwrap();
+        pending.park(key(2), Stay { wait: neighbor, ..load(5) }, 7, 'b').unwrap();
         assert_eq!(pending.expire(at(3)), [Refused { packet: 'a', cause: DropCause::NoTopology }]);
-        assert_eq!(pending.waiting_for(|wait| wait == neighbor), [key(2)]);
+        assert_eq!(pending.waiting(|stay| stay.wait == neighbor), [key(2)]);
         assert_eq!((pending.len(), pending.octets), (1, 7));
     }
 }

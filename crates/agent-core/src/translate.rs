@@ -16,6 +16,8 @@ pub struct Translation {
     pub tags: Vec<Tag>,
     /// Ports whose place is not loaded. While there are some, the verdict cannot be carried out.
     pub missing: Vec<PortId>,
+    /// Ports that are bound, and not in their place yet. The actions leave them out.
+    pub arriving: Vec<PortId>,
     /// The groups that `actions` name.
     pub groups: Vec<GroupIndex>,
     /// Those of them that are new, with their outputs.
@@ -26,6 +28,17 @@ pub struct Translation {
     remote: Vec<(PortId, Place)>,
 }
 
+/// What a verdict is translated with.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    pub tables: &'a StateTables,
+    pub local: &'a LocalView,
+    /// The host that a port is bound to, as the topology has it.
+    pub bound: &'a dyn Fn(PortId) -> Option<HostId>,
+    /// Deliveries to other ports than these are left out: they were made before.
+    pub only: Option<&'a [PortId]>,
+}
+
 /// The most actions a flow has in line.
 const ACTIONS_MAX: usize = 16;
 
@@ -34,8 +47,10 @@ const ACTIONS_MAX: usize = 16;
 /// A delivery becomes an output where the port is active here, and else a copy through the tunnel
 /// to the host it is on. Of several ports on one host between two rewrites, those that the host
 /// published as a flood group get one copy (contracts §1). A port nobody knows the place of gets
-/// nothing; the tags see to it that the flow goes when that changes. A list that is too long is
-/// shortened by groups; see [`Translation::groups`].
+/// nothing; the tags see to it that the flow goes when that changes. Where the topology has it bound
+/// to a host, that host's agent is about to say where it is: see [`Translation::arriving`]. A place
+/// on another host than that is none any more. A list that is too long is shortened by groups; see
+/// [`Translation::groups`].
 ///
 /// Where the connection of one delivery is to be followed, it is for all: that costs entries and
 /// decides nothing. It is followed in the zone of the port, as the packet came in.
@@ -43,30 +58,29 @@ pub fn translate(
     verdict: &[VirtualAction],
     in_port: PortNo,
     drop: Option<(DropCause, Option<RuleId>)>,
-    tables: &StateTables,
-    local: &LocalView,
+    means: &Means<'_>,
     out: &mut Translation,
 ) {
     out.clear();
     if verdict.contains(&VirtualAction::Track) {
-        let zone = local.zones.get(&in_port).copied().unwrap_or(Zone(0));
+        let zone = means.local.zones.get(&in_port).copied().unwrap_or(Zone(0));
         out.actions.push(Action::Track { zone, port: in_port });
     }
     for action in verdict {
         match *action {
             VirtualAction::Deliver(port) => out.run.push(port),
             VirtualAction::Rewrite(rewrite) => {
-                out.deliver(tables, local);
+                out.deliver(means);
                 out.actions.push(Action::Rewrite(rewrite));
             }
             VirtualAction::Meter(index) => {
-                out.deliver(tables, local);
+                out.deliver(means);
                 out.actions.push(Action::Meter(index));
             }
             VirtualAction::Track => {}
         }
     }
-    out.deliver(tables, local);
+    out.deliver(means);
     out.end(drop);
 }
 
@@ -75,6 +89,7 @@ impl Translation {
         self.actions.clear();
         self.tags.clear();
         self.missing.clear();
+        self.arriving.clear();
         self.groups.clear();
         self.new_groups.clear();
         self.run.clear();
@@ -82,8 +97,12 @@ impl Translation {
     }
 
     /// Adds the outputs for the ports of the run.
-    fn deliver(&mut self, tables: &StateTables, local: &LocalView) {
-        let run = std::mem::take(&mut self.run);
+    fn deliver(&mut self, means: &Means<'_>) {
+        let Means { tables, local, .. } = *means;
+        let mut run = std::mem::take(&mut self.run);
+        if let Some(only) = means.only {
+            run.retain(|port| only.contains(port));
+        }
         let mut remote = std::mem::take(&mut self.remote);
         remote.clear();
         for port in &run {
@@ -92,12 +111,21 @@ impl Translation {
                 self.actions.push(Action::Output(*number));
                 continue;
             }
+            let bound = (means.bound)(*port);
             match tables.place(*port) {
-                Some(place) if place.host != local.host => remote.push((*port, place)),
-                // It was here: its activation is over, or not yet begun.
-                Some(_) => self.lost = true,
-                None if tables.is_loaded(TableName::Location(*port)) => self.lost = true,
-                None => self.missing.push(*port),
+                Some(place)
+                    if place.host != local.host && bound.is_none_or(|at| at == place.host) =>
+                {
+                    remote.push((*port, place));
+                }
+                None if !tables.is_loaded(TableName::Location(*port)) => self.missing.push(*port),
+                // It is nowhere, or was here or elsewhere: its activation is over, or not yet begun.
+                Some(_) | None => {
+                    self.lost = true;
+                    if bound.is_some() {
+                        self.arriving.push(*port);
+                    }
+                }
             }
         }
         while let Some((_, Place { host, .. })) = remote.first().copied() {
@@ -136,12 +164,18 @@ impl Translation {
         remote.retain(|(_, place)| place.host != host);
     }
 
+    /// Whether anything is sent anywhere.
+    #[must_use]
+    pub fn sends(&self) -> bool {
+        self.actions.iter().any(is_output)
+    }
+
     /// Takes off what changes nothing any more; a list that sends nothing anywhere drops.
     fn end(&mut self, drop: Option<(DropCause, Option<RuleId>)>) {
         let idle = |action: &Action| matches!(action, Action::Rewrite(_) | Action::Track { .. });
         let last = self.actions.iter().rposition(|action| !idle(action));
         self.actions.truncate(last.map_or(0, |last| last + 1));
-        if self.actions.iter().any(is_output) {
+        if self.sends() {
             return;
         }
         let (cause, rule) = match drop {

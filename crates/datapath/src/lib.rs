@@ -9,6 +9,7 @@ pub mod ebpf;
 pub mod software;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mn_flow::{
@@ -141,6 +142,24 @@ pub trait Datapath: Send + Sync {
         port: PortNo,
         interface: Interface,
         limit: UpcallLimit,
+    ) -> Result<(), DatapathError> {
+        // The program first: an interface is never of a port without it.
+        self.guard(interface.ifindex)?;
+        self.serve(port, interface, limit)
+    }
+
+    /// Puts the program on an interface: what it sends goes no further than its port lets it, and
+    /// nowhere while it has none. The program is at work long before this returns: the kernel waits
+    /// until nothing runs without it, about 10 ms.
+    fn guard(&self, ifindex: u32) -> Result<(), DatapathError>;
+
+    /// Makes a port of an interface that is guarded, or is about to be; replaces the interface of
+    /// the port.
+    fn serve(
+        &self,
+        port: PortNo,
+        interface: Interface,
+        limit: UpcallLimit,
     ) -> Result<(), DatapathError>;
 
     /// Detaches a port. Its packets no longer enter or leave; its counters are returned.
@@ -247,6 +266,31 @@ pub trait Upcalls: Send {
         timeout: Duration,
         each: &mut dyn FnMut(Upcall<'_>),
     ) -> Result<usize, DatapathError>;
+
+    /// What any thread ends a wait of [`Self::poll`] with.
+    fn bell(&self) -> Bell;
+}
+
+/// Ends the wait of a poll: of the one that waits, else of the next one.
+#[derive(Clone)]
+pub struct Bell(Arc<dyn Fn() + Send + Sync>);
+
+impl Bell {
+    /// A bell that does this when it is rung.
+    pub fn new(ring: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ring))
+    }
+
+    /// Rings it.
+    pub fn ring(&self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Bell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bell")
+    }
 }
 
 /// Both ends of a tunnel.

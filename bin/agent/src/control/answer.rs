@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mn_agent_api::{Link, Request, Response, Status};
-use mn_agent_core::{TableName, Translation, View, translate};
+use mn_agent_core::{Means, TableName, Translation, View, translate};
 use mn_api_types::walk::{Walk as Document, WalkRequest};
 use mn_datapath::{InstalledFlow, Tuple};
 use mn_flow::{Conn, Field, FlowKey, FlowMask, PortNo, extract};
@@ -23,6 +23,7 @@ use tokio::sync::oneshot;
 
 use super::{Ask, Control, State};
 use crate::clock;
+use crate::worker::host_of;
 
 /// How long a walk waits for topology that is being loaded.
 const WALK_FOR: Duration = Duration::from_secs(3);
@@ -145,8 +146,10 @@ impl Control {
             Outcome::AwaitNeighbor { .. } => {}
             Outcome::Decided(decision) => {
                 let (tables, local) = (&self.state.tables, &self.state.local);
+                let bound = |port| host_of(&self.state.snapshot, port);
+                let means = Means { tables, local, bound: &bound, only: None };
                 let drop = decision.drop;
-                translate(&buffers.actions, number, drop, tables, local, &mut translation);
+                translate(&buffers.actions, number, drop, &means, &mut translation);
             }
         }
         if !translation.missing.is_empty() {

@@ -1,6 +1,7 @@
 //! Interfaces under the datapath: bound, attached, moved, gone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mn_agent_core::{
@@ -12,7 +13,7 @@ use mn_ids::{BridgeId, PortId};
 use mn_simulation::Entry;
 use mn_topology::PortKind;
 
-use super::{Control, RETIRED_FOR};
+use super::{Control, Guarded, RETIRED_FOR};
 use crate::clock;
 use crate::numbers::{KeptFlood, KeptPort};
 
@@ -83,6 +84,8 @@ impl Control {
         for op in plan(&bound, &present, &self.state.attached) {
             match op {
                 PortOp::Detach(name, port) => self.detach(&name, port),
+                PortOp::Attach(name, attached)
+                    if self.state.refused.get(&name) == Some(&attached) => {}
                 PortOp::Attach(name, attached) => self.attach(name, attached),
             }
         }
@@ -99,34 +102,77 @@ impl Control {
         bound
     }
 
+    /// Gives a port its number and key here. The datapath hears of it when the workers have: see
+    /// [`Self::serve_ports`].
     fn attach(&mut self, name: String, attached: Attached) {
-        let Attached { port, ifindex } = attached;
+        let port = attached.port;
         let (Some(number), Some(key)) =
             (self.numbers.port_number(port), self.allocate(KeyKind::Port))
         else {
             tracing::error!(%port, "this host has no room for another port");
             return;
         };
-        let Some(link) = self.state.links.get(&name) else { return };
-        let interface =
-            Interface { ifindex, peer_redirect: link.peer_elsewhere, mtu: link.interface.mtu };
-        let done = self
-            .datapath
-            .attach(number, interface, self.upcall_limit)
-            .and_then(|()| self.datapath.set_key(key, Some(&Delivery::Port(number))));
-        if let Err(error) = done {
-            // It is tried again at the next event.
-            tracing::error!(%error, interface = name, %port, "a port cannot be attached");
-            self.keys.release(key);
-            return;
-        }
-        tracing::info!(interface = name, %port, number = number.0, key = %key, "attached");
         self.numbers.keep_port(port, KeptPort { number, interface: name.clone(), key });
-        self.state.attached.insert(name, Attached { port, ifindex });
+        self.state.attached.insert(name.clone(), attached.clone());
+        self.state.to_serve.push((name, attached));
         self.state.port_keys.insert(port, key);
         self.state.local.add_port(port, number);
         self.touch(port);
         self.state.unannounced.push((port, clock::now() + ANNOUNCE_FOR));
+    }
+
+    /// Brings what was attached under the datapath, now that the workers know the ports: the first
+    /// packet finds them prepared, and everybody hears meanwhile where the ports are.
+    pub(super) fn serve_ports(&mut self) {
+        for (name, attached) in std::mem::take(&mut self.state.to_serve) {
+            let Attached { port, ifindex } = attached;
+            let number = self.state.local.ports.get(&port).copied();
+            let key = self.state.port_keys.get(&port).copied();
+            let (Some(number), Some(key), Some(link)) = (number, key, self.state.links.get(&name))
+            else {
+                continue;
+            };
+            let interface =
+                Interface { ifindex, peer_redirect: link.peer_elsewhere, mtu: link.interface.mtu };
+            let served = self
+                .datapath
+                .set_key(key, Some(&Delivery::Port(number)))
+                .and_then(|()| self.datapath.serve(number, interface, self.upcall_limit));
+            match served {
+                Ok(()) => {
+                    tracing::info!(interface = name, %port, number = number.0, key = %key, "attached");
+                    self.guard(name, attached);
+                }
+                Err(error) => {
+                    let done = Err(error);
+                    self.take_guarded(Guarded { interface: name, attached, done });
+                }
+            }
+        }
+    }
+
+    /// Puts the program on a port's interface, on another thread: it is at work at once, and the
+    /// kernel returns much later.
+    fn guard(&self, interface: String, attached: Attached) {
+        let (datapath, guarded) = (Arc::clone(&self.datapath), self.guarded.clone());
+        tokio::task::spawn_blocking(move || {
+            let done = datapath.guard(attached.ifindex);
+            // Where nobody listens any more, the next agent looks for itself.
+            drop(guarded.send(Guarded { interface, attached, done }));
+        });
+    }
+
+    /// Takes back what could not be attached. It is tried again after a while.
+    pub(super) fn take_guarded(&mut self, guarded: Guarded) {
+        let Guarded { interface, attached, done } = guarded;
+        let Err(error) = done else { return };
+        if self.state.attached.get(&interface) != Some(&attached) {
+            return;
+        }
+        let port = attached.port;
+        tracing::error!(%error, interface, %port, "a port cannot be attached");
+        self.detach(&interface, port);
+        self.state.refused.insert(interface, attached);
     }
 
     fn detach(&mut self, name: &str, port: PortId) {

@@ -56,7 +56,7 @@ impl Worker {
         // The frame is gone; a verdict that needs it (an answer of our own) makes no flow anyway.
         let packet = Packet { key: spec.key, frame: &[], gso_size: 0 };
         let decision = self.simulate(&packet, Entry::Ingress(port), now).ok()?;
-        self.translated(spec.key.in_port, &decision).ok()?;
+        self.translated(spec.key.in_port, &decision, None).ok()?;
         self.buffers.effects.clear();
         if decision.expiry == Expiry::None {
             self.report.replaced.add(1);

@@ -1,13 +1,15 @@
 //! From a packet to what is done with it.
 
-use mn_agent_core::{View, Wait, limits, translate};
+use mn_agent_core::{Means, Stay, View, Wait, limits, translate};
 use mn_datapath::{Offload, Upcall, UpcallReason};
 use mn_flow::{Action, DropCause, Expiry, FlowKey, FlowMask, PortNo, ScopedAddr, Tag, extract};
+use mn_ids::{HostId, PortId};
 use mn_simulation::{Decision, Entry, Inputs, Outcome, Packet, simulate};
 use mn_time::Instant;
+use mn_topology::snapshot::{Lookup, Snapshot};
 
 use super::message::FromWorker;
-use super::{Parked, Worker};
+use super::{Own, Parked, Question, Worker};
 use crate::clock;
 
 /// Packets of our own sent in one go: answers to answers end here at the latest.
@@ -22,6 +24,7 @@ struct Arrival<'a> {
     entry: Entry,
     /// Whether its verdict may become a flow.
     install: bool,
+    question: Option<Question>,
 }
 
 impl Worker {
@@ -29,6 +32,10 @@ impl Worker {
     pub(super) fn upcall(&mut self, upcall: &Upcall<'_>) {
         self.report.upcalls.add(1);
         let now = clock::now();
+        if !self.local.by_number.contains_key(&upcall.key.in_port) {
+            // The news of a port came before its packets, and perhaps after the last look.
+            self.take_messages();
+        }
         let Some(port) = self.local.by_number.get(&upcall.key.in_port) else {
             *self.drops.entry((upcall.key.in_port, DropCause::PortGone)).or_default() += 1;
             return;
@@ -45,6 +52,7 @@ impl Worker {
             offload: upcall.offload,
             entry: Entry::Ingress(*port),
             install,
+            question: None,
         };
         if !self.pending.is_empty() && self.pending.holds(&upcall.key) {
             let parked = park(&arrival);
@@ -62,13 +70,14 @@ impl Worker {
     pub(super) fn go_on_with_released(&mut self, now: Instant) {
         let mut released = std::mem::take(&mut self.released);
         for key in released.drain(..) {
-            let Some((until, mut packets)) = self.pending.take(&key) else { continue };
+            let Some((former, mut packets)) = self.pending.take(&key) else { continue };
             while let Some((_, packet)) = packets.front() {
                 let decided = self.decide(&arrival(key, packet), now);
                 match decided {
                     Ok(()) => drop(packets.pop_front()),
                     Err(wait) => {
-                        self.pending.put_back(key, wait, until, packets);
+                        let stay = self.stay(wait, now).after(&former);
+                        self.pending.put_back(key, stay, packets);
                         break;
                     }
                 }
@@ -82,13 +91,13 @@ impl Worker {
     /// Sends packets of our own.
     pub(super) fn send_outbox(&mut self, now: Instant) {
         for _ in 0..OUTBOX_MAX {
-            let Some((entry, frame)) = self.outbox.pop_front() else { return };
+            let Some(Own { entry, frame, question }) = self.outbox.pop_front() else { return };
             let Ok(key) = extract(&frame, PortNo::NONE, None) else {
                 tracing::error!(?entry, "a packet of our own is malformed");
                 continue;
             };
             let offload = Offload::default();
-            let arrival = Arrival { key, frame: &frame, offload, entry, install: false };
+            let arrival = Arrival { key, frame: &frame, offload, entry, install: false, question };
             if let Err(wait) = self.decide(&arrival, now) {
                 self.begin_to_wait(&arrival, wait, now);
             }
@@ -96,25 +105,51 @@ impl Worker {
     }
 
     fn begin_to_wait(&mut self, arrival: &Arrival<'_>, wait: Wait, now: Instant) {
-        let until = now
-            + match wait {
-                Wait::Load => limits::LOAD_FOR,
-                Wait::Neighbor(..) => limits::NEIGHBOR_FOR,
-            };
+        let stay = self.stay(wait, now);
         let octets = arrival.frame.len();
-        if let Err(refused) = self.pending.park(arrival.key, wait, until, octets, park(arrival)) {
+        if let Err(refused) = self.pending.park(arrival.key, stay, octets, park(arrival)) {
             self.count_drop(refused.packet.entry, refused.cause);
         }
+    }
+
+    /// How the packet at hand waits.
+    fn stay(&mut self, wait: Wait, now: Instant) -> Stay {
+        let until = match wait {
+            Wait::Load => now + limits::LOAD_FOR,
+            Wait::Neighbor(..) => now + limits::NEIGHBOR_FOR,
+            Wait::Place => self.arrives_by(now).unwrap_or(now),
+        };
+        let tags = [&self.buffers.tags[..], &self.translation.tags].concat();
+        Stay { wait, since: now, until, tags: tags.into() }
+    }
+
+    /// Until when to wait for the ports of the verdict at hand that are not in their place yet;
+    /// `None`: there are none, or none is waited for any more.
+    fn arrives_by(&mut self, now: Instant) -> Option<Instant> {
+        let arriving = &mut self.arriving;
+        let ports = self.translation.arriving.iter();
+        ports.filter_map(|port| arriving.until(*port, now)).max()
     }
 
     /// Decides about a packet and carries it out, or says what it must wait for.
     fn decide(&mut self, arrival: &Arrival<'_>, now: Instant) -> Result<(), Wait> {
         let packet =
             Packet { key: arrival.key, frame: arrival.frame, gso_size: arrival.offload.gso_size };
+        self.translation.tags.clear();
         let mut decision = self.simulate(&packet, arrival.entry, now)?;
-        self.translated(arrival.key.in_port, &decision)?;
+        self.translated(arrival.key.in_port, &decision, None)?;
+        let arrives_by = self.arrives_by(now);
+        if arrives_by.is_some() && !self.translation.sends() {
+            return Err(Wait::Place);
+        }
         let mut tags = std::mem::take(&mut self.buffers.tags);
         tags.extend_from_slice(&self.translation.tags);
+        if let (Some(question), Entry::Egress(port)) = (arrival.question, arrival.entry) {
+            self.note_path(question, port, &tags);
+        }
+        if let Some(until) = arrives_by {
+            self.park_copies(arrival, until);
+        }
         let changed = self.take_effects(now);
         let unanswered = std::mem::take(&mut self.unanswered);
         if decision.budgeted && unanswered {
@@ -123,12 +158,65 @@ impl Worker {
             decision.expiry = Expiry::Brief;
         }
         let stale = changed.iter().any(|change| tags.iter().any(|tag| change.touches(tag)));
-        let install = arrival.install && decision.expiry != Expiry::None && !stale;
+        // What comes before the last port has its place is to reach that too.
+        let whole = arrives_by.is_none();
+        let install = arrival.install && decision.expiry != Expiry::None && !stale && whole;
         self.carry_out(arrival, &decision, &tags, install, now);
-        self.drop_touched(&changed);
+        self.touch(&changed, now);
         tags.clear();
         self.buffers.tags = tags;
         Ok(())
+    }
+
+    /// Has the copies of the verdict at hand wait whose ports are not in their place yet.
+    fn park_copies(&mut self, arrival: &Arrival<'_>, until: Instant) {
+        let ports = self.translation.arriving.clone().into();
+        if let Err(refused) = self.copies.park(ports, until, park(arrival)) {
+            self.count_drop(refused.packet.entry, refused.cause);
+        }
+    }
+
+    /// Sends copies that waited to those of their ports that have a place now. What is known by now
+    /// may answer the packet instead.
+    pub(super) fn go_on_with_copy(
+        &mut self,
+        ports: Box<[PortId]>,
+        until: Instant,
+        parked: Parked,
+        now: Instant,
+    ) {
+        let Ok(key) = extract(&parked.frame, self.number_of(parked.entry), None) else { return };
+        let arrival = arrival(key, &parked);
+        let packet = Packet { key, frame: &parked.frame, gso_size: parked.offload.gso_size };
+        let decided = self.simulate(&packet, parked.entry, now);
+        let decided = decided.and_then(|decision| {
+            self.translated(key.in_port, &decision, Some(&ports)).map(|()| decision)
+        });
+        let rest = match &decided {
+            Ok(_) => self.translation.arriving.clone().into(),
+            Err(_) => ports,
+        };
+        let mut changed = Vec::new();
+        if let Ok(decision) = decided {
+            if self.translation.sends() {
+                self.carry_out(&arrival, &decision, &[], false, now);
+            }
+            changed = self.take_effects(now);
+            self.unanswered = false;
+        }
+        if !rest.is_empty()
+            && let Err(refused) = self.copies.park(rest, until, parked)
+        {
+            self.count_drop(refused.packet.entry, refused.cause);
+        }
+        self.touch(&changed, now);
+    }
+
+    fn number_of(&self, entry: Entry) -> PortNo {
+        match entry {
+            Entry::Ingress(port) => self.local.ports.get(&port).copied().unwrap_or(PortNo::NONE),
+            Entry::Egress(_) => PortNo::NONE,
+        }
     }
 
     /// The verdict, or what is missing for one; that has been asked for.
@@ -159,10 +247,18 @@ impl Worker {
         }
     }
 
-    /// The verdict in the datapath's words; asks for places that are not known.
-    pub(super) fn translated(&mut self, in_port: PortNo, decision: &Decision) -> Result<(), Wait> {
+    /// The verdict in the datapath's words, for these ports `only` where they are given; asks for
+    /// places that are not known.
+    pub(super) fn translated(
+        &mut self,
+        in_port: PortNo,
+        decision: &Decision,
+        only: Option<&[PortId]>,
+    ) -> Result<(), Wait> {
+        let bound = |port| host_of(&self.snapshot, port);
+        let means = Means { tables: &self.tables, local: &self.local, bound: &bound, only };
         let (actions, drop) = (&self.buffers.actions, decision.drop);
-        translate(actions, in_port, drop, &self.tables, &self.local, &mut self.translation);
+        translate(actions, in_port, drop, &means, &mut self.translation);
         if self.translation.missing.is_empty() {
             return Ok(());
         }
@@ -210,12 +306,21 @@ impl Worker {
     }
 }
 
+/// The host a port is bound to.
+pub(crate) fn host_of(snapshot: &Snapshot, port: PortId) -> Option<HostId> {
+    match snapshot.port(port) {
+        Lookup::Loaded(port) => port.binding().map(|binding| binding.host_id),
+        Lookup::Absent | Lookup::NotLoaded => None,
+    }
+}
+
 fn park(arrival: &Arrival<'_>) -> Parked {
     Parked {
         frame: arrival.frame.to_vec(),
         offload: arrival.offload,
         entry: arrival.entry,
         install: arrival.install,
+        question: arrival.question,
     }
 }
 
@@ -226,5 +331,6 @@ fn arrival(key: FlowKey, parked: &Parked) -> Arrival<'_> {
         offload: parked.offload,
         entry: parked.entry,
         install: parked.install,
+        question: parked.question,
     }
 }

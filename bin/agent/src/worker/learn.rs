@@ -1,7 +1,7 @@
 //! What packets teach, and whom to ask.
 
 use mn_agent_core::{
-    Hearing, Learned, MacPlace, NeighborEffect, NeighborEvent, Wait, probe, solicitation,
+    Hearing, Learned, MacPlace, NeighborEffect, NeighborEvent, Touched, Wait, probe, solicitation,
 };
 use mn_flow::{DropCause, ScopedAddr, Tag};
 use mn_ids::{PortId, RouterId};
@@ -11,8 +11,8 @@ use mn_time::Instant;
 use mn_topology::Port;
 use mn_topology::snapshot::Lookup;
 
-use super::Worker;
 use super::message::{FromWorker, Heard};
+use super::{Own, Path, Question, Worker};
 
 impl Worker {
     /// Applies the effects of the verdict at hand. What they change is not yet taken out of the
@@ -62,15 +62,15 @@ impl Worker {
                 self.release(router, addr);
             }
         }
-        self.drop_touched(&tags);
+        self.touch(&tags, now);
     }
 
     /// A MAC is not on its port any more, as far as this host knows.
-    pub(super) fn unlearn(&mut self, place: MacPlace) {
+    pub(super) fn unlearn(&mut self, place: MacPlace, now: Instant) {
         let mut tags = Vec::new();
         self.macs.forget(place);
         self.tables.unlearn_mac(place, &mut tags);
-        self.drop_touched(&tags);
+        self.touch(&tags, now);
     }
 
     fn hear_mac(&mut self, place: MacPlace, port: PortId, now: Instant, tags: &mut Vec<Tag>) {
@@ -98,7 +98,7 @@ impl Worker {
             self.unanswered = true;
             return self.count_drop(entry, DropCause::Consumed);
         }
-        self.outbox.push_back((entry, frame));
+        self.outbox.push_back(Own { entry, frame, question: None });
     }
 
     /// A neighbour spoke.
@@ -142,15 +142,17 @@ impl Worker {
     ) {
         match effect {
             NeighborEffect::None | NeighborEffect::Tell => {}
-            NeighborEffect::Ask => self.ask(port, |port| solicitation(port, addr.addr())),
+            NeighborEffect::Ask => {
+                self.ask(port, Some((router, addr)), |port| solicitation(port, addr.addr()));
+            }
             NeighborEffect::Probe => {
                 let Some((mac, port)) = self.tables.neighbor(router, addr) else { return };
-                self.ask(port, |port| probe(port, addr.addr(), mac));
+                self.ask(port, None, |port| probe(port, addr.addr(), mac));
             }
             NeighborEffect::Silence => {
                 let mut tags = Vec::new();
                 self.tables.refute_neighbor(router, addr, &mut tags);
-                self.drop_touched(&tags);
+                self.touch(&tags, now);
                 self.release(router, addr);
                 self.tell(Heard::NeighborGone { router, addr });
             }
@@ -162,10 +164,15 @@ impl Worker {
         }
     }
 
-    fn ask(&mut self, port: PortId, frame: impl FnOnce(&Port) -> Option<Vec<u8>>) {
+    fn ask(
+        &mut self,
+        port: PortId,
+        question: Option<Question>,
+        frame: impl FnOnce(&Port) -> Option<Vec<u8>>,
+    ) {
         let Lookup::Loaded(object) = self.snapshot.port(port) else { return };
         if let Some(frame) = frame(object) {
-            self.outbox.push_back((Entry::Egress(port), frame));
+            self.outbox.push_back(Own { entry: Entry::Egress(port), frame, question });
         }
     }
 
@@ -184,7 +191,53 @@ impl Worker {
     /// Packets that wait for a neighbour go on: it is known, or unreachable.
     pub(super) fn release(&mut self, router: RouterId, addr: ScopedAddr) {
         let wait = Wait::Neighbor(router, addr);
-        self.released.extend(self.pending.waiting_for(|other| other == wait));
+        self.released.extend(self.pending.waiting(|stay| stay.wait == wait));
+    }
+
+    /// Takes a change in: flows that read what changed leave, packets that wait for it are looked at
+    /// again, and neighbours that are asked for by way of it are asked again.
+    pub(super) fn touch(&mut self, tags: &[Tag], now: Instant) {
+        if tags.is_empty() {
+            return;
+        }
+        self.drop_touched(tags);
+        self.arriving.changed(tags);
+        let touched = Touched::by(tags);
+        self.released.extend(self.pending.waiting(|stay| touched.touches_any(&stay.tags)));
+        self.ask_again(&touched, now);
+        for (ports, until, parked) in self.copies.release(&touched) {
+            self.go_on_with_copy(ports, until, parked, now);
+        }
+    }
+
+    /// Asks again for the neighbours whose questions went a way that has changed; those that did
+    /// not answer there are not given up any more.
+    fn ask_again(&mut self, touched: &Touched, now: Instant) {
+        let concerned = |(_, path): &(&Question, &Path)| touched.touches_any(&path.tags);
+        let concerned = self.questions.iter().filter(concerned);
+        let concerned: Vec<(Question, PortId)> =
+            concerned.map(|(question, path)| (*question, path.port)).collect();
+        for ((router, addr), port) in concerned {
+            let was_silent = self.neighbors.is_silent(router, addr, now);
+            let effect = self.neighbors.on(router, port, addr, NeighborEvent::PathChanged, now);
+            if was_silent {
+                self.questions.remove(&(router, addr));
+                self.drop_touched(&[Tag::Neighbor { router, addr }]);
+            }
+            self.neighbor_effect(router, port, addr, effect, now);
+        }
+    }
+
+    /// Notes what the way of a question depended on, while there is no answer.
+    pub(super) fn note_path(&mut self, (router, addr): Question, port: PortId, tags: &[Tag]) {
+        if self.neighbors.is_missed(router, addr) {
+            self.questions.insert((router, addr), Path { port, tags: tags.into() });
+        }
+    }
+
+    /// Forgets the ways of questions that were answered, or that nobody asks any more.
+    pub(super) fn forget_paths(&mut self) {
+        self.questions.retain(|(router, addr), _| self.neighbors.is_missed(*router, *addr));
     }
 
     /// Notes that a MAC was heard elsewhere, so that one that goes to and fro between hosts is

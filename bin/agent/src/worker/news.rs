@@ -22,12 +22,12 @@ impl Worker {
         for table in &news.complete {
             self.tables.complete(*table);
         }
-        self.drop_touched(&tags);
         self.asked.clear();
         self.asked_places.clear();
         self.adoption_waits = false;
         self.ready = true;
-        self.released.extend(self.pending.waiting_for(|wait| wait == Wait::Load));
+        self.touch(&tags, now);
+        self.released.extend(self.pending.waiting(|stay| stay.wait == Wait::Load));
     }
 
     fn note_row(&mut self, change: &RowChange, now: Instant) {

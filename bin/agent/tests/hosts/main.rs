@@ -1,6 +1,7 @@
 //! Agents in one process, from a drawn topology to frames at stations.
 
 mod cable;
+mod contact;
 mod deletion;
 mod lab;
 mod metrics;

@@ -3,7 +3,7 @@ use mn_ids::Id;
 use super::*;
 
 use NeighborEffect::{Ask, None, Probe, Silence, Tell, Unanswered};
-use NeighborEvent::{Excused, Gone, Heard, Shown, Tick, Used, Wanted};
+use NeighborEvent::{Excused, Gone, Heard, PathChanged, Shown, Tick, Used, Wanted};
 
 fn at(seconds: u64) -> Instant {
     Instant::ZERO + Duration::from_secs(seconds)
@@ -33,6 +33,25 @@ fn asks_three_times_a_second_apart_and_is_then_quiet_for_twenty() {
             (23, Wanted)
         ]),
         [Ask, None, Ask, Ask, Silence, None, None, Ask],
+    );
+}
+
+#[test]
+fn a_way_that_changes_is_asked_at_once_besides_the_other_requests_and_ends_a_silence() {
+    assert_eq!(
+        play(&[
+            (0, PathChanged),
+            (0, Wanted),
+            (0, PathChanged),
+            (1, Tick),
+            (1, PathChanged),
+            (2, Tick),
+            (3, Tick),
+            (4, Wanted),
+            (4, PathChanged),
+            (4, Wanted)
+        ]),
+        [None, Ask, Ask, Ask, Ask, Ask, Silence, None, None, Ask],
     );
 }
 

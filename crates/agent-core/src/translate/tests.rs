@@ -46,9 +46,19 @@ fn publish(tables: &mut StateTables, value: u32, ports: &[u128]) {
     tables.apply(&change, &mut Vec::new());
 }
 
-fn run(verdict: &[VirtualAction], (tables, local): &(StateTables, LocalView)) -> Translation {
+fn run(verdict: &[VirtualAction], world: &(StateTables, LocalView)) -> Translation {
+    run_bound(verdict, world, |_| None, None)
+}
+
+fn run_bound(
+    verdict: &[VirtualAction],
+    (tables, local): &(StateTables, LocalView),
+    bound: impl Fn(PortId) -> Option<HostId>,
+    only: Option<&[PortId]>,
+) -> Translation {
     let mut out = Translation::default();
-    translate(verdict, PortNo(16), None, tables, local, &mut out);
+    let means = Means { tables, local, bound: &bound, only };
+    translate(verdict, PortNo(16), None, &means, &mut out);
     out
 }
 
@@ -158,4 +168,31 @@ fn a_list_that_cannot_be_shortened_drops_and_says_so() {
     let mut out = run(&verdict, &world());
     out.fit(&mut GroupTable::new((0..9).map(GroupIndex)));
     assert_eq!(out.actions, [Action::Drop { cause: DropCause::TooManyActions, rule: None }]);
+}
+
+#[test]
+fn a_bound_port_without_a_place_is_told_from_one_that_is_bound_nowhere() {
+    let world = world();
+    let bound = |port| (port == id(41)).then(|| id(THERE));
+    let out = run_bound(&deliver(&[1, 41]), &world, bound, None);
+    assert_eq!((out.actions, out.arriving), (vec![Action::Output(PortNo(16))], vec![id(41)]));
+    assert_eq!(run(&deliver(&[1, 41]), &world).arriving, []);
+}
+
+#[test]
+fn a_place_on_another_host_than_the_port_is_bound_to_is_none_any_more() {
+    let world = world();
+    let there = |_| Some(id(THERE));
+    assert!(run_bound(&deliver(&[11]), &world, there, None).sends());
+    for moved_to in [HERE, 102] {
+        let out = run_bound(&deliver(&[11]), &world, |_| Some(id(moved_to)), None);
+        assert_eq!((out.sends(), out.arriving), (false, vec![id(11)]), "{moved_to}");
+    }
+}
+
+#[test]
+fn the_rest_of_a_flood_goes_to_those_alone_that_it_did_not_reach() {
+    let world = world();
+    let out = run_bound(&deliver(&[1, 2, 11]), &world, |_| None, Some(&[id(11)]));
+    assert_eq!(out.actions, [there(KeyKind::Port, 11)]);
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use mn_agent_core::{
-    LocalView, MacPlace, Neighbors, Owner, Place, Row, RowChange, StateTables, TableName,
+    LocalView, MacPlace, Means, Neighbors, Owner, Place, Row, RowChange, StateTables, TableName,
     Translation, View, translate,
 };
 use mn_flow::{
@@ -13,7 +13,7 @@ use mn_ids::{BridgeId, ChainId, Id, Kind, Object, ObjectKey, PortId, RouteId, Ro
 use mn_packet::{EtherType, EthernetHeader, IpProtocol, Mac, UdpHeader, ip_packet};
 use mn_simulation::{Buffers, Entry, Inputs, Outcome, Packet, simulate};
 use mn_time::Instant;
-use mn_topology::snapshot::{Loaded, Snapshot};
+use mn_topology::snapshot::{Loaded, Lookup, Snapshot};
 use mn_topology::{
     AnyObject, Bridge, Chain, Condition, IfAddr, Port, PortKind, RaMode, Route, RouteTarget,
     Router, RouterPort, Rule, RuleAction, Test,
@@ -255,9 +255,14 @@ impl World {
         match simulate(&self.snapshot, &view, &inputs, &packet, buffers, None) {
             Outcome::Decided(decision) => {
                 let mut out = Translation::default();
+                let bound = |port| match self.snapshot.port(port) {
+                    Lookup::Loaded(port) => port.binding().map(|binding| binding.host_id),
+                    Lookup::Absent | Lookup::NotLoaded => None,
+                };
+                let (tables, local) = (&self.tables, &self.local);
+                let means = Means { tables, local, bound: &bound, only: None };
                 let (in_port, drop) = (probe.key.in_port, decision.drop);
-                let actions = &buffers.actions;
-                translate(actions, in_port, drop, &self.tables, &self.local, &mut out);
+                translate(&buffers.actions, in_port, drop, &means, &mut out);
                 assert_eq!(out.missing, []);
                 let tags = [&buffers.tags[..], &out.tags].concat();
                 (Verdict::Flow { mask: decision.mask, actions: out.actions }, tags)
@@ -274,7 +279,7 @@ impl World {
         let station = dice.below(STATIONS);
         let port = port_id(router, side, station);
         let mac = station_mac(side, station);
-        match dice.below(10) {
+        match dice.below(11) {
             0 => ("a port goes up or down", self.flip_port(port)),
             1 => ("a router's port goes up or down", self.flip_port(router_port_id(router, side))),
             2 => ("the rules of a chain", self.change_chain(router, dice)),
@@ -303,6 +308,9 @@ impl World {
                 let number = dice.below(1000);
                 self.put_row(Row::Location(port, Some(place(host, router, side, number))))
             }),
+            9 if !self.local.ports.contains_key(&port) => {
+                ("a port is bound anew", self.bind(port, dice.below(HOSTS)))
+            }
             8 => ("a peer comes or goes", self.flip_peer(1 + dice.below(HOSTS - 1))),
             _ => ("a bridge goes up or down", self.flip_bridge(bridge_id(router, side))),
         }
@@ -313,6 +321,14 @@ impl World {
             panic!("the port was drawn");
         };
         self.put(Port { admin_state_up: !port.admin_state_up, ..port })
+    }
+
+    fn bind(&mut self, id: PortId, host: u128) -> Vec<Tag> {
+        let Some(AnyObject::Port(port)) = self.objects.get(&id.into()).cloned() else {
+            panic!("the port was drawn");
+        };
+        let interface_name = Some("tap0".to_owned());
+        self.put(Port { host_id: Some(host_id(host)), interface_name, ..port })
     }
 
     fn flip_bridge(&mut self, id: BridgeId) -> Vec<Tag> {

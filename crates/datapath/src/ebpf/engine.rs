@@ -125,17 +125,19 @@ impl Ebpf {
 }
 
 impl Datapath for Ebpf {
-    fn attach(
+    fn guard(&self, ifindex: u32) -> Result<(), DatapathError> {
+        let name = nix::net::if_::if_indextoname(ifindex)
+            .map_err(|_| DatapathError::Missing(format!("interface {ifindex}")))?;
+        silence(&name.to_string_lossy());
+        lock(&self.links).attach(Hook::PortIngress, ifindex)
+    }
+
+    fn serve(
         &self,
         port: PortNo,
         interface: Interface,
         limit: UpcallLimit,
     ) -> Result<(), DatapathError> {
-        let name = nix::net::if_::if_indextoname(interface.ifindex)
-            .map_err(|_| DatapathError::Missing(format!("interface {}", interface.ifindex)))?;
-        silence(&name.to_string_lossy());
-        // The program first: an interface is never of a port without it.
-        lock(&self.links).attach(Hook::PortIngress, interface.ifindex)?;
         lock(&self.ports).set(port, interface, limit)
     }
 

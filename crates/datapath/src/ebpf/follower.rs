@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_millis(500);
 pub fn start(underlay: Weak<Mutex<Underlay>>, news: News) -> std::io::Result<()> {
     std::thread::Builder::new().name("mn-routes".into()).spawn(move || {
         loop {
-            let heard = sys::wait_readable(news.as_fd(), EVERY);
+            let heard = sys::wait_readable([news.as_fd()], EVERY);
             let Some(underlay) = underlay.upgrade() else { return };
             if let Err(error) = heard {
                 // The programs leave it to the kernel before long.

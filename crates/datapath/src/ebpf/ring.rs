@@ -1,6 +1,9 @@
 //! What comes up: one ring of packets per worker.
 
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aya::maps::{Map, MapData, RingBuf};
@@ -12,7 +15,7 @@ use mn_time::Instant;
 use super::drops::Drops;
 use super::open::{chain, system};
 use super::{key, sys};
-use crate::{DatapathError, Offload, Upcall, UpcallReason, Upcalls};
+use crate::{Bell, DatapathError, Offload, Upcall, UpcallReason, Upcalls};
 
 /// A record this old was written for an agent that has died: contracts §2.
 const STALE: Duration = Duration::from_millis(200);
@@ -22,6 +25,7 @@ pub struct Ring {
     ring: RingBuf<MapData>,
     drops: Drops,
     opened_at: Instant,
+    rung: Arc<File>,
 }
 
 impl Ring {
@@ -36,7 +40,8 @@ impl Ring {
         let data = MapData::from_id(u32::from_ne_bytes(id)).map_err(|error| load(&error))?;
         let map = Map::from_map_data(data).map_err(|error| load(&error))?;
         let ring = RingBuf::try_from(map).map_err(|error| load(&error))?;
-        Ok(Self { ring, drops, opened_at: Instant::from_nanos(sys::monotonic_now()) })
+        let rung = Arc::new(sys::event().map_err(system("eventfd"))?);
+        Ok(Self { ring, drops, opened_at: Instant::from_nanos(sys::monotonic_now()), rung })
     }
 }
 
@@ -51,8 +56,17 @@ impl Upcalls for Ring {
         if count > 0 || timeout.is_zero() {
             return Ok(count);
         }
-        sys::wait_readable(self.ring.as_fd(), timeout).map_err(system("poll"))?;
+        sys::wait_readable([self.ring.as_fd(), self.rung.as_fd()], timeout)
+            .map_err(system("poll"))?;
+        // Empty unless it was rung; what it says is that it was.
+        let _ = (&*self.rung).read(&mut [0; 8]);
         Ok(self.drain(max, each))
+    }
+
+    fn bell(&self) -> Bell {
+        let rung = Arc::clone(&self.rung);
+        // Full only when nobody listened for 2^64 times.
+        Bell::new(move || drop((&*rung).write(&1_u64.to_ne_bytes())))
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![expect(unsafe_code, reason = "bpf(2), mmap(2) and raw sockets")]
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
@@ -245,15 +246,21 @@ pub fn monotonic_now() -> u64 {
         + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
-/// Waits until the descriptor can be read, at most so long; whether it can.
-pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> {
-    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+/// Waits until one of the descriptors can be read, at most so long; whether one can.
+pub fn wait_readable<const N: usize>(
+    fds: [BorrowedFd<'_>; N],
+    timeout: Duration,
+) -> io::Result<bool> {
+    let mut polls =
+        fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
     let timeout = libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: libc::c_long::from(i32::try_from(timeout.subsec_nanos()).unwrap_or(0)),
     };
-    // SAFETY: one pollfd and one timespec, both alive; no signal mask.
-    let result = unsafe { libc::ppoll(&raw mut poll, 1, &raw const timeout, std::ptr::null()) };
+    let count = polls.len() as libc::nfds_t;
+    // SAFETY: `count` pollfds and one timespec, all alive; no signal mask.
+    let result =
+        unsafe { libc::ppoll(polls.as_mut_ptr(), count, &raw const timeout, std::ptr::null()) };
     match result {
         0.. => Ok(result > 0),
         _ => match io::Error::last_os_error() {
@@ -261,4 +268,15 @@ pub fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> io::Result<bool> 
             error => Err(error),
         },
     }
+}
+
+/// A file that can be read once something was written to it: an eventfd.
+pub fn event() -> io::Result<File> {
+    // SAFETY: no pointers; the descriptor that comes back is ours alone.
+    let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open and ours alone.
+    Ok(unsafe { File::from_raw_fd(fd) })
 }

@@ -30,7 +30,12 @@ fn bindable(port: PortNo) -> Result<(), DatapathError> {
 }
 
 impl Datapath for Software {
-    fn attach(
+    fn guard(&self, _: u32) -> Result<(), DatapathError> {
+        // Frames are handed to a port, never to an interface.
+        Ok(())
+    }
+
+    fn serve(
         &self,
         port: PortNo,
         interface: Interface,

@@ -10,7 +10,7 @@ use mn_packet::{EtherType, IpProtocol, Ipv4Header, Ipv6Header};
 use mn_time::Instant;
 
 use super::packet::Packet;
-use crate::{DatapathError, Offload, Upcall, UpcallLimit, UpcallReason, Upcalls};
+use crate::{Bell, DatapathError, Offload, Upcall, UpcallLimit, UpcallReason, Upcalls};
 
 /// Packets that may wait for one worker; beyond it they are dropped and counted.
 pub(super) const QUEUE_MAX: usize = 4096;
@@ -98,37 +98,51 @@ pub(super) struct Waiting {
 /// The packets that wait for one worker.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: Mutex<VecDeque<Waiting>>,
+    waiting: Mutex<Contents>,
     arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Contents {
+    packets: VecDeque<Waiting>,
+    /// Whoever waits is to go on without a packet.
+    rung: bool,
 }
 
 impl Queue {
     /// Appends a packet; `false` if there is no room.
     pub fn push(&self, packet: Waiting) -> bool {
         let mut waiting = self.lock();
-        let room = waiting.len() < QUEUE_MAX;
+        let room = waiting.packets.len() < QUEUE_MAX;
         if room {
-            waiting.push_back(packet);
+            waiting.packets.push_back(packet);
             self.arrived.notify_one();
         }
         room
     }
 
     /// A thread that panicked in between left a queue that is whole: it changes in one step.
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+    fn lock(&self) -> MutexGuard<'_, Contents> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes at most `max` packets; waits up to `timeout` for the first.
     fn take(&self, max: usize, timeout: Duration) -> VecDeque<Waiting> {
         let waiting = self.lock();
-        let empty = |waiting: &mut VecDeque<Waiting>| waiting.is_empty();
+        let empty = |waiting: &mut Contents| waiting.packets.is_empty() && !waiting.rung;
         let (mut waiting, _) = self
             .arrived
             .wait_timeout_while(waiting, timeout, empty)
             .unwrap_or_else(PoisonError::into_inner);
-        let count = max.min(waiting.len());
-        waiting.drain(..count).collect()
+        waiting.rung = false;
+        let count = max.min(waiting.packets.len());
+        waiting.packets.drain(..count).collect()
+    }
+
+    /// Ends the wait for a packet.
+    fn ring(&self) {
+        self.lock().rung = true;
+        self.arrived.notify_one();
     }
 }
 
@@ -148,11 +162,39 @@ impl Upcalls for Worker {
         }
         Ok(taken.len())
     }
+
+    fn bell(&self) -> Bell {
+        let queue = Arc::clone(&self.0);
+        Bell::new(move || queue.ring())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bell_ends_the_wait_that_is_and_else_the_next_one() {
+        let mut worker = Worker(Arc::default());
+        let bell = worker.bell();
+        let mut polled = |timeout| {
+            let begun_at = std::time::Instant::now();
+            let count = worker.poll(1, timeout, &mut |_| {}).unwrap();
+            assert_eq!(count, 0);
+            begun_at.elapsed()
+        };
+        bell.ring();
+        let long = Duration::from_secs(10);
+        assert!(polled(long) < long, "it was rung before");
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(20));
+            bell.ring();
+        });
+        assert!(polled(long) < long, "it is rung meanwhile");
+        thread.join().unwrap();
+        let short = Duration::from_millis(5);
+        assert!(polled(short) >= short, "a ring ends one wait");
+    }
 
     #[test]
     fn a_bucket_gives_its_burst_at_once_and_then_its_rate() {

@@ -36,8 +36,11 @@ impl Recorder {
 }
 
 impl Datapath for Recorder {
-    fn attach(&self, port: PortNo, interface: Interface, limit: UpcallLimit) -> Result<()> {
-        self.engine.attach(port, interface, limit)
+    fn guard(&self, ifindex: u32) -> Result<()> {
+        self.engine.guard(ifindex)
+    }
+    fn serve(&self, port: PortNo, interface: Interface, limit: UpcallLimit) -> Result<()> {
+        self.engine.serve(port, interface, limit)
     }
     fn detach(&self, port: PortNo) -> Result<PortCounters> {
         self.engine.detach(port)
