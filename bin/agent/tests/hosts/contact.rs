@@ -210,8 +210,12 @@ async fn a_port_that_stays_away_is_waited_for_once_and_then_refused_by_a_flow() 
         lab.flows(0).iter().any(|flow| flow.spec.actions == drop)
     };
     assert!(!refuses(&lab), "what waited makes no flow");
-    lab.send(&one, &one.echo(two.mac, to, 2));
-    until("a flow refuses the next packet", || async { refuses(&lab) }).await;
+    until("a flow refuses what comes then", || async {
+        lab.send(&one, &one.echo(two.mac, to, 2));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        refuses(&lab)
+    })
+    .await;
     // And the flow goes when the port is back.
     lab.moves(&mut two, 1, 77);
     lab.plug(1, "tap2", 77);
