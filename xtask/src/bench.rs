@@ -5,6 +5,7 @@
 //! CPU 1: unpinned, request rates vary by a factor of four on machines whose cores wake each other
 //! slowly.
 
+mod alone;
 mod contact;
 mod figure;
 mod layout;
@@ -55,6 +56,12 @@ enum Part {
     NewFlows,
     /// From the call that binds a port to its first answered packet
     Contact,
+    /// The memory of agents that have nothing to do
+    Memory,
+    /// The kernel's lookup among a million flows
+    Lookup,
+    /// The simulation, and what else an agent does about a new flow
+    Simulation,
 }
 
 /// Builds for speed, measures, prints and writes what was found.
@@ -73,6 +80,12 @@ pub fn run_bench(options: &Options) -> Outcome {
     let mut figures = Vec::new();
     let paths = of_layouts(options, &mut document, &mut figures)?;
     let contact = contact_of(options, &mut document)?;
+    if options.has(Part::Lookup) {
+        figures.extend(alone::lookups());
+    }
+    if options.has(Part::Simulation) {
+        figures.extend(alone::simulation());
+    }
     if !figures.is_empty() {
         println!("{}", figure::table(&figures));
     }
@@ -95,14 +108,18 @@ fn of_layouts(
     document: &mut report::Document,
     figures: &mut Vec<Figure>,
 ) -> Result<bool, String> {
-    let parts = [Part::Paths, Part::NewFlows].map(|part| options.has(part));
-    if parts == [false; 2] || !layout::NAMES.iter().any(|name| options.wants(name)) {
+    let parts = [Part::Memory, Part::Paths, Part::NewFlows].map(|part| options.has(part));
+    if parts == [false; 3] || !layout::NAMES.iter().any(|name| options.wants(name)) {
         return Ok(true);
     }
     println!("Setting up the layouts");
     let mut layouts = Layouts::start().map_err(|e| e.to_string())?;
-    let [paths, new_flows] = parts;
+    let [memory, paths, new_flows] = parts;
     let mut reached = true;
+    // First, while they are idle.
+    if memory {
+        figures.extend(alone::memory(&mut layouts.ours));
+    }
     if paths {
         reached = in_rounds(options, &layouts, document, figures);
     }
@@ -154,9 +171,13 @@ fn contact_of(options: &Options, document: &mut report::Document) -> Result<bool
 }
 
 impl Options {
-    /// Whether a part is to be measured.
+    /// Whether a part is to be measured. Where only some layouts are, no part without any.
     fn has(&self, part: Part) -> bool {
-        self.part.is_empty() || self.part.contains(&part)
+        let of_layouts = matches!(part, Part::Paths | Part::NewFlows | Part::Contact);
+        match self.part.is_empty() {
+            true => of_layouts || self.only.is_empty() && self.metric.is_none(),
+            false => self.part.contains(&part),
+        }
     }
 
     /// Whether a layout is to be measured.

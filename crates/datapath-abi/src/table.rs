@@ -10,8 +10,8 @@ pub mod limits {
     pub const KEY_WORDS: usize = 11;
     pub const SLOTS_MAX: usize = 21;
     pub const MASKS_MAX: usize = 128;
-    pub const CHUNK_FLOWS: usize = 4096;
-    pub const CHUNKS_MAX: usize = 512;
+    pub const CHUNK_FLOWS: usize = 16_384;
+    pub const CHUNKS_MAX: usize = 128;
     pub const BUCKET_ENTRIES: usize = 7;
     pub const PORTS_MAX: usize = 4096;
     pub const PEERS_MAX: usize = 4096;

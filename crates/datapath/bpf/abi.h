@@ -16,8 +16,8 @@
 #define KEY_WORDS 11		/* of a flow key, 8 octets each */
 #define SLOTS_MAX 21		/* action slots of one flow */
 #define MASKS_MAX 128
-#define CHUNK_FLOWS 4096	/* flows of one chunk of the flow table */
-#define CHUNKS_MAX 512
+#define CHUNK_FLOWS 16384	/* flows of one chunk of the flow table */
+#define CHUNKS_MAX 128
 #define BUCKET_ENTRIES 7
 #define PORTS_MAX 4096
 #define PEERS_MAX 4096

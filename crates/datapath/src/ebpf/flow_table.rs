@@ -3,6 +3,8 @@
 //! A flow is written while nothing names its place, made live, then named in the index. A removed
 //! flow's place rests until every program that may still read it has ended.
 
+mod room;
+
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::mpsc::SyncSender;
@@ -285,19 +287,6 @@ impl FlowTable {
 
     fn entry(&self, name: Name) -> u64 {
         self.buckets.word(name.bucket, Bucket::entry_at(name.entry)).load(Acquire)
-    }
-
-    /// An empty entry for a new flow. Two flows with one tag cannot share a bucket: the programs
-    /// would only ever look at the first.
-    fn vacancy(&self, home: Home) -> Option<Name> {
-        if self.tagged(home).next().is_some() {
-            return None;
-        }
-        [home.first, home.second].into_iter().find_map(|bucket| {
-            (0..BUCKET_ENTRIES)
-                .map(|entry| Name { bucket, entry })
-                .find(|name| self.entry(*name) == 0)
-        })
     }
 
     fn full(&self) -> DatapathError {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use aya::EbpfLoader;
 use aya::maps::Map;
-use mn_datapath_abi::limits::{BUCKET_ENTRIES, KEY_WORDS, RINGS_MAX};
+use mn_datapath_abi::limits::{KEY_WORDS, RINGS_MAX};
 use mn_datapath_abi::{Config, Plain};
 use nix::mount::{MntFlags, umount2};
 
@@ -143,8 +143,8 @@ pub(super) fn silence(name: &str) {
 }
 
 fn load(pins: &Path, options: &Options) -> Result<aya::Ebpf, DatapathError> {
-    // A bucket of seven entries for every three flows or fewer: full only when something is wrong.
-    let buckets = (options.flows_max * 2 / BUCKET_ENTRIES).next_power_of_two().max(64);
+    // A bucket of seven entries for two to four flows.
+    let buckets = options.flows_max.div_ceil(4).next_power_of_two().max(64);
     let guesses = (options.flows_max / 2).next_power_of_two().clamp(64, 1 << 19);
     let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
     EbpfLoader::new()

@@ -154,6 +154,31 @@ fn flows_that_come_and_go_take_no_more_room_than_those_there_at_once() {
 }
 
 #[test]
+fn a_table_takes_as_many_flows_as_it_says_whatever_their_hashes() {
+    if !is_root() {
+        return;
+    }
+    enter_host();
+    let dir = Dir::new();
+    // The fullest an index gets: four a bucket of seven.
+    let most = 256;
+    let options = Options { flows_max: most as usize, ..dir.options() };
+    let datapath = Ebpf::open(&options).unwrap();
+    for round in 0..300 {
+        let specs = crate::many::specs_from(round * most, most, 3);
+        for spec in &specs {
+            datapath.install(spec).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        }
+        let over = crate::many::spec(u32::MAX, 0);
+        assert!(matches!(datapath.install(&over), Err(DatapathError::Full { .. })));
+        for spec in &specs {
+            assert!(datapath.flow(&spec.key, spec.mask).unwrap().is_some(), "a flow was lost");
+            assert!(datapath.remove(spec).unwrap().is_some());
+        }
+    }
+}
+
+#[test]
 fn without_tcx_filters_do_the_same_and_go_on_and_go_away() {
     if !is_root() {
         return;

@@ -13,6 +13,7 @@ mod l2;
 mod lab;
 mod many;
 mod recorder;
+mod sample;
 mod speed;
 mod tunnel;
 mod underlay;
