@@ -1,6 +1,6 @@
 //! Chains that are too long for one document.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use mn_ids::{Class, RuleId};
@@ -174,21 +174,27 @@ async fn a_chain_of_thousands_of_rules_is_written_and_read_at_a_steady_speed() {
     let mut quarters = Vec::new();
     let (mut middle, mut there) = (String::new(), 0);
     for _ in 0..4 {
-        let started = Instant::now();
+        // The fastest: what else the machine does is not measured.
+        let mut fastest = Duration::MAX;
         for _ in 0..rules / 4 {
+            let started = Instant::now();
             middle = add(&api, &chain, there / 2 + 1).await;
             there += 1;
+            fastest = fastest.min(started.elapsed());
         }
-        quarters.push(started.elapsed());
+        quarters.push(fastest);
     }
     let read = Instant::now();
     assert_eq!(len(&api.get(text(&chain["rules"])).await), rules);
     let read = read.elapsed();
     let one = Instant::now();
     api.get(&format!("/rules/{middle}")).await;
-    eprintln!("{rules} rules: quarters {quarters:?}, list {read:?}, one {:?}", one.elapsed());
+    eprintln!(
+        "{rules} rules: fastest of each quarter {quarters:?}, list {read:?}, one {:?}",
+        one.elapsed()
+    );
     // Not each slower than the one before: writing one rule does not write them all.
-    assert!(quarters[3] < quarters[0] * 6, "{quarters:?}");
+    assert!(quarters[3] < quarters[1] * 3, "{quarters:?}");
     for stored in api.store.list(Class::ChainSegment).await.unwrap() {
         assert!(stored.json.len() < 128 * 1024, "{}", stored.json.len());
     }
