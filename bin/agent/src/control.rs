@@ -4,6 +4,7 @@
 //! Every event ends the same way: the whole desired state is compared with the actual one, what
 //! differs is done, and the workers get one piece of news.
 
+mod advertise;
 mod answer;
 mod load;
 mod peers;
@@ -20,14 +21,13 @@ use std::time::Duration;
 
 use mn_agent_api::{HostReport, Request, Response};
 use mn_agent_core::{
-    Attached, Learned, LocalView, MacAges, MacPlace, NeighborAges, Neighbors, Row, RowChange,
-    StateTables, TableName, TunnelKeys, limits,
+    Advertising, Attached, Learned, LocalView, MacAges, MacPlace, NeighborAges, Neighbors, Row,
+    RowChange, StateTables, TableName, TunnelKeys, limits,
 };
 use mn_datapath::{Bell, Datapath, DatapathError, PeerAddresses, UpcallLimit};
 use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
 use mn_ids::{BridgeId, HostId, PortId, TunnelZoneId};
 use mn_nsdb::{Op, Selector, Session, SessionId, Store, Watch, WatchEvent};
-use mn_simulation::Entry;
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
 use mn_topology::{Host, Port, TunnelZone};
@@ -38,7 +38,7 @@ use crate::handle::ActivePort;
 use crate::interfaces::Links;
 use crate::numbers::{KeptFlood, Numbers};
 use crate::subscriptions::Subscriptions;
-use crate::worker::message::{FromWorker, Heard, News, ToWorker};
+use crate::worker::message::{Announcement, FromWorker, Heard, News, ToWorker};
 use crate::worker::report::Report;
 
 /// How often recurring work is done.
@@ -155,7 +155,8 @@ pub(crate) struct State {
     /// Ports that came here, and until when announcing them makes sense.
     unannounced: Vec<(PortId, Instant)>,
     /// Frames to be sent once the workers know the port.
-    announcements: Vec<(Entry, Vec<u8>)>,
+    announcements: Vec<Announcement>,
+    advertising: Advertising,
     walks: Vec<answer::PendingWalk>,
 }
 
@@ -208,6 +209,7 @@ impl State {
             news: PendingNews::default(),
             unannounced: Vec::new(),
             announcements: Vec::new(),
+            advertising: Advertising::new(host.uuid().as_u128() as u64),
             walks: Vec::new(),
         }
     }
@@ -299,6 +301,7 @@ impl Control {
         self.reconcile_floods();
         self.preload();
         self.announce();
+        self.advertise();
         self.publish();
         self.send_news();
         self.serve_ports();
@@ -320,10 +323,11 @@ impl Control {
         }
     }
 
-    /// Sends what ports that came here announce: the worker and the datapath know them by now.
+    /// Sends what ports that came here announce, and what routers advertise: the worker and the
+    /// datapath know the ports by now.
     fn send_announcements(&mut self) {
-        for (entry, frame) in std::mem::take(&mut self.state.announcements) {
-            self.tell(0, ToWorker::Send { entry, frame });
+        for announcement in std::mem::take(&mut self.state.announcements) {
+            self.tell(0, ToWorker::Send(announcement));
         }
     }
 

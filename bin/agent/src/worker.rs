@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 use crate::clock;
 use batch::Batch;
 pub(crate) use decide::host_of;
-use message::{FromWorker, ToWorker};
+use message::{Announcement, FromWorker, Reach, ToWorker};
 use report::Report;
 
 /// How long a worker waits for packets or messages before it looks at the clock.
@@ -73,6 +73,7 @@ struct Parked {
     entry: Entry,
     install: bool,
     question: Option<Question>,
+    reach: Reach,
 }
 
 /// A packet of ours that asks for a neighbour: which one.
@@ -92,6 +93,7 @@ struct Own {
     entry: Entry,
     frame: Vec<u8>,
     question: Option<Question>,
+    reach: Reach,
 }
 
 /// One worker's state.
@@ -243,8 +245,8 @@ impl Worker {
                     self.adopting.extend(flows);
                     self.adopting_since = since;
                 }
-                ToWorker::Send { entry, frame } => {
-                    self.outbox.push_back(Own { entry, frame, question: None });
+                ToWorker::Send(Announcement { entry, frame, reach }) => {
+                    self.outbox.push_back(Own { entry, frame, question: None, reach });
                 }
             }
         }

@@ -88,6 +88,7 @@ mod tests {
             addresses: vec![addr("10.0.1.1", 24), addr("10.0.2.1", 24), addr("2001:db8::1", 64)],
             ra_mode: RaMode::Off,
             ra_prefixes: Vec::new(),
+            ra_interval: None,
         };
         Port {
             id: Id::random(),

@@ -3,6 +3,7 @@
 //!
 //! `bin/agent` is the shell around it: threads, sockets, the state database and the datapath.
 
+mod advertising;
 mod announce;
 mod arriving;
 mod binding;
@@ -24,6 +25,7 @@ mod touched;
 mod translate;
 mod tunnel_keys;
 
+pub use advertising::{Advertising, Speaker};
 pub use announce::{announcements, probe, solicitation};
 pub use arriving::{Arriving, Copies};
 pub use binding::{Attached, PortOp, plan};

@@ -81,6 +81,9 @@ dto! {
         /// Router: the IPv6 prefixes they offer; left out: those of its own addresses.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         "raPrefixes" ra_prefixes: Vec<IpPrefix>,
+        /// Router: seconds between two of them at most, 4 to 1800; left out: 600.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        "raInterval" ra_interval: Option<u16>,
         ro "uri" uri: Option<String>,
         ro "device" device: Option<String>,
         ro "host" host: Option<String>,

@@ -1,4 +1,10 @@
 //! What a router says of itself with ICMP: errors, echo replies (agent-facts §11).
+//!
+//! Such a packet leaves by the port by which the packet that it answers came, to the MAC that sent
+//! that one: whatever the routes say, the way it came is a way back. It begins at the egress of that
+//! port (contracts §3), so it passes the port's outbound filter and whatever is beyond; it does not
+//! pass the router's own outbound chain, which filters what the router forwards. It makes no flow and
+//! counts as return traffic.
 
 use mn_flow::{DropCause, Fragment};
 use mn_packet::{

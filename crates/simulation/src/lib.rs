@@ -30,5 +30,6 @@ pub use input::{Entry, Inputs, Packet};
 pub use next_hop::neighbor_query;
 pub use outcome::{Buffers, Decision, Effect, Limit, Outcome};
 pub use port::{CROSSINGS_MAX, DEVICES_MAX};
+pub use router_advertisement::router_advertisement;
 pub use simulate::simulate;
 pub use state::{Known, NeighborState, StateView};

@@ -3,7 +3,7 @@
 
 use std::net::Ipv6Addr;
 
-use mn_flow::{DropCause, Tag};
+use mn_flow::{DropCause, Fragment, Tag};
 use mn_ids::{PortId, RouterId};
 use mn_packet::{EtherType, IcmpError, Mac, VlanTag, ndp};
 use mn_topology::snapshot::{Candidate, RouterView};
@@ -12,6 +12,9 @@ use mn_topology::{Port, PortKind, RouteTarget, RouterPort};
 use crate::StateView;
 use crate::branch::Branch;
 use crate::simulate::{Sim, Stop};
+
+/// What every IPv6 link carries (RFC 8200 §5), and about every other.
+const SMALLEST_MTU: u32 = 1280;
 
 /// The port a packet entered a router by.
 #[derive(Clone, Copy)]
@@ -38,7 +41,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         // Mirrors of what comes in come here.
         self.receive(branch, id, inside)?;
         // Load balancing inbound comes here.
-        self.filter(branch, router.inbound_filter_id)?;
+        self.enter_router(branch, router)?;
         if is_link_local(branch, inside)? {
             return self.local(branch, inside);
         }
@@ -58,6 +61,19 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
                 self.send_on(branch, router, &route, next_hop_port)
             }
         }
+    }
+
+    /// Asks a router's inbound filter. The source of a first fragment that it drops is told to send
+    /// smaller packets: a rule that reads ports lets no later fragment pass (agent-facts §10).
+    fn enter_router(&mut self, branch: &mut Branch, router: &RouterView) -> Result<(), Stop> {
+        let passed = self.filter(branch, router.inbound_filter_id);
+        if matches!(passed, Err(Stop::Drop(DropCause::Rule, _)))
+            && branch.packet.fragment() == Fragment::First
+        {
+            let mtu = if self.inputs.mtu == 0 { SMALLEST_MTU } else { self.inputs.mtu };
+            self.icmp_error(branch, IcmpError::TooBig { mtu });
+        }
+        passed
     }
 
     /// Sends a routed packet out of its port to the next hop.

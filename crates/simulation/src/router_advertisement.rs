@@ -1,4 +1,4 @@
-//! Router advertisements in answer to solicitations (RFC 4861 §6.2.6).
+//! What a router's port advertises (RFC 4861 §6.2), and its answers to solicitations (§6.2.6).
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,9 +12,11 @@ use crate::simulate::Sim;
 use crate::walk::Step;
 use crate::{Limit, StateView};
 
-/// Seconds a router serves as default router: the default of RFC 4861 §6.2.1, three times the
-/// longest time between advertisements.
-const LIFETIME_SECONDS: u16 = 1800;
+/// For how many of the longest times between advertisements a router serves as default router:
+/// the default of RFC 4861 §6.2.1.
+const LIFETIME_INTERVALS: u16 = 3;
+/// The longest that may be (RFC 4861 §6.2.1).
+const LIFETIME_MAX: u16 = 9000;
 /// Seconds a prefix is valid (RFC 4861 §6.2.1: 30 days).
 const VALID_SECONDS: u32 = 2_592_000;
 /// Seconds an address made from it is preferred (RFC 4861 §6.2.1: 7 days).
@@ -25,11 +27,9 @@ const HOP_LIMIT: u8 = 64;
 impl<S: StateView + ?Sized> Sim<'_, S> {
     /// Answers a router solicitation, where the port advertises.
     pub(crate) fn advertise(&mut self, branch: &Branch, inside: Inside<'_>, asker: Ipv6Addr) {
-        if inside.port.ra_mode.is_off() {
+        let Some(advertisement) = router_advertisement(inside.port, self.inputs.mtu) else {
             return;
-        }
-        let mtu = (self.inputs.mtu >= 1280).then_some(self.inputs.mtu);
-        let advertisement = advertisement(inside.port, mtu);
+        };
         let to = (!asker.is_unspecified()).then_some((branch.entered.src, asker));
         let frame = advertisement.frame(inside.port.mac, to);
         let device = DeviceId::Router(inside.port.router_id);
@@ -38,22 +38,26 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
     }
 }
 
-/// What a router's port tells hosts. With no address of its own the link still has a default
-/// router, its link-local address.
-fn advertisement(port: &RouterPort, mtu: Option<u32>) -> RouterAdvertisement {
+/// What a router's port tells hosts, if it advertises; `mtu` is as in [`crate::Inputs`]. With no
+/// address of its own the link still has a default router, its link-local address.
+#[must_use]
+pub fn router_advertisement(port: &RouterPort, mtu: u32) -> Option<RouterAdvertisement> {
+    if port.ra_mode.is_off() {
+        return None;
+    }
     let own: Vec<IpPrefix> = port.addresses.iter().filter_map(|own| own.subnet()).collect();
     let prefixes = if port.ra_prefixes.is_empty() { &own } else { &port.ra_prefixes };
-    RouterAdvertisement {
+    Some(RouterAdvertisement {
         hop_limit: HOP_LIMIT,
         managed: port.ra_mode == RaMode::DhcpStateful,
         other: matches!(port.ra_mode, RaMode::DhcpStateful | RaMode::DhcpStateless),
-        lifetime: LIFETIME_SECONDS,
+        lifetime: (port.ra_interval_seconds() * LIFETIME_INTERVALS).min(LIFETIME_MAX),
         reachable_ms: 0,
         retrans_ms: 0,
         source_mac: Some(port.mac),
-        mtu,
+        mtu: (mtu >= 1280).then_some(mtu),
         prefixes: prefixes.iter().filter_map(|prefix| information(port.ra_mode, prefix)).collect(),
-    }
+    })
 }
 
 fn information(mode: RaMode, prefix: &IpPrefix) -> Option<PrefixInformation> {

@@ -253,6 +253,7 @@ impl Read {
             addresses: Vec::new(),
             ra_mode: RaMode::Off,
             ra_prefixes: Vec::new(),
+            ra_interval: None,
         };
         let mut at = port(&format!("{router}.{far}"), PortKind::Router(kind.clone()));
         let mut words = rest.iter().copied();

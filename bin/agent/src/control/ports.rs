@@ -16,6 +16,7 @@ use mn_topology::PortKind;
 use super::{Control, Guarded, RETIRED_FOR};
 use crate::clock;
 use crate::numbers::{KeptFlood, KeptPort};
+use crate::worker::message::{Announcement, Reach};
 
 /// How long a port that came here waits to be announced.
 const ANNOUNCE_FOR: Duration = Duration::from_secs(5);
@@ -229,7 +230,8 @@ impl Control {
                 PortKind::Router(_) => (Vec::new(), Entry::Egress(port)),
             };
             let frames = announcements(object, &stations).into_iter();
-            self.state.announcements.extend(frames.map(|frame| (entry, frame)));
+            let own = frames.map(|frame| Announcement { entry, frame, reach: Reach::All });
+            self.state.announcements.extend(own);
         }
     }
 

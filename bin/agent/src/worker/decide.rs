@@ -2,13 +2,15 @@
 
 use mn_agent_core::{Means, Stay, View, Wait, limits, translate};
 use mn_datapath::{Offload, Upcall, UpcallReason};
-use mn_flow::{Action, DropCause, Expiry, FlowKey, FlowMask, PortNo, ScopedAddr, Tag, extract};
+use mn_flow::{
+    Action, DropCause, Expiry, FlowKey, FlowMask, PortNo, ScopedAddr, Tag, VirtualAction, extract,
+};
 use mn_ids::{HostId, PortId};
 use mn_simulation::{Decision, Entry, Inputs, Outcome, Packet, simulate};
 use mn_time::Instant;
 use mn_topology::snapshot::{Lookup, Snapshot};
 
-use super::message::FromWorker;
+use super::message::{FromWorker, Reach};
 use super::{Own, Parked, Question, Worker};
 use crate::clock;
 
@@ -25,6 +27,7 @@ struct Arrival<'a> {
     /// Whether its verdict may become a flow.
     install: bool,
     question: Option<Question>,
+    reach: Reach,
 }
 
 impl Worker {
@@ -53,6 +56,7 @@ impl Worker {
             entry: Entry::Ingress(*port),
             install,
             question: None,
+            reach: Reach::All,
         };
         if !self.pending.is_empty() && self.pending.holds(&upcall.key) {
             let parked = park(&arrival);
@@ -91,13 +95,15 @@ impl Worker {
     /// Sends packets of our own.
     pub(super) fn send_outbox(&mut self, now: Instant) {
         for _ in 0..OUTBOX_MAX {
-            let Some(Own { entry, frame, question }) = self.outbox.pop_front() else { return };
+            let Some(own) = self.outbox.pop_front() else { return };
+            let Own { entry, frame, question, reach } = own;
             let Ok(key) = extract(&frame, PortNo::NONE, None) else {
                 tracing::error!(?entry, "a packet of our own is malformed");
                 continue;
             };
             let offload = Offload::default();
-            let arrival = Arrival { key, frame: &frame, offload, entry, install: false, question };
+            let (frame, install) = (&frame, false);
+            let arrival = Arrival { key, frame, offload, entry, install, question, reach };
             if let Err(wait) = self.decide(&arrival, now) {
                 self.begin_to_wait(&arrival, wait, now);
             }
@@ -137,8 +143,12 @@ impl Worker {
             Packet { key: arrival.key, frame: arrival.frame, gso_size: arrival.offload.gso_size };
         self.translation.tags.clear();
         let mut decision = self.simulate(&packet, arrival.entry, now)?;
+        let here_only = arrival.reach == Reach::Here;
+        if here_only {
+            self.keep_here();
+        }
         self.translated(arrival.key.in_port, &decision, None)?;
-        let arrives_by = self.arrives_by(now);
+        let arrives_by = self.arrives_by(now).filter(|_| !here_only);
         if arrives_by.is_some() && !self.translation.sends() {
             return Err(Wait::Place);
         }
@@ -247,6 +257,15 @@ impl Worker {
         }
     }
 
+    /// Takes from the verdict at hand what goes to other hosts.
+    fn keep_here(&mut self) {
+        let local = &self.local.ports;
+        self.buffers.actions.retain(|action| match action {
+            VirtualAction::Deliver(port) => local.contains_key(port),
+            _ => true,
+        });
+    }
+
     /// The verdict in the datapath's words, for these ports `only` where they are given; asks for
     /// places that are not known.
     pub(super) fn translated(
@@ -321,6 +340,7 @@ fn park(arrival: &Arrival<'_>) -> Parked {
         entry: arrival.entry,
         install: arrival.install,
         question: arrival.question,
+        reach: arrival.reach,
     }
 }
 
@@ -332,5 +352,6 @@ fn arrival(key: FlowKey, parked: &Parked) -> Arrival<'_> {
         entry: parked.entry,
         install: parked.install,
         question: parked.question,
+        reach: parked.reach,
     }
 }

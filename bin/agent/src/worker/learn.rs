@@ -11,7 +11,7 @@ use mn_time::Instant;
 use mn_topology::Port;
 use mn_topology::snapshot::Lookup;
 
-use super::message::{FromWorker, Heard};
+use super::message::{FromWorker, Heard, Reach};
 use super::{Own, Path, Question, Worker};
 
 impl Worker {
@@ -98,7 +98,7 @@ impl Worker {
             self.unanswered = true;
             return self.count_drop(entry, DropCause::Consumed);
         }
-        self.outbox.push_back(Own { entry, frame, question: None });
+        self.outbox.push_back(Own { entry, frame, question: None, reach: Reach::All });
     }
 
     /// A neighbour spoke.
@@ -172,7 +172,8 @@ impl Worker {
     ) {
         let Lookup::Loaded(object) = self.snapshot.port(port) else { return };
         if let Some(frame) = frame(object) {
-            self.outbox.push_back(Own { entry: Entry::Egress(port), frame, question });
+            let entry = Entry::Egress(port);
+            self.outbox.push_back(Own { entry, frame, question, reach: Reach::All });
         }
     }
 

@@ -45,6 +45,23 @@ pub(crate) enum Heard {
     },
 }
 
+/// A packet of our own that nobody asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Announcement {
+    pub(crate) entry: Entry,
+    pub(crate) frame: Vec<u8>,
+    pub(crate) reach: Reach,
+}
+
+/// How far a packet of our own goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Reach {
+    /// Wherever the network takes it.
+    All,
+    /// To this host's ports alone: other hosts send their own.
+    Here,
+}
+
 /// To a worker.
 #[derive(Debug)]
 pub(crate) enum ToWorker {
@@ -58,10 +75,7 @@ pub(crate) enum ToWorker {
     /// Flows of an earlier agent, and when this one began to look for them.
     Adopt(Vec<InstalledFlow>, Instant),
     /// Sends a frame of ours.
-    Send {
-        entry: Entry,
-        frame: Vec<u8>,
-    },
+    Send(Announcement),
 }
 
 /// From a worker.

@@ -250,9 +250,15 @@ impl Lab {
         id
     }
 
-    /// Links a router and a bridge; the router's port has these addresses, and routes to their
-    /// subnets.
-    pub async fn link(&self, router: RouterId, bridge: BridgeId, mac: u8, addrs: &[&str]) {
+    /// Links a router and a bridge; the router's port, which is returned, has these addresses, and
+    /// routes to their subnets.
+    pub async fn link(
+        &self,
+        router: RouterId,
+        bridge: BridgeId,
+        mac: u8,
+        addrs: &[&str],
+    ) -> PortId {
         let (near, far) = (Id::random(), Id::random());
         let addresses: Vec<IfAddr> = addrs.iter().map(|text| if_addr(text)).collect();
         let kind = PortKind::Router(RouterPort {
@@ -261,6 +267,7 @@ impl Lab {
             addresses: addresses.clone(),
             ra_mode: RaMode::Off,
             ra_prefixes: Vec::new(),
+            ra_interval: None,
         });
         self.create(port(near, kind)).await;
         let bridge_kind = PortKind::Bridge { bridge_id: bridge, vlan_id: 0 };
@@ -286,6 +293,7 @@ impl Lab {
             })
             .await;
         }
+        near
     }
 
     /// An interface on a host and a port of the bridge bound to it.

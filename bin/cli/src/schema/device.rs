@@ -85,6 +85,7 @@ pub static PORT: Type = Type {
             .at_creation(),
         Field::new("ra-mode", "raMode", Kind::Choice(RA_MODES)).clearable(),
         Field::new("ra-prefixes", "raPrefixes", Kind::Texts).clearable(),
+        Field::new("ra-interval", "raInterval", Kind::Integer).clearable(),
         Field::new("peer", "peerId", Kind::Peer(&PORT)).clearable(),
         Field::new("host", "hostId", Kind::Reference(&super::place::HOST))
             .shown(Shown::Asked)

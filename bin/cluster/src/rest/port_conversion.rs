@@ -34,6 +34,7 @@ pub fn from_api(
                 addresses: addresses(&sent)?,
                 ra_mode: ra_mode(sent.ra_mode),
                 ra_prefixes: sent.ra_prefixes,
+                ra_interval: sent.ra_interval,
             })
         }
         (DeviceId::Bridge(_), wrong) => {
@@ -160,6 +161,7 @@ fn with_router(router: &RouterPort, common: api::Port) -> api::Port {
             RaMode::DhcpStateful => Some(api::RaMode::DhcpStateful),
         },
         ra_prefixes: router.ra_prefixes.clone(),
+        ra_interval: router.ra_interval,
         ..common
     }
 }

@@ -115,12 +115,13 @@ async fn router_advertisements_are_shown_only_where_they_are_set() {
     let router = api.device("routers", "r").await;
     let silent = api.router_port(&router, "2001:db8::1/64").await;
     assert!(silent.get("raMode").is_none() && silent.get("raPrefixes").is_none());
+    assert!(silent.get("raInterval").is_none());
     let body = json!({"type": "Router", "portSubnet": ["2001:db8:1::1/64"], "raMode": "slaac",
-        "raPrefixes": ["2001:db8:1::/64"]});
+        "raPrefixes": ["2001:db8:1::/64"], "raInterval": 30});
     let port = api.create(text(&router["ports"]), body).await;
     assert_eq!(
-        (&port["raMode"], &port["raPrefixes"]),
-        (&json!("slaac"), &json!(["2001:db8:1::/64"]))
+        (&port["raMode"], &port["raPrefixes"], &port["raInterval"]),
+        (&json!("slaac"), &json!(["2001:db8:1::/64"]), &json!(30))
     );
 }
 

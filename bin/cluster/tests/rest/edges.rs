@@ -123,6 +123,8 @@ async fn a_port_that_cannot_be_made_leaves_nothing_behind() {
         (json!({"type": "Router", "portMac": "01:00:5e:00:00:01"}), "portMac"),
         (json!({"type": "Router", "portMac": "aa:bb"}), "portMac"),
         (json!({"type": "Router", "raPrefixes": ["10.0.0.0/8"]}), "raPrefixes"),
+        (json!({"type": "Router", "raInterval": 3}), "raInterval"),
+        (json!({"type": "Router", "raInterval": 1801}), "raInterval"),
         (json!({"type": "Router", "interfaceName": "tap1"}), "hostId"),
     ] {
         api.refused_field(400, ports, body, property).await;

@@ -157,6 +157,7 @@ impl World {
             addresses: vec![addr],
             ra_mode: RaMode::Off,
             ra_prefixes: Vec::new(),
+            ra_interval: None,
         });
         self.put(Port { peer_id: Some(far), ..port(near, kind) });
         let kind = PortKind::Bridge { bridge_id: bridge, vlan_id: 0 };

@@ -71,6 +71,21 @@ pub struct RouterPort {
     /// The prefixes that router advertisements offer; empty: those of the port's own addresses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ra_prefixes: Vec<IpPrefix>,
+    /// Seconds between two router advertisements at most (RFC 4861 §6.2.1, `MaxRtrAdvInterval`);
+    /// `None`: 600.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ra_interval: Option<u16>,
+}
+
+/// What RFC 4861 §6.2.1 allows as the longest time between advertisements, in seconds.
+const RA_INTERVALS: core::ops::RangeInclusive<u16> = 4..=1800;
+
+impl RouterPort {
+    /// Seconds between two router advertisements at most.
+    #[must_use]
+    pub fn ra_interval_seconds(&self) -> u16 {
+        self.ra_interval.unwrap_or(600)
+    }
 }
 
 /// An address and how many of its bits are its subnet's.
@@ -235,6 +250,9 @@ impl RouterPort {
             let taken = self.addresses[..index].iter().any(|other| other.addr == addr);
             Invalid::unless(!taken, "addresses", &text, "is listed twice")?;
         }
+        let interval = self.ra_interval_seconds();
+        let possible = RA_INTERVALS.contains(&interval);
+        Invalid::unless(possible, "ra_interval", interval, "is not within 4 to 1800 seconds")?;
         let v4 = self.ra_prefixes.iter().find(|prefix| prefix.network().is_ipv4());
         v4.map_or(Ok(()), |v4| Err(Invalid::new("ra_prefixes", v4, "is no IPv6 prefix")))
     }

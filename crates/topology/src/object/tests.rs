@@ -24,6 +24,7 @@ fn router_port(addresses: &[&str]) -> Port {
         addresses: addresses.iter().map(address).collect(),
         ra_mode: RaMode::Off,
         ra_prefixes: Vec::new(),
+        ra_interval: None,
     }))
 }
 

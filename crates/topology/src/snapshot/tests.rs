@@ -68,6 +68,7 @@ fn router_port(number: u128, router: u128, addr: [u8; 4], peer: Option<u128>) ->
         addresses: vec![IfAddr { addr: IpAddr::from(addr), len: 24 }],
         ra_mode: RaMode::Off,
         ra_prefixes: Vec::new(),
+        ra_interval: None,
     });
     port(number, kind, peer)
 }
