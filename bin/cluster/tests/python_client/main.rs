@@ -1,7 +1,6 @@
 //! The Python client of old, version 5.2.0, itself: installed from its registry and run by Python 2.7.
 //!
 //! Where Python 2.7 or the registry is not to be had the test says so and is skipped.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -164,8 +164,9 @@ impl Datapath for Ebpf {
         addresses: Option<PeerAddresses>,
     ) -> Result<(), DatapathError> {
         let mut outputs = lock(&self.outputs);
-        outputs.set_peer(peer, addresses)?;
         let mut underlay = lock(&self.underlay);
+        underlay.forget_way(peer);
+        outputs.set_peer(peer, addresses)?;
         underlay.set_peer(peer, addresses);
         underlay.set_locals(&outputs.locals());
         lock(&self.ports).set_tunnel_mtu(outputs.tunnel_mtu());

@@ -50,6 +50,14 @@ impl Underlay {
         })
     }
 
+    /// A peer's addresses are about to change: until they are set there is no way to it but the
+    /// kernel's.
+    pub fn forget_way(&self, peer: PeerIndex) {
+        if (peer.0 as usize) < self.routes.len() {
+            self.routes.half(peer.0 as usize, 0).store(0, Release);
+        }
+    }
+
     /// A peer's addresses are these now; the peer must be one there is room for.
     pub fn set_peer(&mut self, peer: PeerIndex, addresses: Option<PeerAddresses>) {
         match addresses {
@@ -82,16 +90,21 @@ impl Underlay {
         wanted.iter().try_for_each(|ifindex| links.attach(Hook::UnderlayIngress, *ifindex))
     }
 
-    /// Makes the routes those of the kernel, and says that they are.
-    pub fn follow(&self) {
+    /// Makes the routes those of the kernel.
+    pub fn look_up(&self) {
         if !self.enabled {
             return;
         }
-        let now = sys::monotonic_now();
         for (peer, addresses) in &self.peers {
             self.follow_one(*peer, Some(*addresses));
         }
-        self.table.word(0, Table::FOLLOWED_AT).store(now, Release);
+    }
+
+    /// Says that the routes are those of the kernel.
+    pub fn say_followed(&self) {
+        if self.enabled {
+            self.table.word(0, Table::FOLLOWED_AT).store(sys::monotonic_now(), Release);
+        }
     }
 
     fn follow_one(&self, peer: PeerIndex, addresses: Option<PeerAddresses>) {
