@@ -15,6 +15,9 @@ use nix::sys::socket::{
 use crate::attacks::{forged, send};
 use crate::cloud::{BACK0, BACK1, Cloud, FRONT0, FRONT1};
 
+/// Sends something that must not arrive.
+type Attempt = Box<dyn FnOnce() -> Outcome>;
+
 /// The tunnels' port, and the one that everybody else has.
 const PORTS: [u16; 2] = [6677, 4789];
 const HV0: [u8; 4] = [10, 66, 0, 11];
@@ -93,7 +96,7 @@ fn only_a_members_own_packet_to_the_tunnels_port_is_one_of_the_tunnel() -> Outco
     let (wrapped, tunnels) = (udp(6677, &attack), udp(6677, &attack));
     let greeted = [&[0, 0, 0x65, 0x58][..], &[0; 14], &attack].concat();
     let inside = |protocol, payload: &[u8]| ipv4(HV1, HV0, protocol, payload);
-    let attempts: [(&str, Box<dyn FnOnce() -> Outcome>); 6] = [
+    let attempts: [(&str, Attempt); 6] = [
         ("from the cluster's address, no member", {
             let (underlay, attack) = (underlay.clone(), attack.clone());
             Box::new(move || send(&underlay, "10.66.0.11:6677", attack))
