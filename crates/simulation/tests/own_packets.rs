@@ -1,6 +1,5 @@
 //! Packets of the network's own: which filters they pass, and what they are.
 
-#![expect(clippy::unwrap_used, reason = "what a test has built can be read")]
 
 use mn_flow::{DropCause, Expiry};
 use mn_packet::{IcmpHeader, Layers};
