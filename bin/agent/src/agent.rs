@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use mn_agent_core::{LocalView, Neighbors, Patience, RuleDrops, TunnelKeys, limits};
+use mn_agent_core::{Block, LocalView, Neighbors, Patience, RuleDrops, TunnelKeys, limits};
 use mn_datapath::{Datapath, DatapathError, Timeouts, UpcallLimit};
 use mn_ids::HostId;
 use mn_nsdb::Store;
-use mn_topology::Host;
+use mn_simulation::nat::{Endpoint, NatBinding, NatKind};
+use mn_topology::{DeviceId, Host};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
@@ -19,10 +20,13 @@ use crate::clock;
 use crate::control::{Control, Events, State, WorkerHandle};
 use crate::handle::Handle;
 use crate::interfaces::Links;
+use crate::leaser::Leaser;
+use crate::nat_journal::{self, NatJournal};
 use crate::numbers::Numbers;
 use crate::session;
 use crate::subscriptions::Subscriptions;
 use crate::sweep::Sweeper;
+use crate::worker::message::ToWorker;
 use crate::worker::report::Report;
 use crate::worker::{Setup, Worker};
 use crate::writer;
@@ -31,6 +35,8 @@ use crate::writer;
 const MESSAGES_MAX: usize = 1 << 15;
 /// Writes that may wait for the state database.
 const WRITES_MAX: usize = 1 << 16;
+/// Wishes for ports that may wait.
+const LEASES_MAX: usize = 1024;
 /// Questions that may wait.
 const ASKS_MAX: usize = 64;
 
@@ -114,8 +120,21 @@ impl Agent {
         };
         let mut threads = Vec::new();
         let mut workers = Vec::new();
-        for number in 0..parts.workers {
-            let (worker, thread) = start_worker(&parts, number, &crew, &stop_workers)?;
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..parts.workers).map(|_| std::sync::mpsc::channel()).unzip();
+        let translations = restore(&parts);
+        for (number, from_control) in receivers.into_iter().enumerate() {
+            let boot = nat_journal::boot_id();
+            let own = translations.iter().filter(|(owner, _)| *owner == number);
+            let journal =
+                NatJournal::create(&parts.root, number, boot, own.map(|(_, binding)| binding));
+            let channels = Channels {
+                from_control,
+                all: senders.clone(),
+                restored: translations.clone(),
+                journal: journal.map_err(StartError::Root)?,
+            };
+            let (worker, thread) = start_worker(&parts, number, &crew, channels, &stop_workers)?;
             workers.push(worker);
             threads.push(thread);
         }
@@ -129,6 +148,8 @@ impl Agent {
         let (session_sender, sessions) = mpsc::channel(1);
         let (ops, writes) = mpsc::channel(WRITES_MAX);
         let (asks_sender, asks) = mpsc::channel(ASKS_MAX);
+        let (leases, lease_asks) = mpsc::channel(LEASES_MAX);
+        let (session_epoch, epoch) = watch::channel(None);
         let (stop_control, stop) = watch::channel(false);
         let (active, ports) = watch::channel(Vec::new());
         let (guarded_sender, guarded) = mpsc::unbounded_channel();
@@ -143,6 +164,18 @@ impl Agent {
             ))
             .abort_handle(),
             tokio::spawn(writer::write(Arc::clone(&parts.store), writes)).abort_handle(),
+            tokio::spawn(
+                Leaser {
+                    store: Arc::clone(&parts.store),
+                    host: host.id,
+                    workers: senders,
+                    epoch,
+                    held: held(&translations),
+                    claimed: 0,
+                }
+                .run(lease_asks),
+            )
+            .abort_handle(),
         ];
         let handle = Handle {
             asks: asks_sender,
@@ -159,6 +192,8 @@ impl Agent {
             datapath: parts.datapath,
             workers,
             ops,
+            leases,
+            session_epoch,
             active,
             guarded: guarded_sender,
             upcall_limit: parts.upcall_limit,
@@ -247,13 +282,38 @@ struct Crew {
     neighbors: Arc<Neighbors>,
 }
 
+/// What one worker hears by, and what it begins with.
+struct Channels {
+    from_control: std::sync::mpsc::Receiver<ToWorker>,
+    all: Vec<std::sync::mpsc::Sender<ToWorker>>,
+    restored: Vec<(usize, NatBinding)>,
+    journal: NatJournal,
+}
+
+/// The translations of an earlier agent and the worker that is to have each: all of one block of
+/// ports go to one worker.
+fn restore(parts: &Parts) -> Vec<(usize, NatBinding)> {
+    let bindings = nat_journal::read_all(&parts.root, nat_journal::boot_id());
+    nat_journal::remove_all(&parts.root);
+    let owner = |binding: &NatBinding| usize::from(binding.to.port / 64) % parts.workers.max(1);
+    bindings.into_iter().map(|binding| (owner(&binding), binding)).collect()
+}
+
+/// The blocks of ports that these translations have.
+fn held(translations: &[(usize, NatBinding)]) -> HashMap<(DeviceId, Block), usize> {
+    let sources = translations.iter().filter(|(_, it)| it.key.kind == NatKind::Source);
+    let block = |to: Endpoint| Block { addr: to.addr, number: to.port / 64 };
+    sources.map(|(worker, it)| ((it.key.device, block(it.to)), *worker)).collect()
+}
+
 fn start_worker(
     parts: &Parts,
     number: usize,
     crew: &Crew,
+    channels: Channels,
     stop: &Arc<AtomicBool>,
 ) -> Result<(WorkerHandle, JoinHandle<()>), StartError> {
-    let (sender, from_control) = std::sync::mpsc::channel();
+    let sender = channels.all[number].clone();
     let report = Arc::new(Report::default());
     let worker = Worker::new(Setup {
         number,
@@ -262,11 +322,14 @@ fn start_worker(
         flows_max: parts.flows_max / parts.workers.max(1),
         datapath: Arc::clone(&parts.datapath),
         local: Arc::new(LocalView::new(crew.host, crate::control::MTU_UNKNOWN)),
-        from_control,
+        from_control: channels.from_control,
         to_control: crew.worker_sender.clone(),
         report: Arc::clone(&report),
         rule_drops: Arc::clone(&crew.rule_drops),
         neighbors: Arc::clone(&crew.neighbors),
+        others: channels.all,
+        restored: channels.restored,
+        journal: channels.journal,
     });
     let upcalls = parts.datapath.upcalls(number)?;
     let bell = upcalls.bell();
@@ -334,7 +397,7 @@ fn adopt_flows(datapath: &dyn Datapath, workers: &[WorkerHandle]) -> Result<(), 
         let report = &workers[worker].report;
         report.unverified.set(flows.len());
         // The worker was started a moment ago; one that ended says so itself.
-        drop(workers[worker].sender.send(crate::worker::message::ToWorker::Adopt(flows, since)));
+        drop(workers[worker].sender.send(ToWorker::Adopt(flows, since)));
     }
     Ok(())
 }

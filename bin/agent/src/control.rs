@@ -7,6 +7,7 @@
 mod advertise;
 mod answer;
 mod load;
+mod nat;
 mod peers;
 mod ports;
 mod publish;
@@ -26,16 +27,17 @@ use mn_agent_core::{
 };
 use mn_datapath::{Bell, Datapath, DatapathError, PeerAddresses, UpcallLimit};
 use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
-use mn_ids::{BridgeId, HostId, PortId, TunnelZoneId};
+use mn_ids::{BridgeId, HostId, PortId, RuleId, TunnelZoneId};
 use mn_nsdb::{Op, Selector, Session, SessionId, Store, Watch, WatchEvent};
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
-use mn_topology::{Host, Port, TunnelZone};
+use mn_topology::{DeviceId, Host, Port, TunnelZone};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::handle::ActivePort;
 use crate::interfaces::Links;
+use crate::leaser::LeaseAsk;
 use crate::numbers::{KeptFlood, Numbers};
 use crate::subscriptions::Subscriptions;
 use crate::worker::message::{Announcement, FromWorker, Heard, News, ToWorker};
@@ -90,6 +92,9 @@ pub(crate) struct Control {
     pub(crate) datapath: Arc<dyn Datapath>,
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) ops: mpsc::Sender<Op>,
+    pub(crate) leases: mpsc::Sender<LeaseAsk>,
+    /// For telling of this host's present session.
+    pub(crate) session_epoch: watch::Sender<Option<u64>>,
     pub(crate) active: watch::Sender<Vec<ActivePort>>,
     pub(crate) guarded: mpsc::UnboundedSender<Guarded>,
     pub(crate) upcall_limit: UpcallLimit,
@@ -158,6 +163,8 @@ pub(crate) struct State {
     announcements: Vec<Announcement>,
     advertising: Advertising,
     walks: Vec<answer::PendingWalk>,
+    /// Rules whose ports the workers were told to have ready.
+    prepared: HashSet<(DeviceId, RuleId)>,
 }
 
 /// What the next news are going to say.
@@ -211,6 +218,7 @@ impl State {
             announcements: Vec::new(),
             advertising: Advertising::new(host.uuid().as_u128() as u64),
             walks: Vec::new(),
+            prepared: HashSet::new(),
         }
     }
 }
@@ -306,6 +314,7 @@ impl Control {
         self.send_news();
         self.serve_ports();
         self.send_announcements();
+        self.prepare_ports();
         self.go_on_with_walks();
     }
 
@@ -363,6 +372,8 @@ impl Control {
             }
             FromWorker::InUse(macs) => self.take_uses(macs),
             FromWorker::Heard { worker, heard } => self.take_heard(worker, heard),
+            FromWorker::Ports { worker, need } => self.ask_leaser(LeaseAsk::Need { worker, need }),
+            FromWorker::GiveBack(lease) => self.ask_leaser(LeaseAsk::GiveBack(lease)),
             FromWorker::MacHeld(place) => tracing::warn!(
                 bridge = %place.bridge,
                 mac = %place.mac,
@@ -455,6 +466,7 @@ impl Control {
     fn registered(&mut self, session: Session) {
         self.state.epoch = Some(session.epoch);
         self.state.session = Some(session.id);
+        self.session_epoch.send_replace(Some(session.epoch));
         // Said again under the new epoch: what was said before may be lost.
         self.state.told_places.clear();
         self.state.told_floods.clear();
@@ -463,7 +475,6 @@ impl Control {
 
     /// The bridge a port belongs to, if that is known.
     fn bridge_of(&self, port: PortId) -> Option<BridgeId> {
-        use mn_topology::DeviceId;
         use mn_topology::snapshot::Lookup;
         let device = match self.state.bound.get(&port) {
             Some(port) => port.device(),

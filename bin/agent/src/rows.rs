@@ -78,7 +78,7 @@ pub(crate) fn decode(change: &EntryChange) -> Result<Option<RowChange>, RowError
             Row::Location(key.parse().map_err(|_| RowError::Key(key.to_owned()))?, place)
         }
         TableKind::FloodGroup => flood_row(device, key, value)?,
-        TableKind::HostReport => return Ok(None),
+        TableKind::HostReport | TableKind::RouterPorts | TableKind::BridgePorts => return Ok(None),
     };
     let owner = match change.owner {
         mn_nsdb::Owner::Persistent => Owner::Persistent,
@@ -176,7 +176,10 @@ pub(crate) fn table_of(selector: &Selector) -> Option<TableName> {
             TableKind::BridgeNeighbor => TableName::BridgeNeighbor(BridgeId::from_uuid(device)),
             TableKind::Neighbor => TableName::Neighbor(RouterId::from_uuid(device)),
             TableKind::FloodGroup => TableName::FloodGroup(BridgeId::from_uuid(device)),
-            TableKind::Location | TableKind::HostReport => return None,
+            TableKind::Location
+            | TableKind::HostReport
+            | TableKind::RouterPorts
+            | TableKind::BridgePorts => return None,
         }),
         Selector::Entry { table: TableId { kind: TableKind::Location, .. }, key } => {
             Some(TableName::Location(PortId::from_uuid(key)))

@@ -9,29 +9,32 @@ mod decide;
 mod install;
 mod learn;
 pub(crate) mod message;
+pub(crate) mod nat;
 mod news;
 pub(crate) mod report;
 mod uses;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mn_agent_core::{
-    Arriving, Copies, ErrorLimit, FlowTable, GroupTable, Leaving, LocalView, MacAges, Neighbors,
-    Pending, RuleDrops, StateTables, Translation, limits,
+    Arriving, Block, Copies, ErrorLimit, FlowTable, GroupTable, Lease, Leaving, LocalView, MacAges,
+    NatOwner, NatTable, Neighbors, Pending, RuleDrops, StateTables, Translation, limits,
 };
 use mn_datapath::{Datapath, InstalledFlow, Offload, Upcalls};
 use mn_flow::{DropCause, FlowKey, GroupIndex, PortNo, ScopedAddr, Tag};
 use mn_ids::{ObjectKey, PortId, RouterId, RuleId};
+use mn_simulation::nat::{NatBinding, NatKind};
 use mn_simulation::{Buffers, Entry};
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
 use tokio::sync::mpsc;
 
 use crate::clock;
+use crate::nat_journal::NatJournal;
 use batch::Batch;
 pub(crate) use decide::host_of;
 use message::{Announcement, FromWorker, Reach, ToWorker};
@@ -63,6 +66,11 @@ pub(crate) struct Setup {
     pub(crate) report: Arc<Report>,
     pub(crate) rule_drops: Arc<Mutex<RuleDrops>>,
     pub(crate) neighbors: Arc<Neighbors>,
+    /// The channels of all workers, this one's too.
+    pub(crate) others: Vec<Sender<ToWorker>>,
+    /// Translations of an earlier agent, and the worker that has each now.
+    pub(crate) restored: Vec<(usize, NatBinding)>,
+    pub(crate) journal: NatJournal,
 }
 
 /// A packet that waits.
@@ -109,6 +117,9 @@ pub(crate) struct Worker {
     tables: StateTables,
     neighbors: Arc<Neighbors>,
     macs: MacAges,
+    translations: NatTable,
+    journal: NatJournal,
+    others: Vec<Sender<ToWorker>>,
     errors: ErrorLimit,
     flows: FlowTable,
     groups: GroupTable,
@@ -146,6 +157,24 @@ pub(crate) struct Worker {
     last: Times,
 }
 
+/// What a worker begins with: translations whose packets it may see, and the ports of its own.
+fn restored(worker: usize, bindings: &[(usize, NatBinding)]) -> NatTable {
+    let (mut table, now) = (NatTable::default(), clock::now());
+    for (owner, binding) in bindings {
+        let owner = if *owner == worker {
+            NatOwner::Own
+        } else {
+            NatOwner::Worker(u8::try_from(*owner).unwrap_or(u8::MAX))
+        };
+        if owner == NatOwner::Own && binding.key.kind == NatKind::Source {
+            let block = Block { addr: binding.to.addr, number: binding.to.port / 64 };
+            table.ports.add(&Lease { device: binding.key.device, blocks: vec![block] }, now);
+        }
+        table.insert(*binding, owner, now, &mut Vec::new());
+    }
+    table
+}
+
 /// When recurring work was last done.
 #[derive(Default)]
 struct Times {
@@ -174,6 +203,9 @@ impl Worker {
             tables: StateTables::default(),
             neighbors: setup.neighbors,
             macs: MacAges::default(),
+            translations: restored(setup.number, &setup.restored),
+            journal: setup.journal,
+            others: setup.others,
             errors: ErrorLimit::default(),
             flows: FlowTable::new(worker, setup.life, setup.flows_max),
             groups: GroupTable::new(groups),
@@ -248,6 +280,12 @@ impl Worker {
                 ToWorker::Send(Announcement { entry, frame, reach }) => {
                     self.outbox.push_back(Own { entry, frame, question: None, reach });
                 }
+                ToWorker::Translated { from, told } => self.take_translated(from, told, now),
+                ToWorker::Ports(leased) => self.take_ports(&leased, now),
+                ToWorker::PortsLost(lost) => self.lose_ports(&lost, now),
+                ToWorker::Prepare { device, rule, targets } => {
+                    self.prepare_ports(device, rule, &targets);
+                }
             }
         }
     }
@@ -285,6 +323,7 @@ impl Worker {
         self.expire(now);
         if self.last.publish + PUBLISH_EVERY <= now {
             self.last.publish = now;
+            self.age_translations(now);
             self.publish();
             self.note_uses(now);
             self.forget_paths();

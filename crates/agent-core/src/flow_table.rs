@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use mn_flow::{Cookie, Expiry, FlowKey, FlowMask, GroupIndex, Tag};
+use mn_flow::{Cookie, Expiry, FlowKey, FlowMask, GroupIndex, NatTag, Tag};
 use mn_time::Instant;
 
 use crate::limits;
@@ -62,6 +62,8 @@ pub struct FlowTable {
     victims: Vec<(Instant, Slot)>,
     /// Slots to be taken out. Empty between two calls.
     leaving: Vec<Slot>,
+    /// Translations whose flows left, and when those were last used.
+    left: Vec<(NatTag, Instant)>,
 }
 
 #[derive(Debug)]
@@ -99,6 +101,7 @@ impl FlowTable {
             expired_to: 0,
             victims: Vec::new(),
             leaving: Vec::new(),
+            left: Vec::new(),
         }
     }
 
@@ -171,6 +174,23 @@ impl FlowTable {
         {
             flow.used_at = flow.used_at.max(used_at);
         }
+    }
+
+    /// When the datapath last used a flow that carries this tag; `None` where none does.
+    #[must_use]
+    pub fn last_use(&self, tag: Tag) -> Option<Instant> {
+        let (flows, mut last) = (&self.flows, None);
+        self.tags.touched(&tag, |slots| {
+            let used = slots.iter().filter_map(|slot| Some(flows[*slot as usize].as_ref()?.used_at));
+            last = last.max(used.max());
+        });
+        last
+    }
+
+    /// The translations that flows carried which have left since the last call, and when those were
+    /// last used.
+    pub fn take_left(&mut self) -> Vec<(NatTag, Instant)> {
+        std::mem::take(&mut self.left)
     }
 
     /// Looks at the next so many places, round and round, and takes out flows that nobody used for
@@ -265,6 +285,11 @@ impl FlowTable {
         }
         let cookie = self.cookie(slot);
         let flow = self.flows[slot as usize].take()?;
+        for tag in self.tags.of(flow.seat) {
+            if let Tag::Nat(tag) = tag {
+                self.left.push((tag, flow.used_at));
+            }
+        }
         if let Some(moved) = self.tags.leave(flow.seat)
             && let Some(moved) = &mut self.flows[moved as usize]
         {

@@ -5,6 +5,7 @@
 
 mod advertising;
 mod announce;
+mod answer;
 mod arriving;
 mod binding;
 mod flood;
@@ -15,6 +16,7 @@ mod icmp_limit;
 pub mod limits;
 mod local;
 mod mac_age;
+mod nat;
 mod neighbor;
 mod neighbor_age;
 mod pending;
@@ -27,6 +29,7 @@ mod tunnel_keys;
 
 pub use advertising::{Advertising, Speaker};
 pub use announce::{announcements, probe, solicitation};
+pub use answer::{Answer, answer};
 pub use arriving::{Arriving, Copies};
 pub use binding::{Attached, PortOp, plan};
 pub use flood::{FloodOp, FloodSets, flood_plan};
@@ -36,6 +39,7 @@ pub use hearing::Hearing;
 pub use icmp_limit::ErrorLimit;
 pub use local::LocalView;
 pub use mac_age::{Learned, MacAges, MacPlace};
+pub use nat::{Block, Gone, Lease, NatOwner, NatPorts, NatTable, Need};
 pub use neighbor::{Due, Neighbor, NeighborEffect, NeighborEvent, Neighbors, Patience};
 pub use neighbor_age::NeighborAges;
 pub use pending::{Pending, Refused, Stay, Wait};

@@ -71,6 +71,20 @@ pub const AGE_EVERY: Duration = Duration::from_secs(1);
 pub const AGE_AT_ONCE: usize = 1 << 17;
 /// How long an old flood key still delivers after a new one was published.
 pub const RETIRE_AFTER: Duration = Duration::from_secs(5);
+/// How long a translation of TCP is kept that nobody uses (RFC 5382 REQ-5).
+pub const NAT_TCP_IDLE_FOR: Duration = Duration::from_secs(2 * 3600 + 240);
+/// Likewise of UDP (RFC 4787 REQ-5).
+pub const NAT_UDP_IDLE_FOR: Duration = Duration::from_secs(300);
+/// Likewise of an echo (RFC 5508 REQ-2).
+pub const NAT_ECHO_IDLE_FOR: Duration = Duration::from_secs(60);
+/// Blocks of ports that are leased in one go.
+pub const NAT_BLOCKS_AT_ONCE: usize = 32;
+/// A block of ports that no connection uses is given back after this long (agent-facts §14).
+pub const NAT_BLOCK_IDLE_FOR: Duration = Duration::from_secs(300);
+/// How long a packet waits for a block of ports.
+pub const LEASE_FOR: Duration = Duration::from_secs(3);
+/// How long nothing is asked after all blocks were found to be leased.
+pub const NAT_DENIED_FOR: Duration = Duration::from_secs(5);
 
 const _: () = assert!(
     WAIT_MAX.as_millis() >= LOAD_FOR.as_millis() + NEIGHBOR_FOR.as_millis(),

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use mn_flow::{DropCause, FlowKey, ScopedAddr, Tag};
-use mn_ids::RouterId;
+use mn_ids::{RouterId, RuleId};
 use mn_time::Instant;
+use mn_topology::DeviceId;
 
 use crate::limits;
 
@@ -16,6 +17,8 @@ pub enum Wait {
     /// A port that is bound and has no place yet.
     Place,
     Neighbor(RouterId, ScopedAddr),
+    /// Ports for a rule of a device.
+    Lease(DeviceId, RuleId),
 }
 
 /// How the packets of a flow wait.
@@ -168,6 +171,7 @@ const fn given_up(wait: Wait) -> DropCause {
         Wait::Load => DropCause::NoTopology,
         Wait::Place => DropCause::NoLocation,
         Wait::Neighbor(..) => DropCause::WaitTimeout,
+        Wait::Lease(..) => DropCause::NatNoLease,
     }
 }
 

@@ -120,6 +120,11 @@ impl TagIndex {
         }
     }
 
+    /// The tags of the flow that stands there.
+    pub(crate) fn of(&self, seat: Seat) -> impl Iterator<Item = Tag> + '_ {
+        self.sets[seat.set as usize].links.iter().map(|link| self.tags[link.tag as usize].tag)
+    }
+
     /// The tags that flows carry.
     pub(crate) fn carried(&self) -> impl Iterator<Item = &Tag> {
         self.numbers.keys()

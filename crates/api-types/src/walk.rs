@@ -235,6 +235,24 @@ dto! {
 }
 
 dto! {
+    /// A rule that translates addresses was asked.
+    Translated {
+        ro "rule" rule: Option<RuleAt>,
+        /// `static` (one address for another, nothing remembered), `new` (chosen for this
+        /// connection), `found` (remembered), `none` (nothing is remembered of the packet's
+        /// connection), `unsupported` (such packets are not translated), `waiting` (ports have to
+        /// be leased first), `exhausted` (every port is in use for this destination).
+        ro "result" result: String,
+        /// The address that was replaced.
+        ro "fromAddr" from_addr: Option<IpAddr>,
+        /// Its port, or an echo's identifier; null where that is left alone.
+        ro "fromPort" from_port: Option<u16>,
+        ro "toAddr" to_addr: Option<IpAddr>,
+        ro "toPort" to_port: Option<u16>,
+    }
+}
+
+dto! {
     /// A bridge looked for a MAC.
     BridgeLookup {
         ro "bridge" bridge: Named,
@@ -328,6 +346,7 @@ macro_rules! steps {
 steps! {
     Enter = "enter",
     ChainAsked = "chain",
+    Translated = "nat",
     BridgeLookup = "bridgeLookup",
     RouteLookup = "route",
     NextHop = "nextHop",

@@ -109,6 +109,10 @@ causes! {
     ConnectionLimit = 35, "connection-limit";
     /// This host's table of tracked connections is full.
     ConnectionTable = 36, "connection-table";
+    /// Every address and port that a rule may translate to is in use for this destination.
+    NatExhausted = 37, "nat-exhausted";
+    /// No block of ports to translate to was leased in time.
+    NatNoLease = 38, "nat-no-lease";
 }
 
 impl fmt::Display for DropCause {

@@ -20,4 +20,4 @@ pub use mask::{Field, FlowMask};
 pub use number::{Cookie, GroupIndex, KeyKind, PeerIndex, PortNo, TunnelKey, Zone};
 pub use packet::{Trace, TracedPacket};
 pub use scoped_addr::{ParseScopedAddrError, ScopedAddr};
-pub use tag::Tag;
+pub use tag::{NatTag, Tag};

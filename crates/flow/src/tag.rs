@@ -48,7 +48,15 @@ pub enum Tag {
         addr: Ipv6Addr,
         len: u8,
     },
+    /// A remembered address translation, or the lack of one.
+    Nat(NatTag),
 }
+
+/// Names a place in the tables of address translations: a digest of the key that was looked up.
+///
+/// Two keys have one digest by a chance of 2^-128; all that follows is a flow decided anew.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct NatTag(pub [u8; 16]);
 
 impl Tag {
     /// Whether a change of this touches a flow that carries `read`.

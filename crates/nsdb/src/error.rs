@@ -36,6 +36,9 @@ pub enum TxError {
     /// An entry of a host's life that is not the host's present session.
     #[error("host {host} has no session of epoch {epoch}")]
     Stale { host: HostId, epoch: u64 },
+    /// Another has the entry of a key that is one owner's alone.
+    #[error("{key} of {device} is taken by {by}")]
+    Taken { device: uuid::Uuid, key: String, by: HostId },
     /// The session has ended.
     #[error("the session {} has ended", .0.0)]
     NoSession(SessionId),
@@ -81,6 +84,7 @@ impl TxError {
             | Self::Dangling { .. }
             | Self::InUse { .. }
             | Self::Invalid { .. }
+            | Self::Taken { .. }
             | Self::TooLarge { .. } => Remedy::ChangeRequest,
             Self::Stale { .. } | Self::NoSession(_) => Remedy::Reconnect,
             Self::Unavailable(_) => Remedy::RetryLater,

@@ -27,6 +27,11 @@ pub enum TableKind {
     /// Of the whole cloud (device: nil). Key: the host's id, value: what the agent reports of
     /// itself and its interfaces (`agent-api::HostReport`). Gone when the session ends.
     HostReport,
+    /// Of a router: blocks of 64 ports leased for address translation. Key: `ADDRESS/BLOCK`, value
+    /// `{}`. Exclusive.
+    RouterPorts,
+    /// Likewise of a bridge.
+    BridgePorts,
 }
 
 impl TableKind {
@@ -38,6 +43,8 @@ impl TableKind {
         Self::Location,
         Self::FloodGroup,
         Self::HostReport,
+        Self::RouterPorts,
+        Self::BridgePorts,
     ];
 
     /// As in stored data: `flood_group`.
@@ -50,6 +57,8 @@ impl TableKind {
             Self::Location => "location",
             Self::FloodGroup => "flood_group",
             Self::HostReport => "host_report",
+            Self::RouterPorts => "router_ports",
+            Self::BridgePorts => "bridge_ports",
         }
     }
 
@@ -57,7 +66,11 @@ impl TableKind {
     #[must_use]
     pub const fn lifetime(self) -> Lifetime {
         match self {
-            Self::Mac | Self::BridgeNeighbor | Self::Neighbor => Lifetime::Grace,
+            Self::Mac
+            | Self::BridgeNeighbor
+            | Self::Neighbor
+            | Self::RouterPorts
+            | Self::BridgePorts => Lifetime::Grace,
             Self::Location | Self::FloodGroup => Lifetime::Durable,
             Self::HostReport => Lifetime::Session,
         }
@@ -69,12 +82,21 @@ impl TableKind {
         matches!(self.lifetime(), Lifetime::Durable)
     }
 
+    /// Whether a key is one owner's alone: while a host has an entry of a key, no other can write
+    /// one. Such an entry is a lease.
+    #[must_use]
+    pub const fn is_exclusive(self) -> bool {
+        matches!(self, Self::RouterPorts | Self::BridgePorts)
+    }
+
     /// What an entry is about: it needs that object, and goes with it.
     #[must_use]
     pub const fn subject(self) -> Subject {
         match self {
-            Self::Mac | Self::BridgeNeighbor | Self::FloodGroup => Subject::Device(Class::Bridge),
-            Self::Neighbor => Subject::Device(Class::Router),
+            Self::Mac | Self::BridgeNeighbor | Self::FloodGroup | Self::BridgePorts => {
+                Subject::Device(Class::Bridge)
+            }
+            Self::Neighbor | Self::RouterPorts => Subject::Device(Class::Router),
             Self::Location => Subject::Key(Class::Port),
             Self::HostReport => Subject::Key(Class::Host),
         }

@@ -62,7 +62,8 @@ pub enum Op {
     /// what a decision read.
     Check { key: ObjectKey, expected: Revision },
     /// Writes an entry of a state table, replacing the same owner's. Its subject
-    /// ([`crate::TableKind::subject`]) must be there, and its owner's session of that epoch.
+    /// ([`crate::TableKind::subject`]) must be there, and its owner's session of that epoch. In
+    /// an exclusive table ([`crate::TableKind::is_exclusive`]) no other host may have the key.
     PutEntry { table: TableId, entry: Entry },
     /// Removes an owner's entry from a state table, if it is there.
     RemoveEntry { table: TableId, key: String, owner: crate::Owner },

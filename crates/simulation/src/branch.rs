@@ -3,8 +3,11 @@
 use mn_flow::{FlowKey, TracedPacket};
 use mn_ids::{BridgeId, PortId};
 use mn_packet::EthernetHeader;
+use mn_topology::DeviceId;
 use smallvec::SmallVec;
 use uuid::Uuid;
+
+use crate::quote::Quoted;
 
 /// One copy of the packet and the way it has come. A flood forks it.
 #[derive(Clone, Debug)]
@@ -17,8 +20,16 @@ pub(crate) struct Branch {
     pub in_exterior: bool,
     /// The port it is to leave the present device by, once that is decided.
     pub out_port: Option<PortId>,
+    /// The bridge or router it is in; `None` before it is in any.
+    pub device: Option<DeviceId>,
     /// The Ethernet header it entered the present device with.
     pub entered: EthernetHeader,
+    /// All headers it entered the present device with.
+    pub entered_headers: FlowKey,
+    /// What it quotes, if it is an ICMP error that a rule looked into.
+    pub quote: Quoted,
+    /// Its destination was translated in the present device.
+    pub dst_rewritten: bool,
     /// Routers it crossed: what is to be taken off its time to live.
     pub hops: u8,
     /// Devices it crossed.
@@ -38,7 +49,11 @@ impl Branch {
             in_port: None,
             in_exterior: false,
             out_port: None,
+            device: None,
             entered: ethernet(&key),
+            entered_headers: key,
+            quote: Quoted::Unread,
+            dst_rewritten: false,
             hops: 0,
             devices: 0,
             crossed: SmallVec::new(),

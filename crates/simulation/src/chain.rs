@@ -2,7 +2,7 @@
 
 use mn_flow::{DropCause, Tag};
 use mn_ids::{ChainId, RuleId};
-use mn_topology::RuleAction;
+use mn_topology::{RuleAction, Then};
 use mn_topology::snapshot::Lookup;
 
 use crate::StateView;
@@ -59,13 +59,17 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
                     None => None,
                     decided => return Ok(decided),
                 },
-                // Address translation and service insertion are not there yet: such a rule does
-                // not apply, and a rule that does not apply leaves the decision to the next.
-                RuleAction::Snat { .. }
-                | RuleAction::Dnat { .. }
-                | RuleAction::RevSnat { .. }
-                | RuleAction::RevDnat { .. }
-                | RuleAction::L2Transform { .. } => None,
+                RuleAction::Snat { then, .. }
+                | RuleAction::Dnat { then, .. }
+                | RuleAction::RevSnat { then }
+                | RuleAction::RevDnat { then } => match self.translate(branch, id, rule)? {
+                    true if *then == Then::Accept => Some(RuleResult::Accept),
+                    true if *then == Then::Return => break,
+                    _ => None,
+                },
+                // Service insertion is not there yet: such a rule does not apply, and a rule that
+                // does not apply leaves the decision to the next.
+                RuleAction::L2Transform { .. } => None,
             };
             if let Some(result) = decided {
                 let position = Some(index);

@@ -3,11 +3,11 @@
 //! A test reads what it needs and no more, and the first that fails ends the reading. A header that
 //! the packet does not have is in no set: `Is` fails, `IsNot` passes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use mn_flow::{Conn, Fragment, Tag, TcpClass};
 use mn_ids::{PortGroupId, PortId};
-use mn_packet::{EtherType, IcmpHeader, IpPrefix, IpProtocol, Layers, icmp};
+use mn_packet::{EtherType, IpPrefix, IpProtocol, from_v6};
 use mn_topology::snapshot::{Lookup, Probe, RuleView};
 use mn_topology::{FragmentPolicy, PortRange, Test};
 
@@ -90,8 +90,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
                 let quoted = self.quoted(branch);
                 holds(test, quoted, |set, (_, dst)| set.contains(dst))
             }
-            // Nothing rewrites destinations yet.
-            Probe::NwDstRewritten => false,
+            Probe::NwDstRewritten => branch.dst_rewritten,
         })
     }
 
@@ -159,34 +158,10 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         Ok(holds(test, addr, |_, addr| group.is_some_and(|group| group.contains(addr))))
     }
 
-    /// The source and destination of the packet that an ICMP error quotes. They are in no flow key,
-    /// so a verdict that looked at them is for this packet alone.
+    /// The source and destination of the packet that an ICMP error quotes, as rules have made it.
     fn quoted(&mut self, branch: &mut Branch) -> Option<(IpAddr, IpAddr)> {
-        let ty = tp(branch, Side::Src)?;
-        let protocol = branch.packet.nw_proto();
-        let ty = u8::try_from(ty).ok().filter(|_| protocol.is_icmp())?;
-        if !icmp::is_error(protocol, ty) {
-            return None;
-        }
-        self.once = true;
-        let layers = Layers::of(self.packet.frame).ok()?;
-        let (_, quote) = IcmpHeader::split(layers.ip()?.payload).ok()?;
-        // The quote may be cut anywhere after the addresses.
-        match quote.first()? >> 4 {
-            4 => {
-                let octets: [u8; 8] = quote.get(12..20)?.try_into().ok()?;
-                let [a, b, c, d, e, f, g, h] = octets;
-                Some((Ipv4Addr::new(a, b, c, d).into(), Ipv4Addr::new(e, f, g, h).into()))
-            }
-            6 => {
-                let addr = |at: usize| -> Option<IpAddr> {
-                    let octets: [u8; 16] = quote.get(at..at + 16)?.try_into().ok()?;
-                    Some(Ipv6Addr::from(octets).into())
-                };
-                Some((addr(8)?, addr(24)?))
-            }
-            _ => None,
-        }
+        let now = self.quote(branch)?.now;
+        Some((from_v6(now.src), from_v6(now.dst)))
     }
 }
 

@@ -3,6 +3,8 @@
 use mn_flow::{Field, FlowKey, FlowMask, Rewrite, VirtualAction, diff};
 use mn_ids::PortId;
 
+use crate::quote::{Quote, Quoted};
+
 /// One copy that leaves by the interface of a port.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Delivery {
@@ -15,6 +17,8 @@ pub(crate) struct Delivery {
     pub hops: u8,
     /// The datapath is to follow its connection.
     pub track: bool,
+    /// What it quotes, as it leaves.
+    pub quote: Quoted,
 }
 
 /// Turns deliveries into one list of actions, in which a rewrite holds for all that follows.
@@ -32,11 +36,17 @@ pub(crate) fn compile(
         deliveries.sort_by_key(|delivery| delivery.hops);
     }
     let (mut now, mut set, mut hops) = (*arrived, FlowMask::NONE, 0);
+    let mut quote: Option<Quote> = None;
     for delivery in deliveries {
         let change = change(&now, set, delivery, read);
         diff(&now, &delivery.headers, change, |rewrite| {
             actions.push(VirtualAction::Rewrite(rewrite));
         });
+        if let Quoted::Is(leaves) = delivery.quote {
+            let before = quote.unwrap_or(leaves.as_arrived());
+            before.changes(&leaves, |rewrite| actions.push(VirtualAction::Rewrite(rewrite)));
+            quote = Some(leaves);
+        }
         for _ in hops..delivery.hops {
             actions.push(VirtualAction::Rewrite(Rewrite::DecTtl));
         }
@@ -95,7 +105,7 @@ mod tests {
         let headers = FlowKey { eth_dst: eth_dst.unwrap_or(Mac::ZERO), ..FlowKey::default() };
         let written = eth_dst.map_or(FlowMask::NONE, |_| Field::EthDst.into());
         let port = PortId::from_uuid(uuid::Uuid::from_u128(port));
-        Delivery { port, headers, written, hops, track: false }
+        Delivery { port, headers, written, hops, track: false, quote: Quoted::Unread }
     }
 
     /// The actions for these copies of a packet to `Mac::ZERO`, and what they read besides.

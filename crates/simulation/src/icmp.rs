@@ -6,10 +6,12 @@
 //! pass the router's own outbound chain, which filters what the router forwards. It makes no flow and
 //! counts as return traffic.
 
+use std::borrow::Cow;
+
 use mn_flow::{DropCause, Fragment};
 use mn_packet::{
     EtherType, EthernetHeader, IcmpError, IcmpHeader, IpPacket, IpProtocol, Layers, echo_reply,
-    from_v6, ip_packet,
+    ip_packet,
 };
 use mn_topology::PortKind;
 use mn_topology::snapshot::Lookup;
@@ -29,7 +31,8 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         let Some(id) = branch.in_port else { return };
         let Lookup::Loaded(port) = self.snapshot.port(id) else { return };
         let PortKind::Router(kind) = &port.kind else { return };
-        let Some(ip) = self.answerable(branch, error) else { return };
+        let Some(frame) = self.answerable(branch, error) else { return };
+        let Some(ip) = ip_of(&frame) else { return };
         let to_broadcast = matches!(ip.dst, std::net::IpAddr::V4(v4) if is_broadcast_of(kind, v4));
         let Some(from) = own_address(kind, ip.src).filter(|_| !to_broadcast) else { return };
         let frame = error.frame(&branch.entered.reply_from(kind.mac), from, &ip);
@@ -37,12 +40,13 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         self.emit(id, frame, Limit::Error);
     }
 
-    /// The packet, where an error about it may be sent. Everything that decides that is read.
+    /// The frame as it entered the device, where an error about it may be sent. Everything that
+    /// decides that is read.
     pub(crate) fn answerable(
         &mut self,
         branch: &mut Branch,
         error: IcmpError,
-    ) -> Option<IpPacket<'a>> {
+    ) -> Option<Cow<'a, [u8]>> {
         let packet = &mut branch.packet;
         let eth_type = packet.eth_type();
         if !matches!(eth_type, EtherType::IPV4 | EtherType::IPV6) {
@@ -55,15 +59,15 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         if packet.nw_proto().is_icmp() {
             packet.tp_src();
         }
-        let layers = Layers::of(self.packet.frame).ok();
-        let Some(ip) = layers.as_ref().and_then(Layers::ip).copied() else {
+        let frame = self.frame_at_entry(branch);
+        let Some(ip) = ip_of(&frame) else {
             // Keys are made of frames that can be read. Should one not be, no flow follows.
             self.once = true;
             return None;
         };
         // Its flow is that of the first fragment, which may be answered where this one is not.
         self.once |= ip.is_later_fragment() && branch.packet.fragment() == Fragment::First;
-        error.may_answer(&ip, branch.entered.dst).then_some(ip)
+        error.may_answer(&ip, branch.entered.dst).then_some(frame)
     }
 
     /// Takes a packet to one of the router's own addresses.
@@ -99,7 +103,8 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
 
     /// The frame with the Ethernet header it entered the present device with.
     pub(crate) fn frame_as_entered(&self, branch: &Branch) -> Option<Vec<u8>> {
-        let (_, payload) = EthernetHeader::split(self.packet.frame).ok()?;
+        let frame = self.frame_at_entry(branch);
+        let (_, payload) = EthernetHeader::split(&frame).ok()?;
         Some(branch.entered.frame(payload))
     }
 
@@ -124,7 +129,8 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         let Lookup::Loaded(port) = self.snapshot.port(id) else { return };
         // A reset is never answered.
         branch.packet.tcp();
-        let Some(ip) = self.answerable(branch, IcmpError::Prohibited) else { return };
+        let Some(frame) = self.answerable(branch, IcmpError::Prohibited) else { return };
+        let Some(ip) = ip_of(&frame) else { return };
         if ip.fragment.is_some() {
             return;
         }
@@ -140,9 +146,9 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         let segment = reset.segment(ip.dst, ip.src, &[]);
         let packet =
             ip_packet(ip.dst, ip.src, mn_packet::Ipv4Header::TTL, IpProtocol::TCP, &segment);
-        let frame = branch.entered.reply_from(mac).frame(&packet);
+        let reply = branch.entered.reply_from(mac).frame(&packet);
         self.note(|| Step::Answered { device: port.device(), with: "TCP reset".to_owned() });
-        self.emit(id, frame, Limit::Error);
+        self.emit(id, reply, Limit::Error);
     }
 
     /// Tells the sender of a packet that a rule rejects it: TCP with a reset, the rest with ICMP
@@ -160,11 +166,17 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         if matches!(port.kind, PortKind::Router(_)) {
             return self.icmp_error(branch, IcmpError::Prohibited);
         }
-        let Some(ip) = self.answerable(branch, IcmpError::Prohibited) else { return };
-        let from = from_v6(branch.packet.nw_dst());
+        let Some(entered) = self.answerable(branch, IcmpError::Prohibited) else { return };
+        let Some(ip) = ip_of(&entered) else { return };
+        let from = ip.dst;
         let ethernet = branch.entered.reply_from(branch.entered.dst);
         let frame = IcmpError::Prohibited.frame(&ethernet, from, &ip);
         self.note(|| Step::Answered { device: port.device(), with: "ICMP Prohibited".to_owned() });
         self.emit(id, frame, Limit::Error);
     }
+}
+
+/// The IP packet of a frame.
+fn ip_of(frame: &[u8]) -> Option<IpPacket<'_>> {
+    Layers::of(frame).ok()?.ip().copied()
 }

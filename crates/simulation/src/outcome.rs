@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 
 use mn_flow::{DropCause, Expiry, FlowMask, Tag, VirtualAction};
-use mn_ids::{BridgeId, ObjectKey, PortId, RouterId, RuleId};
+use mn_ids::{BridgeId, ChainId, ObjectKey, PortId, RouterId, RuleId};
 use mn_packet::{Mac, VlanId};
+use mn_topology::DeviceId;
 
 use crate::delivery::Delivery;
+use crate::nat::NatBinding;
 
 /// The caller's buffers; `simulate` clears them first. Nothing is allocated once they have grown,
 /// except for packets of our own.
@@ -43,6 +45,8 @@ pub enum Outcome {
     /// This neighbour must be asked for out of this port ([`crate::neighbor_query`]), then the walk
     /// done again.
     AwaitNeighbor { router: RouterId, port: PortId, addr: IpAddr },
+    /// Ports for this rule of this device must be leased, then the walk done again.
+    AwaitLease { device: DeviceId, chain: ChainId, rule: RuleId },
 }
 
 /// A verdict.
@@ -72,6 +76,8 @@ pub enum Effect {
     /// ([`crate::Entry::Egress`]). A walk with such an effect installs no flow: the next packet
     /// like this one is to be answered too.
     Emit { port: PortId, frame: Vec<u8>, limit: Limit },
+    /// A translation was chosen and is to be remembered, before the packet is sent.
+    Translate(NatBinding),
 }
 
 /// Which budget pays for a packet of our own.

@@ -90,6 +90,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             written: trace.written,
             hops: branch.hops,
             track,
+            quote: branch.quote,
         };
         self.buffers.deliveries.push(delivery);
         let (before, hops) = (self.packet.key, branch.hops);
@@ -106,12 +107,16 @@ impl Branch {
         self.in_exterior = port.binding().is_some();
         self.out_port = None;
         self.entered = self.ethernet();
+        self.entered_headers = *self.packet.headers();
+        self.dst_rewritten = false;
+        self.device = Some(port.device());
         let device: mn_ids::ObjectKey = port.device().into();
         self.crossed.push(port.id.uuid());
         self.crossed.push(device.id);
     }
 
     fn leave(&mut self, port: &Port) {
+        self.device = Some(port.device());
         self.out_port = Some(port.id);
         self.crossed.push(port.id.uuid());
     }

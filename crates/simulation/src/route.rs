@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::StateView;
 use crate::branch::Branch;
+use crate::nat::mix;
 use crate::simulate::{Sim, Stop};
 use crate::walk::{RouteLost, Step};
 
@@ -130,12 +131,4 @@ fn connection_hash(branch: &mut Branch) -> u64 {
         0
     };
     mix(hash, u128::from(proto.0) << 32 | ports)
-}
-
-/// Folds a number into a hash: both halves multiplied, the product folded.
-fn mix(hash: u64, number: u128) -> u64 {
-    let high = (number >> 64) as u64 ^ hash ^ 0x9e37_79b9_7f4a_7c15;
-    let low = number as u64 ^ hash.rotate_left(32) ^ 0xd1b5_4a32_d192_ed03;
-    let product = u128::from(high) * u128::from(low);
-    (product >> 64) as u64 ^ product as u64
 }

@@ -1,8 +1,8 @@
 //! The walk's frame: where it begins, what it gathers, how it ends.
 
 use mn_flow::{DropCause, Expiry, FlowMask, Tag};
-use mn_ids::{ObjectKey, PortId, RouterId, RuleId};
-use mn_topology::Port;
+use mn_ids::{ChainId, ObjectKey, PortId, RouterId, RuleId};
+use mn_topology::{DeviceId, Port};
 use mn_topology::snapshot::{Lookup, Snapshot};
 
 use crate::branch::Branch;
@@ -84,6 +84,11 @@ pub(crate) enum Stop {
         port: PortId,
         addr: std::net::IpAddr,
     },
+    AwaitLease {
+        device: DeviceId,
+        chain: ChainId,
+        rule: RuleId,
+    },
 }
 
 impl From<DropCause> for Stop {
@@ -159,11 +164,19 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             Err(Stop::AwaitNeighbor { router, port, addr }) => {
                 return Outcome::AwaitNeighbor { router, port, addr };
             }
+            Err(Stop::AwaitLease { device, chain, rule }) => {
+                return Outcome::AwaitLease { device, chain, rule };
+            }
             Err(Stop::Drop(cause, rule)) => self.dropped = Some((cause, rule)),
             Ok(()) => {}
         }
         let buffers = &mut *self.buffers;
         let drop = if buffers.deliveries.is_empty() {
+            // What sends nothing, and is not answered, needs no port to send it from.
+            let answered = |effect: &Effect| matches!(effect, Effect::Emit { .. });
+            if !buffers.effects.iter().any(answered) {
+                buffers.effects.retain(|effect| !matches!(effect, Effect::Translate(_)));
+            }
             // A flood that had nobody to go to has the port it came by left.
             Some(self.dropped.unwrap_or((DropCause::SamePort, None)))
         } else {
@@ -196,5 +209,11 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
 
 /// Whether a packet dropped for this cause may get through soon without any change that a tag tells.
 const fn may_mend(cause: DropCause) -> bool {
-    matches!(cause, DropCause::NeighborUnreachable | DropCause::NoTopology | DropCause::Looped)
+    matches!(
+        cause,
+        DropCause::NeighborUnreachable
+            | DropCause::NoTopology
+            | DropCause::Looped
+            | DropCause::NatExhausted
+    )
 }

@@ -7,10 +7,14 @@ use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
 use mn_time::Instant;
 
+use crate::nat::{NatBinding, NatKey, SourceChoice, SourceWanted};
+
 /// What is known of things that agents learn. Implemented by the agent's copies of the state tables.
 ///
 /// Where a port is bound is not among it: a walk ends at the port, and the agent knows the rest.
 /// A table that is not loaded makes the walk end with `Outcome::Load` of the device it is of.
+///
+/// A view that knows no translations, as that of a cluster node, leaves those methods out.
 pub trait StateView {
     /// The port a MAC was learned or set on.
     fn mac(&self, bridge: BridgeId, vlan: Option<VlanId>, mac: Mac) -> Known<PortId>;
@@ -20,6 +24,25 @@ pub trait StateView {
 
     /// What is known of a neighbour of a router.
     fn neighbor(&self, router: RouterId, addr: ScopedAddr, now: Instant) -> NeighborState;
+
+    /// The translation remembered for packets with this forward key.
+    fn nat_forward(&self, key: &NatKey) -> Option<NatBinding> {
+        let _ = key;
+        None
+    }
+
+    /// The translation whose answers have this key.
+    fn nat_reverse(&self, key: &NatKey) -> Option<NatBinding> {
+        let _ = key;
+        None
+    }
+
+    /// An address and port for a new connection: of those leased to this host, one that no
+    /// other connection to the same destination has.
+    fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {
+        let _ = wanted;
+        SourceChoice::NoLease
+    }
 }
 
 /// What a copy of a table says.

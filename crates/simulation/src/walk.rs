@@ -1,10 +1,14 @@
 //! A walk told step by step.
 
+use std::net::IpAddr;
+
 use mn_flow::{DropCause, FlowKey};
 use mn_ids::{BridgeId, ChainId, PortId, RouterId, RuleId};
 use mn_packet::Mac;
 use mn_topology::DeviceId;
 use mn_topology::snapshot::Candidate;
+
+use crate::nat::Endpoint;
 
 /// The steps of one walk, in order.
 #[derive(Clone, Debug, Default)]
@@ -20,12 +24,14 @@ pub enum Step {
     /// A chain was asked; this rule (its place counted from 0) decided, or none did and the packet
     /// passes. A chain that was jumped to comes before the one that did.
     Chain { chain: ChainId, rule: Option<RuleId>, position: Option<usize>, result: RuleResult },
+    /// A rule that translates was asked.
+    Nat { chain: ChainId, rule: RuleId, told: NatTold },
     /// A bridge looked for the destination MAC.
     BridgeLookup { bridge: BridgeId, mac: Mac, found: BridgeLookup },
     /// A router chose a route; these others matched too and lost.
     Route { router: RouterId, chosen: Option<Candidate>, lost: Vec<(Candidate, RouteLost)> },
     /// A router found the MAC of the next hop.
-    NextHop { router: RouterId, addr: std::net::IpAddr, mac: Option<Mac> },
+    NextHop { router: RouterId, addr: IpAddr, mac: Option<Mac> },
     /// Headers changed on the way here: those it came with, those it leaves with, and how many
     /// routers took a hop off.
     Rewritten { before: FlowKey, after: FlowKey, hops: u8 },
@@ -47,6 +53,25 @@ pub enum RuleResult {
     Accept,
     Drop,
     Reject,
+}
+
+/// What a rule that translates did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NatTold {
+    /// One address for another; nothing is remembered.
+    Static { from: IpAddr, to: IpAddr },
+    /// A new connection.
+    New { from: Endpoint, to: Endpoint },
+    /// The connection is remembered.
+    Known { from: Endpoint, to: Endpoint },
+    /// No translation is remembered that the packet belongs to.
+    Unknown,
+    /// Packets of its kind are not translated.
+    NotTranslatable,
+    /// Ports have to be leased first.
+    NoLease,
+    /// Every port is in use for the destination.
+    Exhausted,
 }
 
 /// Where a bridge sends a frame.

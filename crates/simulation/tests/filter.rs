@@ -183,7 +183,14 @@ fn a_rule_of_a_type_that_is_not_there_yet_does_not_apply() {
         })
         .unwrap();
     let then = mn_topology::Then::Accept;
-    chain.rules[0].action = mn_topology::RuleAction::Snat { targets: Vec::new(), then };
+    chain.rules[0].action = mn_topology::RuleAction::L2Transform {
+        pop_vlan: false,
+        push_vlan: 0,
+        target_port_id: None,
+        ingress: true,
+        fail_open: false,
+        then,
+    };
     lab.put(chain);
     lab.send("vm1 > vm2 tcp 80").arrives("vm2", 0);
 }

@@ -41,8 +41,10 @@ mod reader;
 pub mod rule;
 mod sent;
 mod tables;
+mod translations;
 
 pub use lab::{Lab, Station};
 pub use names::{mac, named};
 pub use sent::{Arrival, Sent};
 pub use tables::Tables;
+pub use translations::Translations;

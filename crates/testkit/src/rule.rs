@@ -1,7 +1,9 @@
 //! A rule as a line of text.
 //!
-//! First what it does: `accept` `drop` `reject` `return` `continue` `jump CHAIN`. Then any of these,
-//! each of those with a value negated by a `not` before it:
+//! First what it does: `accept` `drop` `reject` `return` `continue` `jump CHAIN`; `snat TARGETS`
+//! `dnat TARGETS` `rev-snat` `rev-dnat`, with `then-continue` or `then-return` where they do not
+//! accept. Targets are `A[-B][@P[-Q]]`, with commas between. Then any of these, each of those with a
+//! value negated by a `not` before it:
 //!
 //! ```text
 //! arp ipv4 ipv6 tcp udp icmp icmpv6      type and protocol (tcp, udp: the protocol alone)
@@ -14,12 +16,14 @@
 //! from-group G  to-group G               groups of addresses
 //! quoted-from PREFIX  quoted-to PREFIX   the packet that an ICMP error quotes
 //! crossed bridge:B | router:R | port:P
-//! vlan N  no-vlan  forward  return-flow  header  nonheader  unfragmented  inverted
+//! vlan N  no-vlan  forward  return-flow  header  nonheader  unfragmented  inverted  rewritten
 //! ```
 
 use mn_ids::PortId;
 use mn_packet::{EtherType, IpProtocol};
-use mn_topology::{Condition, FragmentPolicy, MaskedMac, PortRange, Rule, RuleAction, Test};
+use mn_topology::{
+    Condition, FragmentPolicy, MaskedMac, NatTarget, PortRange, Rule, RuleAction, Test, Then,
+};
 
 use crate::{mac, named};
 
@@ -30,7 +34,7 @@ use crate::{mac, named};
 /// For a text that is no rule: the test is wrong.
 #[must_use]
 pub fn rule(id: mn_ids::RuleId, text: &str) -> Rule {
-    let mut words = text.split_whitespace();
+    let mut words = text.split_whitespace().peekable();
     let action = match words.next() {
         Some("accept") => RuleAction::Accept,
         Some("drop") => RuleAction::Drop,
@@ -38,9 +42,22 @@ pub fn rule(id: mn_ids::RuleId, text: &str) -> Rule {
         Some("return") => RuleAction::Return,
         Some("continue") => RuleAction::Continue,
         Some("jump") => RuleAction::Jump { chain_id: named(next(&mut words)) },
+        Some("snat") => {
+            let targets = targets(next(&mut words));
+            RuleAction::Snat { targets, then: then(&mut words) }
+        }
+        Some("dnat") => {
+            let targets = targets(next(&mut words));
+            RuleAction::Dnat { targets, then: then(&mut words) }
+        }
+        Some("rev-snat") => RuleAction::RevSnat { then: then(&mut words) },
+        Some("rev-dnat") => RuleAction::RevDnat { then: then(&mut words) },
         other => panic!("{other:?} is nothing a rule does, in {text:?}"),
     };
-    let mut condition = Condition::default();
+    let mut condition = Condition {
+        fragment_policy: Rule::default_fragment_policy(&action, false),
+        ..Condition::default()
+    };
     while let Some(word) = words.next() {
         let (negated, word) = match word {
             "not" => (true, next(&mut words)),
@@ -51,6 +68,31 @@ pub fn rule(id: mn_ids::RuleId, text: &str) -> Rule {
         }
     }
     Rule { id, condition, action, meter_name: None }
+}
+
+fn then<'a>(words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> Then {
+    let then = match words.peek() {
+        Some(&"then-continue") => Then::Continue,
+        Some(&"then-return") => Then::Return,
+        _ => return Then::Accept,
+    };
+    words.next();
+    then
+}
+
+fn targets(text: &str) -> Vec<NatTarget> {
+    let range = |text: &str| -> (u16, u16) {
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        (from.parse().unwrap(), to.parse().unwrap())
+    };
+    let read = |text: &str| {
+        let (addrs, ports) = text.split_once('@').unwrap_or((text, "0"));
+        let (from, to) = addrs.split_once('-').unwrap_or((addrs, addrs));
+        let (port_from, port_to) = range(ports);
+        let (addr_from, addr_to) = (from.parse().unwrap(), to.parse().unwrap());
+        NatTarget { addr_from, addr_to, port_from, port_to }
+    };
+    text.split(',').map(read).collect()
 }
 
 fn next<'a>(words: &mut impl Iterator<Item = &'a str>) -> &'a str {
@@ -80,6 +122,7 @@ fn flag(condition: &mut Condition, word: &str) -> bool {
         "valid" => condition.match_valid_flow = Some(true),
         "invalid" => condition.match_valid_flow = Some(false),
         "inverted" => condition.inverted = true,
+        "rewritten" => condition.match_nw_dst_rewritten = true,
         "header" => condition.fragment_policy = FragmentPolicy::Header,
         "nonheader" => condition.fragment_policy = FragmentPolicy::Nonheader,
         "unfragmented" => condition.fragment_policy = FragmentPolicy::Unfragmented,

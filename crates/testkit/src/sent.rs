@@ -76,6 +76,14 @@ impl Sent<'_> {
         self.check(right, &format!("awaits {addr} at {port}"))
     }
 
+    /// It waits for ports to be leased.
+    #[track_caller]
+    pub fn awaits_lease(&self, chain: &str, index: usize) -> &Self {
+        let (chain_id, rule_id) = (named(chain), named(&format!("{chain}:{index}")));
+        let right = matches!(self.outcome, Outcome::AwaitLease { chain, rule, .. } if (chain, rule) == (chain_id, rule_id));
+        self.check(right, &format!("awaits a lease for rule {index} of {chain}"))
+    }
+
     /// The verdict read just these headers.
     #[track_caller]
     pub fn reads(&self, mask: FlowMask) -> &Self {
@@ -136,7 +144,7 @@ impl Sent<'_> {
     pub fn decision(&self) -> Option<Decision> {
         match self.outcome {
             Outcome::Decided(decision) => Some(decision),
-            Outcome::Load(_) | Outcome::AwaitNeighbor { .. } => None,
+            Outcome::Load(_) | Outcome::AwaitNeighbor { .. } | Outcome::AwaitLease { .. } => None,
         }
     }
 

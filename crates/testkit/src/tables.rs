@@ -6,8 +6,11 @@ use std::net::IpAddr;
 use mn_flow::ScopedAddr;
 use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
+use mn_simulation::nat::{NatBinding, NatKey, SourceChoice, SourceWanted};
 use mn_simulation::{Effect, Known, NeighborState, StateView};
 use mn_time::Instant;
+
+use crate::Translations;
 
 /// The tables of learned state, all loaded unless named in `unloaded`.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +20,7 @@ pub struct Tables {
     pub neighbors: BTreeMap<(RouterId, ScopedAddr), Mac>,
     /// Neighbours that did not answer.
     pub unreachable: BTreeSet<(RouterId, ScopedAddr)>,
+    pub translations: Translations,
     /// Devices whose tables are not loaded.
     pub unloaded: BTreeSet<uuid::Uuid>,
 }
@@ -35,6 +39,7 @@ impl Tables {
                 Effect::LearnNeighbor { router, port, addr, mac } => {
                     self.neighbors.insert((router, ScopedAddr::on(port, addr)), mac);
                 }
+                Effect::Translate(binding) => self.translations.insert(binding),
                 Effect::Emit { .. } => {}
             }
         }
@@ -65,5 +70,17 @@ impl StateView for Tables {
             None if self.unreachable.contains(&(router, addr)) => NeighborState::Unreachable,
             None => NeighborState::Unresolved,
         }
+    }
+
+    fn nat_forward(&self, key: &NatKey) -> Option<NatBinding> {
+        self.translations.forward(key)
+    }
+
+    fn nat_reverse(&self, key: &NatKey) -> Option<NatBinding> {
+        self.translations.reverse(key)
+    }
+
+    fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {
+        self.translations.free_source(wanted)
     }
 }

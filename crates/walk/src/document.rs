@@ -6,9 +6,10 @@ use mn_api_types::walk as api;
 use mn_api_types::walk::{Step as Told, VerdictKind};
 use mn_flow::{Action, DropCause, FlowKey, FlowMask};
 use mn_ids::{ChainId, HostId, PortId, RuleId};
-use mn_packet::{EtherType, Mac};
+use mn_packet::{EtherType, Mac, from_v6};
 use mn_simulation::Outcome;
-use mn_simulation::walk::{BridgeLookup, RouteLost, RuleResult, Step, Walk};
+use mn_simulation::nat::Endpoint;
+use mn_simulation::walk::{BridgeLookup, NatTold, RouteLost, RuleResult, Step, Walk};
 use mn_topology::snapshot::{Candidate, Lookup};
 use mn_topology::{RouteTarget, RuleAction};
 
@@ -71,7 +72,9 @@ pub fn document(story: &Story<'_>) -> api::Walk {
     let v4 = story.packet.eth_type != EtherType::IPV6;
     let mask = match story.outcome {
         Outcome::Decided(decision) => decision.mask,
-        Outcome::Load(_) | Outcome::AwaitNeighbor { .. } => FlowMask::NONE,
+        Outcome::Load(_) | Outcome::AwaitNeighbor { .. } | Outcome::AwaitLease { .. } => {
+            FlowMask::NONE
+        }
     };
     api::Walk {
         simulated_by: story.host.map(|host| story.names.host(host)),
@@ -110,6 +113,7 @@ impl Teller<'_> {
                 rule: rule.map(|rule| self.rule(*chain, rule, *position)),
                 result: result_word(*result).to_owned(),
             }),
+            Step::Nat { chain, rule, told } => self.translated(*chain, *rule, *told),
             Step::BridgeLookup { bridge, mac, found } => self.bridge_lookup(*bridge, *mac, found),
             Step::Route { router, chosen, lost } => Told::RouteLookup(api::RouteLookup {
                 router: names.device(mn_topology::DeviceId::Router(*router)),
@@ -129,6 +133,36 @@ impl Teller<'_> {
             Step::Drop { cause, rule } => self.dropped(*cause, *rule, None),
             Step::CopyDropped { port, cause, rule } => self.dropped(*cause, *rule, Some(*port)),
         }]
+    }
+
+    fn translated(&self, chain: ChainId, rule: RuleId, told: NatTold) -> Told {
+        let index = match self.story.names.snapshot().chain(chain) {
+            Lookup::Loaded(view) => view.rules.iter().position(|other| other.id == rule),
+            Lookup::Absent | Lookup::NotLoaded => None,
+        };
+        let said = |result: &str| api::Translated {
+            rule: Some(self.rule(chain, rule, index)),
+            result: result.to_owned(),
+            ..api::Translated::default()
+        };
+        let ends = |result: &str, from: Endpoint, to: Endpoint| api::Translated {
+            from_addr: Some(from_v6(from.addr)),
+            from_port: Some(from.port),
+            to_addr: Some(from_v6(to.addr)),
+            to_port: Some(to.port),
+            ..said(result)
+        };
+        Told::Translated(match told {
+            NatTold::Static { from, to } => {
+                api::Translated { from_addr: Some(from), to_addr: Some(to), ..said("static") }
+            }
+            NatTold::New { from, to } => ends("new", from, to),
+            NatTold::Known { from, to } => ends("found", from, to),
+            NatTold::Unknown => said("none"),
+            NatTold::NotTranslatable => said("unsupported"),
+            NatTold::NoLease => said("waiting"),
+            NatTold::Exhausted => said("exhausted"),
+        })
     }
 
     fn bridge_lookup(&self, bridge: mn_ids::BridgeId, mac: Mac, found: &BridgeLookup) -> Told {
@@ -296,6 +330,10 @@ fn verdict(steps: &[Told], story: &Story<'_>, deliveries: Vec<api::Delivery>) ->
     if let Outcome::AwaitNeighbor { addr, .. } = story.outcome {
         let reason = format!("{addr} must be asked for its MAC first: the packet waits meanwhile");
         return api::Verdict { reason: Some(reason), ..of(VerdictKind::Waiting) };
+    }
+    if let Outcome::AwaitLease { .. } = story.outcome {
+        let reason = "ports to translate to must be leased first: the packet waits meanwhile";
+        return api::Verdict { reason: Some(reason.to_owned()), ..of(VerdictKind::Waiting) };
     }
     if deliveries.len() == 1 {
         return api::Verdict { deliveries, ..of(VerdictKind::Delivered) };

@@ -112,6 +112,8 @@ table_kinds! {
     Location = "location",
     FloodGroup = "flood_group",
     HostReport = "host_report",
+    RouterPorts = "router_ports",
+    BridgePorts = "bridge_ports",
 }
 
 impl From<TableId> for v1::Table {

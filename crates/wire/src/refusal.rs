@@ -40,6 +40,12 @@ pub fn refusal(error: &TxError) -> v1::Refusal {
         TxError::Stale { host, epoch } => {
             v1::Refusal { object: key(&(*host).into()), expected: *epoch, ..of("stale") }
         }
+        TxError::Taken { device, key: taken, by } => v1::Refusal {
+            object: key(&(*by).into()),
+            field: taken.clone(),
+            reason: device.to_string(),
+            ..of("taken")
+        },
         TxError::NoSession(session) => {
             v1::Refusal { reason: session.0.to_string(), ..of("no_session") }
         }
@@ -81,6 +87,11 @@ pub fn tx_error(refusal: v1::Refusal) -> Result<TxError, Malformed> {
         "too_large" => TxError::TooLarge { ops: size(expected), bytes: size(now) },
         "invalid" => TxError::Invalid { object: object()?, reason },
         "stale" => TxError::Stale { host: HostId::from_uuid(object()?.id), epoch: expected },
+        "taken" => TxError::Taken {
+            device: reason.parse().map_err(|_| Malformed::Missing("a device"))?,
+            key: field,
+            by: HostId::from_uuid(object()?.id),
+        },
         "no_session" => TxError::NoSession(SessionId(
             reason.parse().map_err(|_| Malformed::Missing("a session"))?,
         )),

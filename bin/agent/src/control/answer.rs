@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mn_agent_api::{Link, Request, Response, Status};
-use mn_agent_core::{Means, TableName, Translation, View, translate};
+use mn_agent_core::{Means, NatTable, TableName, Translation, View, translate};
 use mn_api_types::walk::{Walk as Document, WalkRequest};
 use mn_datapath::{InstalledFlow, Tuple};
 use mn_flow::{Conn, Field, FlowKey, FlowMask, PortNo, extract};
@@ -131,7 +131,12 @@ impl Control {
             mtu: self.state.local.mtu,
         };
         let packet = Packet { key, frame: &described.frame, gso_size: 0 };
-        let view = View { tables: &self.state.tables, neighbors: &self.neighbors };
+        let translations = NatTable::default();
+        let view = View {
+            tables: &self.state.tables,
+            neighbors: &self.neighbors,
+            translations: &translations,
+        };
         let (mut buffers, mut steps) = (Buffers::default(), Walk::default());
         let outcome =
             simulate(&self.state.snapshot, &view, &inputs, &packet, &mut buffers, Some(&mut steps));
@@ -143,7 +148,7 @@ impl Control {
                 }
                 return Err(NoWalk::Loading);
             }
-            Outcome::AwaitNeighbor { .. } => {}
+            Outcome::AwaitNeighbor { .. } | Outcome::AwaitLease { .. } => {}
             Outcome::Decided(decision) => {
                 let (tables, local) = (&self.state.tables, &self.state.local);
                 let bound = |port| host_of(&self.state.snapshot, port);

@@ -2,7 +2,7 @@
 
 use mn_datapath::InstalledFlow;
 use mn_flow::{Expiry, Field, FlowMask};
-use mn_simulation::{Entry, Packet};
+use mn_simulation::{Effect, Entry, Packet};
 use mn_time::Instant;
 
 use super::Worker;
@@ -57,8 +57,11 @@ impl Worker {
         let packet = Packet { key: spec.key, frame: &[], gso_size: 0 };
         let decision = self.simulate(&packet, Entry::Ingress(port), now).ok()?;
         self.translated(spec.key.in_port, &decision, None).ok()?;
+        let begins = |effect: &Effect| matches!(effect, Effect::Translate(_));
+        let begins = self.buffers.effects.iter().any(begins);
         self.buffers.effects.clear();
-        if decision.expiry == Expiry::None {
+        // Its next packet is to choose anew where the translation it had is gone.
+        if decision.expiry == Expiry::None || begins {
             self.report.replaced.add(1);
             self.remove(spec);
             return Some(());

@@ -6,7 +6,7 @@ use mn_flow::{
     Action, DropCause, Expiry, FlowKey, FlowMask, PortNo, ScopedAddr, Tag, VirtualAction, extract,
 };
 use mn_ids::{HostId, PortId};
-use mn_simulation::{Decision, Entry, Inputs, Outcome, Packet, simulate};
+use mn_simulation::{Decision, Effect, Entry, Inputs, Outcome, Packet, simulate};
 use mn_time::Instant;
 use mn_topology::snapshot::{Lookup, Snapshot};
 
@@ -34,6 +34,10 @@ impl Worker {
     /// A packet the datapath asks about.
     pub(super) fn upcall(&mut self, upcall: &Upcall<'_>) {
         self.report.upcalls.add(1);
+        if self.others.len() > 1 {
+            // The packet may be the answer to one that another worker has just translated.
+            self.take_messages();
+        }
         let now = clock::now();
         if !self.local.by_number.contains_key(&upcall.key.in_port) {
             // The news of a port came before its packets, and perhaps after the last look.
@@ -124,6 +128,7 @@ impl Worker {
             Wait::Load => now + limits::LOAD_FOR,
             Wait::Neighbor(..) => now + limits::NEIGHBOR_FOR,
             Wait::Place => self.arrives_by(now).unwrap_or(now),
+            Wait::Lease(..) => now + limits::LEASE_FOR,
         };
         let tags = [&self.buffers.tags[..], &self.translation.tags].concat();
         Stay { wait, since: now, until, tags: tags.into() }
@@ -160,6 +165,8 @@ impl Worker {
         if let Some(until) = arrives_by {
             self.park_copies(arrival, until);
         }
+        let translates = |effect: &Effect| matches!(effect, Effect::Translate(_));
+        let begins = self.buffers.effects.iter().any(translates);
         let changed = self.take_effects(now);
         let unanswered = std::mem::take(&mut self.unanswered);
         if decision.budgeted && unanswered {
@@ -175,6 +182,9 @@ impl Worker {
         self.touch(&changed, now);
         tags.clear();
         self.buffers.tags = tags;
+        if begins && install {
+            self.prepare_answer(&arrival.key, now);
+        }
         Ok(())
     }
 
@@ -239,7 +249,11 @@ impl Worker {
         self.report.simulations.add(1);
         self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let inputs = Inputs { now, seed: self.seed, entry, mtu: self.local.mtu };
-        let view = View { tables: &self.tables, neighbors: &self.neighbors };
+        let view = View {
+            tables: &self.tables,
+            neighbors: &self.neighbors,
+            translations: &self.translations,
+        };
         match simulate(&self.snapshot, &view, &inputs, packet, &mut self.buffers, None) {
             Outcome::Decided(decision) => Ok(decision),
             Outcome::Load(keys) => {
@@ -253,6 +267,10 @@ impl Worker {
                 let addr = ScopedAddr::on(port, addr);
                 self.want_neighbor(router, port, addr, now);
                 Err(Wait::Neighbor(router, addr))
+            }
+            Outcome::AwaitLease { device, chain, rule } => {
+                self.await_ports(device, chain, rule);
+                Err(Wait::Lease(device, rule))
             }
         }
     }

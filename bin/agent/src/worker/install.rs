@@ -55,6 +55,8 @@ impl Worker {
 
     /// Installs the flows that were entered.
     pub(super) fn activate(&mut self) {
+        // A flow that outlives this agent finds its translation again.
+        self.journal.flush();
         let mut installs = std::mem::take(&mut self.installs);
         for spec in installs.flows() {
             let mut installed = self.datapath.install(spec);
@@ -114,6 +116,7 @@ impl Worker {
             self.forget_groups(&groups);
         }
         self.leaving = leaving;
+        self.note_left();
     }
 
     /// Removes one flow from the datapath, if it is there with this cookie.

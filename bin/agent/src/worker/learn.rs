@@ -34,6 +34,7 @@ impl Worker {
                     let addr = ScopedAddr::on(port, addr);
                     self.hear_neighbor(router, port, addr, mac, now, &mut tags);
                 }
+                Effect::Translate(binding) => self.remember(binding, now, &mut tags),
                 Effect::Emit { port, frame, limit } => self.emit(port, frame, limit, now),
             }
         }

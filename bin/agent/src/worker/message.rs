@@ -3,14 +3,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mn_agent_core::{LocalView, MacPlace, RowChange, TableName};
+use mn_agent_core::{Lease, LocalView, MacPlace, Need, RowChange, TableName};
 use mn_datapath::InstalledFlow;
 use mn_flow::{Cookie, ScopedAddr, Tag};
-use mn_ids::{BridgeId, ObjectKey, PortId, RouterId};
+use mn_ids::{BridgeId, ObjectKey, PortId, RouterId, RuleId};
 use mn_packet::Mac;
 use mn_simulation::Entry;
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
+use mn_topology::{DeviceId, NatTarget};
+
+use super::nat::{Leased, Translated};
 
 /// The world as of one revision: what a worker decides by from here on, and what that changes.
 #[derive(Debug)]
@@ -74,6 +77,21 @@ pub(crate) enum ToWorker {
     Uses(Vec<(Cookie, Instant)>),
     /// Flows of an earlier agent, and when this one began to look for them.
     Adopt(Vec<InstalledFlow>, Instant),
+    /// Another worker, by its number, tells of a translation.
+    Translated {
+        from: u8,
+        told: Translated,
+    },
+    /// An answer to [`FromWorker::Ports`].
+    Ports(Leased),
+    /// These blocks are another host's now.
+    PortsLost(Lease),
+    /// A rule that will want ports was loaded for this device.
+    Prepare {
+        device: DeviceId,
+        rule: RuleId,
+        targets: Vec<NatTarget>,
+    },
     /// Sends a frame of ours.
     Send(Announcement),
 }
@@ -93,4 +111,11 @@ pub(crate) enum FromWorker {
     MacHeld(MacPlace),
     /// MACs that flows are from or to.
     InUse(Vec<MacPlace>),
+    /// Ports run short.
+    Ports {
+        worker: usize,
+        need: Need,
+    },
+    /// These ports are of no use any more.
+    GiveBack(Lease),
 }

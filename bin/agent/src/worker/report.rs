@@ -26,6 +26,10 @@ pub(crate) struct Report {
     /// Messages to the control thread that found its queue full.
     pub(crate) unheard: Count,
     pub(crate) flows: Count,
+    /// Translations that were made, those that are known, and blocks of ports.
+    pub(crate) translated: Count,
+    pub(crate) translations: Count,
+    pub(crate) nat_blocks: Count,
     pub(crate) waiting: Count,
     pub(crate) unverified: Count,
     /// Packets dropped here and not in the datapath. Copied once a second, off the packet path.

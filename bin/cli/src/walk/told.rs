@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use mn_api_types::walk::{
-    Delivery, Headers, InstalledFlow, LostRoute, Named, RouteAt, RuleAt, Step, TunnelHeader,
+    Delivery, Headers, InstalledFlow, LostRoute, Named, RouteAt, RuleAt, Step, Translated, TunnelHeader,
     Verdict, VerdictKind, Walk,
 };
 
@@ -70,6 +70,10 @@ fn row(step: &Step) -> Row {
             let by = asked.rule.as_ref().map_or_else(|| "no rule decided".to_owned(), rule);
             Row::new("chain", name(&asked.chain), format!("{}: {by}", asked.result))
         }
+        Step::Translated(asked) => {
+            let by = asked.rule.as_ref().map(rule).unwrap_or_default();
+            Row::new("nat", asked.result.clone(), format!("{}{by}", translated(asked)))
+        }
         Step::BridgeLookup(looked) => {
             let mac = looked.mac.map(|mac| mac.to_string()).unwrap_or_default();
             let ports: Vec<_> = looked.ports.iter().map(name).collect();
@@ -105,6 +109,17 @@ fn row(step: &Step) -> Row {
             Row::new("drop", why.cause.clone(), format!("{}{by}", why.reason))
         }
     }
+}
+
+/// `10.0.1.5:40000 becomes 203.0.113.2:7001, `, or nothing where nothing changed.
+fn translated(asked: &Translated) -> String {
+    let (Some(from), Some(to)) = (asked.from_addr, asked.to_addr) else { return String::new() };
+    let end = |addr: IpAddr, port: Option<u16>| match (addr, port) {
+        (addr, None) => addr.to_string(),
+        (IpAddr::V4(addr), Some(port)) => format!("{addr}:{port}"),
+        (IpAddr::V6(addr), Some(port)) => format!("[{addr}]:{port}"),
+    };
+    format!("{} becomes {}, ", end(from, asked.from_port), end(to, asked.to_port))
 }
 
 fn verdict(text: &mut String, verdict: &Verdict, paint: Paint) {

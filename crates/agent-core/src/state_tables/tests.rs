@@ -68,8 +68,9 @@ fn absent_is_told_from_not_loaded() {
     use mn_simulation::{Known, StateView};
     let mut tables = StateTables::default();
     let neighbors = crate::Neighbors::default();
+    let translations = crate::NatTable::default();
     let mac =
-        |tables: &StateTables| View { tables, neighbors: &neighbors }.mac(id(1), None, place().mac);
+        |tables: &StateTables| View { tables, neighbors: &neighbors, translations: &translations }.mac(id(1), None, place().mac);
     assert_eq!(mac(&tables), Known::Unknown);
     tables.complete(TableName::Mac(id(1)));
     assert_eq!(mac(&tables), Known::Absent);

@@ -5,17 +5,19 @@ use std::net::IpAddr;
 use mn_flow::ScopedAddr;
 use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
+use mn_simulation::nat::{NatBinding, NatKey, SourceChoice, SourceWanted};
 use mn_simulation::{Known, NeighborState, StateView};
 use mn_time::Instant;
 
 use super::{StateTables, TableName};
-use crate::{MacPlace, Neighbors};
+use crate::{MacPlace, NatTable, Neighbors};
 
-/// The tables, and who does not answer.
+/// The tables, who does not answer, and which addresses were translated.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     pub tables: &'a StateTables,
     pub neighbors: &'a Neighbors,
+    pub translations: &'a NatTable,
 }
 
 impl View<'_> {
@@ -50,5 +52,17 @@ impl StateView for View<'_> {
             return NeighborState::Unreachable;
         }
         NeighborState::Unresolved
+    }
+
+    fn nat_forward(&self, key: &NatKey) -> Option<NatBinding> {
+        self.translations.forward(key)
+    }
+
+    fn nat_reverse(&self, key: &NatKey) -> Option<NatBinding> {
+        self.translations.reverse(key)
+    }
+
+    fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {
+        self.translations.free_source(wanted)
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use mn_agent_core::{
+    NatTable,
     LocalView, MacPlace, Means, Neighbors, Owner, Place, Row, RowChange, StateTables, TableName,
     Translation, View, translate,
 };
@@ -252,7 +253,11 @@ impl World {
         let inputs =
             Inputs { now: Instant::ZERO, seed: 0, entry: Entry::Ingress(probe.port), mtu: 1450 };
         let packet = Packet { key: probe.key, frame: &probe.frame, gso_size: 0 };
-        let view = View { tables: &self.tables, neighbors: &self.neighbors };
+        let view = View {
+            tables: &self.tables,
+            neighbors: &self.neighbors,
+            translations: &NatTable::default(),
+        };
         match simulate(&self.snapshot, &view, &inputs, &packet, buffers, None) {
             Outcome::Decided(decision) => {
                 let mut out = Translation::default();
@@ -268,7 +273,7 @@ impl World {
                 let tags = [&buffers.tags[..], &out.tags].concat();
                 (Verdict::Flow { mask: decision.mask, actions: out.actions }, tags)
             }
-            Outcome::AwaitNeighbor { .. } => (Verdict::Waits, Vec::new()),
+            Outcome::AwaitNeighbor { .. } | Outcome::AwaitLease { .. } => (Verdict::Waits, Vec::new()),
             Outcome::Load(keys) => panic!("everything is loaded: {keys:?}"),
         }
     }

@@ -78,6 +78,7 @@ macro_rules! conformance {
             a_slow_watcher_ends_at_the_latest_state
             a_watch_of_one_entry_sees_only_that
             every_owner_has_an_entry_of_its_own
+            a_lease_is_one_host_s_until_it_gives_it_back
             a_table_goes_with_its_device
             an_entry_needs_its_subject
             a_port_s_location_goes_with_the_port

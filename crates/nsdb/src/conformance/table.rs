@@ -58,6 +58,27 @@ pub async fn every_owner_has_an_entry_of_its_own(fixture: impl Fixture) {
     assert_eq!(entries(&watch.batch().await), gone);
 }
 
+pub async fn a_lease_is_one_host_s_until_it_gives_it_back(fixture: impl Fixture) {
+    let scene = Scene::of(&fixture).await;
+    scene.make([plain(bridge(1))]).await;
+    let (one, two) = (live(&scene, host(1)).await, live(&scene, host(2)).await);
+    let ports = TableId::of(TableKind::BridgePorts, bridge(1));
+    let (mine, other) = ("203.0.113.2/7", "203.0.113.2/8");
+    scene.make([put(ports, mine, "{}", one)]).await;
+    let error = scene.refused([put(ports, other, "{}", two), put(ports, mine, "{}", two)]).await;
+    assert_eq!(error.remedy(), Remedy::ChangeRequest);
+    let TxError::Taken { device, key, by } = error else { panic!("{error}") };
+    assert_eq!((device, key.as_str(), by), (bridge(1).id, mine, host(1)));
+    assert_eq!(scene.entries(ports).await.len(), 1, "the other block is not taken either");
+    // Its owner may say so again, also in its next life.
+    scene.make([put(ports, mine, "{}", one)]).await;
+    let one = live(&scene, host(1)).await;
+    scene.make([put(ports, mine, "{}", one)]).await;
+    assert_eq!(scene.entries(ports).await.len(), 1);
+    scene.make([Op::RemoveEntry { table: ports, key: mine.into(), owner: one }]).await;
+    scene.make([put(ports, mine, "{}", two)]).await;
+}
+
 pub async fn a_table_goes_with_its_device(fixture: impl Fixture) {
     let scene = Scene::of(&fixture).await;
     scene.make([plain(bridge(1)), plain(bridge(2))]).await;

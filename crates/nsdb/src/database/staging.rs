@@ -211,6 +211,11 @@ impl<'a> Staging<'a> {
                 return Err(TxError::Stale { host, epoch });
             }
         }
+        if table.kind.is_exclusive()
+            && let Some(holder) = self.state.holder(table, &entry.key, entry.owner)
+        {
+            return Err(TxError::Taken { device: table.device, key: entry.key, by: holder });
+        }
         let revision = self.revision;
         let key = EntryKey { table, key: entry.key.clone(), owner: entry.owner };
         self.set_entry(key, Some(Entry { revision, ..entry }));

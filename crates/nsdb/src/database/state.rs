@@ -68,6 +68,16 @@ impl State {
             .map_while(move |((at, _), entry)| (at == key).then_some(entry))
     }
 
+    /// Another host than the owner that has an entry of this key.
+    pub(crate) fn holder(&self, table: TableId, key: &str, owner: Owner) -> Option<HostId> {
+        let host = |owner| match owner {
+            Owner::Host { id, .. } => Some(id),
+            Owner::Persistent => None,
+        };
+        let holders = self.entries_at(table, key).filter_map(|entry| host(entry.owner));
+        holders.filter(|holder| Some(*holder) != host(owner)).last()
+    }
+
     /// The entries a host wrote, in any of its lives.
     pub(crate) fn entries_of(&self, host: HostId) -> Vec<EntryKey> {
         let owner = |epoch| Owner::Host { id: host, epoch };

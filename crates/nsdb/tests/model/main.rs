@@ -64,8 +64,13 @@ const CLASSES: [Class; 7] = [
     Class::Router,
 ];
 
-const TABLES: [TableKind; 4] =
-    [TableKind::Mac, TableKind::HostReport, TableKind::Location, TableKind::FloodGroup];
+const TABLES: [TableKind; 5] = [
+    TableKind::Mac,
+    TableKind::HostReport,
+    TableKind::Location,
+    TableKind::FloodGroup,
+    TableKind::BridgePorts,
+];
 
 fn object(class: u8, n: u8) -> ObjectKey {
     key(CLASSES[usize::from(class) % CLASSES.len()], n % 3)
@@ -152,6 +157,7 @@ fn refusal(error: &TxError) -> Refusal {
         TxError::Dangling { .. } => Refusal::Dangling,
         TxError::InUse { .. } => Refusal::InUse,
         TxError::Stale { .. } => Refusal::Stale,
+        TxError::Taken { .. } => Refusal::Taken,
         other => panic!("{other}"),
     }
 }

@@ -39,6 +39,7 @@ pub enum Refusal {
     Dangling,
     InUse,
     Stale,
+    Taken,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -256,6 +257,17 @@ impl Trial<'_> {
             if session.0.epoch != epoch {
                 return Err(Refusal::Stale);
             }
+        }
+        let another = |other: &Owner| match (*other, owner) {
+            (Owner::Host { id: other, .. }, Owner::Host { id, .. }) => other != id,
+            (Owner::Host { .. }, Owner::Persistent) => true,
+            (Owner::Persistent, _) => false,
+        };
+        let here = |(at, name, other): &(TableId, String, Owner)| {
+            *at == table && name == key && another(other)
+        };
+        if table.kind.is_exclusive() && self.now.entries.keys().any(here) {
+            return Err(Refusal::Taken);
         }
         self.now.entries.insert((table, key.to_owned(), owner), self.next);
         self.dirty = true;

@@ -88,17 +88,28 @@ const CONDITIONS: &[&str] = &[
     "",
 ];
 
+const TRANSLATIONS: &[&str] = &[
+    "snat 203.0.113.5",
+    "dnat 10.0.2.7",
+    "dnat fd02::7",
+    "snat 203.0.113.5@1024-1100,fd05::5@1000-1100",
+    "dnat 10.0.1.5-10.0.1.6@80-81,fd01::5@22",
+    "rev-snat",
+    "rev-dnat",
+];
+
 /// The rules of a random chain, which jumps only to later ones.
 pub fn rules(draw: &mut Draw, chain: usize) -> String {
     let mut text = String::new();
     for _ in 0..draw.below(5) {
         let later = &CHAINS[(chain + 1).min(CHAINS.len())..];
-        let action = match draw.below(12) {
+        let action = match draw.below(16) {
             0..4 => "drop".to_owned(),
             4..6 => "reject".to_owned(),
             6..8 => "accept".to_owned(),
             8 => "return".to_owned(),
             9 => "continue".to_owned(),
+            10 | 11 => format!("{} {}", draw.pick(TRANSLATIONS), draw.pick(&["", "then-continue"])),
             _ if later.is_empty() => "accept".to_owned(),
             _ => format!("jump {}", draw.pick(later)),
         };

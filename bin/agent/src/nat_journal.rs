@@ -1,0 +1,328 @@
+//! Translations on disk, so that connections survive the agent's death (contracts §6).
+//!
+//! One file per worker, appended to as translations come and go and never forced to the disk: it
+//! is to survive the agent, not the machine, whose virtual machines die with it. A file of another
+//! boot of the machine is not read.
+//!
+//! ```text
+//! file   = boot id (16) record*
+//! record = length of the body (2, little-endian) | checksum of the body (4) | body
+//! body   = 1 key to(18) chain(16) rule(16)    made
+//!        | 2 key                              ended
+//! key    = kind(1) device class(1) device(16) protocol(1) src(16) dst(16) ports(4)
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use mn_agent_core::NatTable;
+use mn_ids::Id;
+use mn_packet::IpProtocol;
+use mn_simulation::nat::{Endpoint, NatBinding, NatKey, NatKind, NatTuple};
+use mn_topology::DeviceId;
+use uuid::Uuid;
+
+/// A file is written anew when it is this much larger than what it says.
+const GROWTH: usize = 4;
+/// Smaller files are left as they are.
+const TIDY_FROM: usize = 16 << 20;
+const MADE: u8 = 1;
+const ENDED: u8 = 2;
+const KEY_LEN: usize = 55;
+
+/// One worker's file.
+#[derive(Debug)]
+pub(crate) struct NatJournal {
+    path: PathBuf,
+    boot: Uuid,
+    /// `None`: it cannot be written; translations then die with the agent.
+    file: Option<File>,
+    /// What was not written yet.
+    pending: Vec<u8>,
+    size: usize,
+}
+
+/// What the files of an earlier agent say.
+pub(crate) fn read_all(root: &Path, boot: Uuid) -> Vec<NatBinding> {
+    let mut live = BTreeMap::new();
+    let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths.iter().filter(|path| is_journal(path)) {
+        match fs::read(path) {
+            Ok(octets) => replay(&octets, boot, &mut live),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "translations cannot be read");
+            }
+        }
+    }
+    live.into_values().collect()
+}
+
+fn is_journal(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with("nat.") && name.ends_with(".log")
+}
+
+/// Which boot of the machine this is.
+pub(crate) fn boot_id() -> Uuid {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().parse().unwrap_or_default()
+}
+
+/// Removes the files of an earlier agent: what they said is in those of this one.
+pub(crate) fn remove_all(root: &Path) {
+    let Ok(entries) = fs::read_dir(root) else { return };
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_journal(path)) {
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(path = %path.display(), %error, "old translations cannot be removed");
+        }
+    }
+}
+
+impl NatJournal {
+    /// A file of one worker, which begins with these translations.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub(crate) fn create<'a>(
+        root: &Path,
+        worker: usize,
+        boot: Uuid,
+        live: impl Iterator<Item = &'a NatBinding>,
+    ) -> io::Result<Self> {
+        let path = root.join(format!("nat.{worker}.log"));
+        let mut journal = Self { path, boot, file: None, pending: Vec::new(), size: 0 };
+        journal.write_anew(live)?;
+        Ok(journal)
+    }
+
+    /// Notes a translation that was made.
+    pub(crate) fn made(&mut self, binding: &NatBinding) {
+        let mut body = vec![MADE];
+        put_key(&mut body, &binding.key);
+        body.extend(binding.to.addr.octets());
+        body.extend(binding.to.port.to_le_bytes());
+        body.extend(binding.chain.uuid().as_bytes());
+        body.extend(binding.rule.uuid().as_bytes());
+        append(&mut self.pending, &body);
+    }
+
+    /// Notes a translation that ended.
+    pub(crate) fn ended(&mut self, key: &NatKey) {
+        let mut body = vec![ENDED];
+        put_key(&mut body, key);
+        append(&mut self.pending, &body);
+    }
+
+    /// Writes what was noted: before the packets' flows are there.
+    pub(crate) fn flush(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.write_all(&self.pending)
+        {
+            tracing::error!(path = %self.path.display(), %error, event = "nat-journal",
+                "translations cannot be kept on disk; they would not survive this agent");
+            self.file = None;
+        }
+        self.size += self.pending.len();
+        self.pending.clear();
+    }
+
+    /// Writes the file anew where most of it is of the past.
+    pub(crate) fn tidy(&mut self, table: &NatTable) {
+        let live = table.len() * (KEY_LEN + 57);
+        if self.size < TIDY_FROM || self.size < GROWTH * live {
+            return;
+        }
+        self.pending.clear();
+        if let Err(error) = self.write_anew(table.own()) {
+            tracing::error!(path = %self.path.display(), %error, "translations cannot be kept");
+        }
+    }
+
+    fn write_anew<'a>(&mut self, live: impl Iterator<Item = &'a NatBinding>) -> io::Result<()> {
+        let new = self.path.with_extension("new");
+        self.pending.clear();
+        self.pending.extend(self.boot.as_bytes());
+        for binding in live {
+            self.made(binding);
+        }
+        fs::write(&new, &self.pending)?;
+        fs::rename(&new, &self.path)?;
+        self.size = self.pending.len();
+        self.pending.clear();
+        self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
+        Ok(())
+    }
+}
+
+fn put_key(out: &mut Vec<u8>, key: &NatKey) {
+    let (class, device) = match key.device {
+        DeviceId::Bridge(id) => (0, id.uuid()),
+        DeviceId::Router(id) => (1, id.uuid()),
+    };
+    let NatTuple { protocol, src, dst, src_port, dst_port } = key.tuple;
+    out.push(u8::from(key.kind == NatKind::Destination));
+    out.push(class);
+    out.extend(device.as_bytes());
+    out.push(protocol.0);
+    out.extend(src.octets());
+    out.extend(dst.octets());
+    out.extend(src_port.to_le_bytes());
+    out.extend(dst_port.to_le_bytes());
+}
+
+fn append(out: &mut Vec<u8>, body: &[u8]) {
+    let len = u16::try_from(body.len()).unwrap_or(u16::MAX);
+    out.extend(len.to_le_bytes());
+    out.extend(checksum(body).to_le_bytes());
+    out.extend(body);
+}
+
+/// FNV-1a: tells a record that was cut off.
+fn checksum(body: &[u8]) -> u32 {
+    body.iter().fold(0x811c_9dc5, |sum, octet| (sum ^ u32::from(*octet)).wrapping_mul(0x0100_0193))
+}
+
+/// Does what a file says, as far as it can be read.
+fn replay(octets: &[u8], boot: Uuid, live: &mut BTreeMap<NatKey, NatBinding>) {
+    let Some((of_boot, mut rest)) = octets.split_first_chunk::<16>() else { return };
+    if of_boot != boot.as_bytes() {
+        return;
+    }
+    while let Some((head, after)) = rest.split_first_chunk::<6>() {
+        let [l0, l1, s0, s1, s2, s3] = *head;
+        let len = usize::from(u16::from_le_bytes([l0, l1]));
+        let Some(body) = after.get(..len) else { return };
+        if checksum(body) != u32::from_le_bytes([s0, s1, s2, s3]) {
+            return;
+        }
+        rest = &after[len..];
+        match body.split_first() {
+            Some((&MADE, body)) => {
+                if let Some(binding) = binding(body) {
+                    live.insert(binding.key, binding);
+                }
+            }
+            Some((&ENDED, body)) => {
+                if let Some((key, _)) = key(body) {
+                    live.remove(&key);
+                }
+            }
+            _ => return,
+        }
+    }
+}
+
+fn binding(body: &[u8]) -> Option<NatBinding> {
+    let (key, rest) = key(body)?;
+    let (addr, rest) = rest.split_first_chunk::<16>()?;
+    let (port, rest) = rest.split_first_chunk::<2>()?;
+    let (chain, rest) = rest.split_first_chunk::<16>()?;
+    let (rule, _) = rest.split_first_chunk::<16>()?;
+    let to = Endpoint { addr: (*addr).into(), port: u16::from_le_bytes(*port) };
+    let id = |octets: &[u8; 16]| Uuid::from_bytes(*octets);
+    Some(NatBinding { key, to, chain: Id::from_uuid(id(chain)), rule: Id::from_uuid(id(rule)) })
+}
+
+fn key(body: &[u8]) -> Option<(NatKey, &[u8])> {
+    let (head, rest) = body.split_first_chunk::<2>()?;
+    let (device, rest) = rest.split_first_chunk::<16>()?;
+    let (&protocol, rest) = rest.split_first()?;
+    let (src, rest) = rest.split_first_chunk::<16>()?;
+    let (dst, rest) = rest.split_first_chunk::<16>()?;
+    let (&[s0, s1, d0, d1], rest) = rest.split_first_chunk::<4>()?;
+    let device = Uuid::from_bytes(*device);
+    let device = match head[1] {
+        0 => DeviceId::Bridge(Id::from_uuid(device)),
+        _ => DeviceId::Router(Id::from_uuid(device)),
+    };
+    let kind = if head[0] == 0 { NatKind::Source } else { NatKind::Destination };
+    let tuple = NatTuple {
+        protocol: IpProtocol(protocol),
+        src: (*src).into(),
+        dst: (*dst).into(),
+        src_port: u16::from_le_bytes([s0, s1]),
+        dst_port: u16::from_le_bytes([d0, d1]),
+    };
+    Some((NatKey { kind, device, tuple }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(n: u16) -> NatBinding {
+        let tuple = NatTuple {
+            protocol: IpProtocol::TCP,
+            src: "::ffff:10.0.0.1".parse().unwrap(),
+            dst: "2001:db8::1".parse().unwrap(),
+            src_port: n,
+            dst_port: 80,
+        };
+        let device = DeviceId::Router(Id::from_uuid(Uuid::from_u128(7)));
+        let kind = if n.is_multiple_of(2) { NatKind::Source } else { NatKind::Destination };
+        NatBinding {
+            key: NatKey { kind, device, tuple },
+            to: Endpoint { addr: "::ffff:203.0.113.2".parse().unwrap(), port: 7000 + n },
+            chain: Id::from_uuid(Uuid::from_u128(8)),
+            rule: Id::from_uuid(Uuid::from_u128(9)),
+        }
+    }
+
+    fn directory() -> PathBuf {
+        let path = std::env::temp_dir().join(format!("nat-journal-{}", Uuid::new_v4()));
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
+    const BOOT: Uuid = Uuid::from_u128(1);
+
+    #[test]
+    fn what_was_made_and_not_ended_is_there_in_the_next_life() {
+        let root = directory();
+        let mut journal =
+            NatJournal::create(&root, 0, BOOT, [binding(1), binding(2)].iter()).unwrap();
+        journal.made(&binding(3));
+        journal.ended(&binding(1).key);
+        journal.flush();
+        let mut other = NatJournal::create(&root, 1, BOOT, [].iter()).unwrap();
+        other.made(&binding(4));
+        other.flush();
+        let mut live = read_all(&root, BOOT);
+        live.sort_by_key(|binding| binding.key.tuple.src_port);
+        assert_eq!(live, [binding(2), binding(3), binding(4)]);
+        assert_eq!(read_all(&root, Uuid::from_u128(2)), [], "the machine was started anew");
+        remove_all(&root);
+        assert_eq!(read_all(&root, BOOT), []);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_record_that_was_cut_off_takes_nothing_from_those_before_it() {
+        let root = directory();
+        let mut journal = NatJournal::create(&root, 0, BOOT, [].iter()).unwrap();
+        journal.made(&binding(1));
+        journal.made(&binding(2));
+        journal.flush();
+        let path = root.join("nat.0.log");
+        let whole = fs::read(&path).unwrap();
+        for len in 0..whole.len() {
+            fs::write(&path, &whole[..len]).unwrap();
+            let read = read_all(&root, BOOT);
+            assert!(read.is_empty() || read == [binding(1)], "{len}: {read:?}");
+        }
+        let mut wrong = whole;
+        let last = wrong.len() - 1;
+        wrong[last] ^= 1;
+        fs::write(&path, &wrong).unwrap();
+        assert_eq!(read_all(&root, BOOT), [binding(1)]);
+        fs::remove_dir_all(root).unwrap();
+    }
+}

@@ -1,0 +1,210 @@
+//! Address translations a worker makes, keeps and ends.
+
+use mn_agent_core::{Lease, NatOwner, answer};
+use mn_datapath::Offload;
+use mn_flow::{Expiry, Field, FlowMask, Tag, extract};
+use mn_ids::{ChainId, RuleId};
+use mn_simulation::nat::{NatBinding, NatKey, NatKind};
+use mn_simulation::{Effect, Entry, Packet};
+use mn_time::Instant;
+use mn_topology::snapshot::Lookup;
+use mn_topology::{DeviceId, NatTarget, RuleAction};
+
+use super::Worker;
+use super::message::{FromWorker, ToWorker};
+
+/// What workers tell one another of translations, before the packet goes out whose answer needs it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Translated {
+    /// A worker made one.
+    Made(NatBinding),
+    /// Its worker ended one.
+    Ended(NatKey),
+    /// A flow of another worker was used at this time.
+    Used(NatKey, Instant),
+}
+
+/// What became of a wish for ports.
+#[derive(Clone, Debug)]
+pub(crate) struct Leased {
+    pub(crate) rule: RuleId,
+    /// Empty: none is to be had for now.
+    pub(crate) lease: Lease,
+}
+
+impl Worker {
+    /// Remembers a translation that was just chosen.
+    pub(super) fn remember(&mut self, binding: NatBinding, now: Instant, tags: &mut Vec<Tag>) {
+        for gone in self.translations.insert(binding, NatOwner::Own, now, tags).iter().flatten() {
+            self.journal.ended(&gone.0.key);
+            self.tell_others(Translated::Ended(gone.0.key));
+        }
+        self.journal.made(&binding);
+        self.tell_others(Translated::Made(binding));
+        self.report.translated.add(1);
+        if binding.key.kind == NatKind::Source
+            && let Some(targets) = self.targets(binding.chain, binding.rule)
+        {
+            let (device, tuple) = (binding.key.device, &binding.key.tuple);
+            if self.translations.ports.is_low(device, tuple, &targets) {
+                self.want_ports(device, binding.rule, &targets);
+            }
+        }
+    }
+
+    /// A packet waits for ports of this rule.
+    pub(super) fn await_ports(&mut self, device: DeviceId, chain: ChainId, rule: RuleId) {
+        if let Some(targets) = self.targets(chain, rule) {
+            self.want_ports(device, rule, &targets);
+        }
+    }
+
+    /// The rule was loaded: its first packet is not to wait.
+    pub(super) fn prepare_ports(&mut self, device: DeviceId, rule: RuleId, targets: &[NatTarget]) {
+        if !self.translations.ports.has_any(device, targets) {
+            self.want_ports(device, rule, targets);
+        }
+    }
+
+    fn want_ports(&mut self, device: DeviceId, rule: RuleId, targets: &[NatTarget]) {
+        if let Some(need) = self.translations.ports.need(device, rule, targets) {
+            self.tell_control(FromWorker::Ports { worker: self.number, need });
+        }
+    }
+
+    fn targets(&self, chain: ChainId, rule: RuleId) -> Option<Vec<NatTarget>> {
+        let Lookup::Loaded(chain) = self.snapshot.chain(chain) else { return None };
+        let rule = chain.rules.iter().find(|other| other.id == rule)?;
+        match &rule.action {
+            RuleAction::Snat { targets, .. } => Some(targets.clone()),
+            _ => None,
+        }
+    }
+
+    /// Blocks came, or none is to be had; packets that waited go on.
+    pub(super) fn take_ports(&mut self, leased: &Leased, now: Instant) {
+        let Leased { rule, lease } = leased;
+        let denied = lease.blocks.is_empty().then(|| now + mn_agent_core::limits::NAT_DENIED_FOR);
+        self.translations.ports.add(lease, now);
+        self.translations.ports.answered(lease.device, *rule, denied);
+        self.report.nat_blocks.set(self.translations.ports.len());
+        let device = lease.device;
+        let waits = |wait| matches!(wait, mn_agent_core::Wait::Lease(at, _) if at == device);
+        self.released.extend(self.pending.waiting_for(waits));
+    }
+
+    /// This host has lost a block: another may have it now, so nothing is sent from it any more.
+    pub(super) fn lose_ports(&mut self, lost: &Lease, now: Instant) {
+        let of = |binding: &NatBinding| {
+            binding.key.device == lost.device
+                && lost.blocks.iter().any(|block| {
+                    block.addr == binding.to.addr && block.number == binding.to.port / 64
+                })
+        };
+        let keys: Vec<NatKey> =
+            self.translations.own().filter(|it| of(it)).map(|it| it.key).collect();
+        let mut tags = Vec::new();
+        for key in keys {
+            self.translations.remove(&key, now, &mut tags);
+            self.journal.ended(&key);
+            self.tell_others(Translated::Ended(key));
+        }
+        for block in &lost.blocks {
+            self.translations.ports.lose(lost.device, *block);
+        }
+        self.drop_touched(&tags);
+    }
+
+    /// Another worker tells of a translation.
+    pub(super) fn take_translated(&mut self, from: u8, told: Translated, now: Instant) {
+        let mut tags = Vec::new();
+        match told {
+            Translated::Made(binding) => {
+                self.translations.insert(binding, NatOwner::Worker(from), now, &mut tags);
+            }
+            Translated::Ended(key) => drop(self.translations.remove(&key, now, &mut tags)),
+            Translated::Used(key, used_at) => self.translations.note_use(&key, used_at),
+        }
+        self.drop_touched(&tags);
+    }
+
+    /// Ends translations that nobody used for long, and gives back blocks that are idle.
+    pub(super) fn age_translations(&mut self, now: Instant) {
+        let (mut tags, mut kept) = (Vec::new(), Vec::new());
+        let flows = &self.flows;
+        let gone = self.translations.expire(
+            now,
+            |tag| flows.last_use(Tag::Nat(tag)),
+            |worker, key, used_at| kept.push((worker, key, used_at)),
+            &mut tags,
+        );
+        for ended in gone {
+            self.journal.ended(&ended.0.key);
+            self.tell_others(Translated::Ended(ended.0.key));
+        }
+        for (worker, key, used_at) in kept {
+            self.tell_one(worker, Translated::Used(key, used_at));
+        }
+        self.drop_touched(&tags);
+        self.translations.ports.tick(now);
+        for lease in self.translations.ports.give_back(now) {
+            self.tell_control(FromWorker::GiveBack(lease));
+        }
+        self.report.translations.set(self.translations.len());
+        self.report.nat_blocks.set(self.translations.ports.len());
+        self.journal.tidy(&self.translations);
+    }
+
+    /// Notes of flows that left when their translations were last used.
+    pub(super) fn note_left(&mut self) {
+        for (tag, used_at) in self.flows.take_left() {
+            self.translations.note_left(tag, used_at);
+        }
+    }
+
+    /// Installs the flow of the answer to a packet that began a connection, where the answer comes
+    /// in on this host: it then needs no decision of its own.
+    pub(super) fn prepare_answer(&mut self, key: &mn_flow::FlowKey, now: Instant) {
+        let Some(answer) = answer(key, &self.buffers.actions) else { return };
+        let Some(number) = self.local.ports.get(&answer.port).copied() else { return };
+        let Ok(mut key) = extract(&answer.frame, number, None) else { return };
+        if self.buffers.actions.contains(&mn_flow::VirtualAction::Track) {
+            key.conn = mn_flow::Conn::Return;
+        }
+        let gso_size = Offload::default().gso_size;
+        let packet = Packet { key, frame: &answer.frame, gso_size };
+        let Ok(decision) = self.simulate(&packet, Entry::Ingress(answer.port), now) else { return };
+        let begins = |effect: &Effect| matches!(effect, Effect::Translate(_) | Effect::Emit { .. });
+        let begins = self.buffers.effects.iter().any(begins);
+        // Nothing was heard: a packet like this has not come yet.
+        self.buffers.effects.clear();
+        if begins || decision.drop.is_some() || decision.expiry != Expiry::Idle {
+            return;
+        }
+        if self.translated(number, &decision, None).is_err() {
+            return;
+        }
+        let mut tags = std::mem::take(&mut self.buffers.tags);
+        tags.extend_from_slice(&self.translation.tags);
+        self.fit_groups();
+        let mask = decision.mask | FlowMask::from(Field::InPort);
+        self.enter(key, mask, &tags, decision.expiry, now);
+        self.buffers.tags = tags;
+    }
+
+    fn tell_others(&self, told: Translated) {
+        for (worker, sender) in self.others.iter().enumerate() {
+            if worker != self.number {
+                let from = u8::try_from(self.number).unwrap_or(u8::MAX);
+                drop(sender.send(ToWorker::Translated { from, told }));
+            }
+        }
+    }
+
+    fn tell_one(&self, worker: u8, told: Translated) {
+        if let Some(sender) = self.others.get(usize::from(worker)) {
+            let from = u8::try_from(self.number).unwrap_or(u8::MAX);
+            drop(sender.send(ToWorker::Translated { from, told }));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The answer that a packet is going to get, before it comes.
+
+use mn_flow::{FlowKey, Rewrite, VirtualAction};
+use mn_ids::PortId;
+use mn_packet::icmp::{icmp_of, is_echo};
+use mn_packet::{
+    EthernetHeader, IcmpHeader, IpProtocol, TcpFlags, TcpHeader, UdpHeader, from_v6, ip_packet,
+    to_v6,
+};
+
+/// A frame as it would answer a packet: where the packet went, with its ends exchanged.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Answer {
+    /// The port it will come in by.
+    pub port: PortId,
+    pub frame: Vec<u8>,
+}
+
+/// The answer to a packet of TCP, UDP or an echo request that went to one port; `None` for others.
+#[must_use]
+pub fn answer(key: &FlowKey, actions: &[VirtualAction]) -> Option<Answer> {
+    let (mut left, mut port) = (*key, None);
+    for action in actions {
+        match *action {
+            VirtualAction::Rewrite(rewrite) => apply(&mut left, rewrite)?,
+            VirtualAction::Deliver(to) if port.is_none() => port = Some(to),
+            VirtualAction::Deliver(_) => return None,
+            VirtualAction::Track | VirtualAction::Meter(_) => {}
+        }
+    }
+    let ethernet = EthernetHeader {
+        dst: left.eth_src,
+        src: left.eth_dst,
+        vlan: left.vlan,
+        inner_vlan: left.inner_vlan,
+        eth_type: left.eth_type,
+    };
+    let (src, dst) = (from_v6(left.nw_dst), from_v6(left.nw_src));
+    let message = match left.nw_proto {
+        IpProtocol::TCP => TcpHeader {
+            src: left.tp_dst,
+            dst: left.tp_src,
+            flags: TcpFlags::SYN | TcpFlags::ACK,
+            ..TcpHeader::default()
+        }
+        .segment(src, dst, &[]),
+        IpProtocol::UDP => {
+            UdpHeader { src: left.tp_dst, dst: left.tp_src }.datagram(src, dst, &[])
+        }
+        protocol if protocol == icmp_of(src) && is_echo(protocol, left.icmp_type()) => {
+            let ty = match left.icmp_type() {
+                IcmpHeader::ECHO_REQUEST => IcmpHeader::ECHO_REPLY,
+                IcmpHeader::V6_ECHO_REQUEST => IcmpHeader::V6_ECHO_REPLY,
+                _ => return None,
+            };
+            let [a, b] = left.tp_dst.to_be_bytes();
+            IcmpHeader { ty, code: 0, rest: [a, b, 0, 0] }.message(src, dst, &[])
+        }
+        _ => return None,
+    };
+    let packet = ip_packet(src, dst, 64, left.nw_proto, &message);
+    Some(Answer { port: port?, frame: ethernet.frame(&packet) })
+}
+
+/// Makes a change to headers; `None` where it is of no answer's kind.
+fn apply(key: &mut FlowKey, rewrite: Rewrite) -> Option<()> {
+    match rewrite {
+        Rewrite::EthSrc(mac) => key.eth_src = mac,
+        Rewrite::EthDst(mac) => key.eth_dst = mac,
+        Rewrite::NwSrc(addr) => key.nw_src = to_v6(addr),
+        Rewrite::NwDst(addr) => key.nw_dst = to_v6(addr),
+        Rewrite::NwTos(tos) => key.nw_tos = tos,
+        Rewrite::TpSrc(port) => key.tp_src = port,
+        Rewrite::TpDst(port) | Rewrite::IcmpId(port) => key.tp_dst = port,
+        Rewrite::PushVlan(tag) => {
+            key.inner_vlan = key.vlan;
+            key.vlan = tag;
+        }
+        Rewrite::PopVlan => {
+            key.vlan = key.inner_vlan;
+            key.inner_vlan = mn_packet::VlanTag::NONE;
+        }
+        Rewrite::DecTtl => {}
+        Rewrite::InnerSrc(..) | Rewrite::InnerDst(..) => return None,
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use mn_flow::{PortNo, extract};
+    use mn_packet::{Mac, eth_type_of};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_the_mirror_of_what_left() {
+        let (src, dst) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let message = UdpHeader { src: 1, dst: 2 }.datagram(src, dst, b"x");
+        let packet = ip_packet(src, dst, 9, IpProtocol::UDP, &message);
+        let (a, b) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+        let frame = EthernetHeader::untagged(a, b, eth_type_of(src)).frame(&packet);
+        let key = extract(&frame, PortNo::NONE, None).unwrap();
+        let port = mn_ids::Id::random();
+        let public = "203.0.113.2".parse().unwrap();
+        let actions = [
+            VirtualAction::Rewrite(Rewrite::NwSrc(public)),
+            VirtualAction::Rewrite(Rewrite::TpSrc(7000)),
+            VirtualAction::Deliver(port),
+        ];
+        let answer = answer(&key, &actions).unwrap();
+        let back = extract(&answer.frame, PortNo::NONE, None).unwrap();
+        assert_eq!((answer.port, back.eth_src, back.eth_dst), (port, b, a));
+        assert_eq!((from_v6(back.nw_src), from_v6(back.nw_dst)), (dst, public));
+        assert_eq!((back.tp_src, back.tp_dst), (2, 7000));
+        // A flood has no one answer.
+        let flood = [VirtualAction::Deliver(port), VirtualAction::Deliver(mn_ids::Id::random())];
+        assert_eq!(super::answer(&key, &flood), None);
+    }
+}

@@ -1,0 +1,9 @@
+//! Address translation, as stories and as laws.
+
+#![expect(clippy::unwrap_used, reason = "what a test has built can be read")]
+
+mod errors;
+mod law;
+mod memory;
+mod stories;
+mod traffic;
