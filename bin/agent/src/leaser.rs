@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use mn_agent_core::{Block, Lease, Need};
 use mn_ids::{HostId, Id};
-use mn_nsdb::{Entry, Op, Owner, Remedy, Revision, Store, TableId, TableKind, Transaction, TxError};
+use mn_nsdb::{
+    Entry, Op, Owner, Remedy, Revision, Store, TableId, TableKind, Transaction, TxError,
+};
 use mn_packet::from_v6;
 use mn_simulation::nat::{addresses, source_ports};
 use mn_topology::{DeviceId, NatTarget};
@@ -158,11 +160,8 @@ impl Leaser {
         for block in &lease.blocks {
             self.held.remove(&(lease.device, *block));
         }
-        let remove = |block: &Block| Op::RemoveEntry {
-            table: table(lease.device),
-            key: key(*block),
-            owner,
-        };
+        let remove =
+            |block: &Block| Op::RemoveEntry { table: table(lease.device), key: key(*block), owner };
         let ops = lease.blocks.iter().map(remove).collect();
         if let Err(error) = self.store.transact(Transaction { ops }).await {
             // They stay this host's, and are the first to be used again.
@@ -242,8 +241,7 @@ fn block(key: &str) -> Option<Block> {
 
 fn fits(target: &NatTarget, block: Block) -> bool {
     let ((first, last), (from, to)) = (addresses(target), source_ports(target));
-    (first..=last).contains(&block.addr.to_bits())
-        && (from / 64..=to / 64).contains(&block.number)
+    (first..=last).contains(&block.addr.to_bits()) && (from / 64..=to / 64).contains(&block.number)
 }
 
 /// Adds free blocks of a target until there are `count`; where the search begins is up to `seed`,

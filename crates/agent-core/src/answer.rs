@@ -44,9 +44,7 @@ pub fn answer(key: &FlowKey, actions: &[VirtualAction]) -> Option<Answer> {
             ..TcpHeader::default()
         }
         .segment(src, dst, &[]),
-        IpProtocol::UDP => {
-            UdpHeader { src: left.tp_dst, dst: left.tp_src }.datagram(src, dst, &[])
-        }
+        IpProtocol::UDP => UdpHeader { src: left.tp_dst, dst: left.tp_src }.datagram(src, dst, &[]),
         protocol if protocol == icmp_of(src) && is_echo(protocol, left.icmp_type()) => {
             let ty = match left.icmp_type() {
                 IcmpHeader::ECHO_REQUEST => IcmpHeader::ECHO_REPLY,

@@ -2,8 +2,8 @@
 
 use mn_flow::{DropCause, Tag};
 use mn_ids::{ChainId, RuleId};
-use mn_topology::{RuleAction, Then};
 use mn_topology::snapshot::Lookup;
+use mn_topology::{RuleAction, Then};
 
 use crate::StateView;
 use crate::branch::Branch;

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 use mn_flow::FlowKey;
-use mn_packet::{IcmpHeader, IpPacket, IpProtocol, Layers, TcpHeader, UdpHeader, checksum_update_octets};
+use mn_packet::{
+    IcmpHeader, IpPacket, IpProtocol, Layers, TcpHeader, UdpHeader, checksum_update_octets,
+};
 
 use crate::StateView;
 use crate::branch::Branch;
@@ -29,13 +31,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
 }
 
 /// A frame with other addresses and ports, checksums brought along.
-fn translated(
-    frame: &[u8],
-    at: usize,
-    ip: &IpPacket<'_>,
-    from: &FlowKey,
-    to: &FlowKey,
-) -> Vec<u8> {
+fn translated(frame: &[u8], at: usize, ip: &IpPacket<'_>, from: &FlowKey, to: &FlowKey) -> Vec<u8> {
     let mut frame = frame.to_vec();
     let v4 = ip.src.is_ipv4();
     let (src_at, dst_at) = if v4 { (at + 12, at + 16) } else { (at + 8, at + 24) };
@@ -51,9 +47,7 @@ fn translated(
     };
     let header = v4.then_some(at + 10);
     let pseudo = checksum_at.filter(|_| ip.protocol != IpProtocol::ICMP);
-    for (at, old, new) in
-        [(src_at, from.nw_src, to.nw_src), (dst_at, from.nw_dst, to.nw_dst)]
-    {
+    for (at, old, new) in [(src_at, from.nw_src, to.nw_src), (dst_at, from.nw_dst, to.nw_dst)] {
         set(at, &octets(old, v4), &octets(new, v4), [header, pseudo]);
     }
     if checksum_at.is_none() && !ip.protocol.has_ports() {

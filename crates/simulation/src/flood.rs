@@ -42,7 +42,9 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
                 }
                 // All that the copies lack is asked for at once.
                 Err(Stop::Load) => load = true,
-                Err(wait @ (Stop::AwaitNeighbor { .. } | Stop::AwaitLease { .. })) => return Err(wait),
+                Err(wait @ (Stop::AwaitNeighbor { .. } | Stop::AwaitLease { .. })) => {
+                    return Err(wait);
+                }
             }
         }
         if load { Err(Stop::Load) } else { Ok(()) }

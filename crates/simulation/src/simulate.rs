@@ -2,8 +2,8 @@
 
 use mn_flow::{DropCause, Expiry, FlowMask, Tag};
 use mn_ids::{ChainId, ObjectKey, PortId, RouterId, RuleId};
-use mn_topology::{DeviceId, Port};
 use mn_topology::snapshot::{Lookup, Snapshot};
+use mn_topology::{DeviceId, Port};
 
 use crate::branch::Branch;
 use crate::delivery::compile;

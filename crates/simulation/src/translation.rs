@@ -103,7 +103,11 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
     }
 
     /// Undoes what a forward rule did, for an answer.
-    fn translate_back(&mut self, branch: &mut Branch, kind: NatKind) -> Result<(NatTold, bool), Stop> {
+    fn translate_back(
+        &mut self,
+        branch: &mut Branch,
+        kind: NatKind,
+    ) -> Result<(NatTold, bool), Stop> {
         let Some(subject) = self.subject(branch) else {
             return Ok((NatTold::NotTranslatable, false));
         };
@@ -171,9 +175,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         let same_version = match branch.packet.eth_type() {
             EtherType::IPV4 => to.to_ipv4_mapped().is_some(),
             // Where neighbour discovery has its target, other packets have their destination.
-            EtherType::IPV6 => {
-                to.to_ipv4_mapped().is_none() && !branch.packet.neighbor_discovery()
-            }
+            EtherType::IPV6 => to.to_ipv4_mapped().is_none() && !branch.packet.neighbor_discovery(),
             _ => false,
         };
         if !same_version {
@@ -244,8 +246,8 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             let (protocol, ty) = icmp_type(branch)?;
             if icmp::is_error(protocol, ty) {
                 let quote = self.quote(branch)?;
-                let same_version =
-                    quote.now.dst.to_ipv4_mapped().is_some() == (protocol == mn_packet::IpProtocol::ICMP);
+                let same_version = quote.now.dst.to_ipv4_mapped().is_some()
+                    == (protocol == mn_packet::IpProtocol::ICMP);
                 return (quote.has_ports && same_version)
                     .then(|| Subject::Error(quote.now.reversed()));
             }
@@ -337,7 +339,8 @@ fn asks(branch: &mut Branch) -> bool {
 /// The destination that a number stands for, of all addresses and ports of the targets.
 fn destination(targets: &[NatTarget], tuple: &NatTuple, number: u64) -> Option<Endpoint> {
     let v4 = tuple.dst.to_ipv4_mapped().is_some();
-    let fitting = || targets.iter().filter(|target| to_v6(target.addr_from).to_ipv4_mapped().is_some() == v4);
+    let fitting =
+        || targets.iter().filter(|target| to_v6(target.addr_from).to_ipv4_mapped().is_some() == v4);
     let has_ports = tuple.protocol.has_ports();
     let sizes = |target: &NatTarget| {
         let (first, last) = addresses(target);

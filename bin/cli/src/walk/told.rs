@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use mn_api_types::walk::{
-    Delivery, Headers, InstalledFlow, LostRoute, Named, RouteAt, RuleAt, Step, Translated, TunnelHeader,
-    Verdict, VerdictKind, Walk,
+    Delivery, Headers, InstalledFlow, LostRoute, Named, RouteAt, RuleAt, Step, Translated,
+    TunnelHeader, Verdict, VerdictKind, Walk,
 };
 
 /// Whether the reader sees colours.

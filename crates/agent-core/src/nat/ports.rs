@@ -123,12 +123,7 @@ impl NatPorts {
     }
 
     /// Notes that blocks are needed for a rule; `None` where they were asked for already.
-    pub fn need(
-        &mut self,
-        device: DeviceId,
-        rule: RuleId,
-        targets: &[NatTarget],
-    ) -> Option<Need> {
+    pub fn need(&mut self, device: DeviceId, rule: RuleId, targets: &[NatTarget]) -> Option<Need> {
         if self.asked.contains_key(&(device, rule)) {
             return None;
         }
@@ -191,13 +186,7 @@ impl NatPorts {
         }
     }
 
-    fn free_in(
-        &self,
-        index: u32,
-        tuple: &NatTuple,
-        target: &NatTarget,
-        seed: u64,
-    ) -> Option<u16> {
+    fn free_in(&self, index: u32, tuple: &NatTuple, target: &NatTarget, seed: u64) -> Option<u16> {
         let pool = &self.pools[index as usize];
         let uses = self.uses.get(&destination(index, tuple));
         let first = uses.map_or(0, |uses| uses.full as usize);
@@ -348,9 +337,8 @@ impl NatPorts {
         targets: &'a [NatTarget],
     ) -> impl Iterator<Item = u32> + 'a {
         let indices = self.by_device.get(&device).map_or(&[][..], Vec::as_slice);
-        let fits = |index: &u32| {
-            targets.iter().any(|target| self.pools[*index as usize].is_of(target))
-        };
+        let fits =
+            |index: &u32| targets.iter().any(|target| self.pools[*index as usize].is_of(target));
         indices.iter().copied().filter(fits)
     }
 }

@@ -111,7 +111,8 @@ fn only_ports_of_the_rule_s_range_are_given() {
     assert_eq!(ports, BTreeSet::from([1, 2, 3, 70, 71, 72, 65535]));
     // 1--1 of the guides is 1 to 65535; port 0 is none.
     let mut table = leased([0]);
-    let ports = (0..64).filter_map(|n| connect(&mut table, key(TCP, 1, n, 80), &[target(0, 65535)], 5));
+    let ports =
+        (0..64).filter_map(|n| connect(&mut table, key(TCP, 1, n, 80), &[target(0, 65535)], 5));
     assert_eq!(ports.collect::<BTreeSet<_>>(), (1..64).collect());
 }
 
@@ -131,7 +132,10 @@ fn more_is_asked_for_once_and_before_all_is_used() {
     let need = table.ports.need(device(1), rule(), &targets).unwrap();
     assert_eq!(need.blocks, 1);
     assert_eq!(table.ports.need(device(1), rule(), &targets), None, "it is on its way");
-    table.ports.add(&Lease { device: device(1), blocks: vec![Block { addr: public(), number: 7 }] }, at(1));
+    table.ports.add(
+        &Lease { device: device(1), blocks: vec![Block { addr: public(), number: 7 }] },
+        at(1),
+    );
     table.ports.answered(device(1), rule(), None);
     assert_eq!(table.ports.need(device(1), rule(), &targets).unwrap().blocks, 2);
 }
@@ -158,12 +162,16 @@ fn idle_blocks_are_given_back_but_for_one() {
     let port = connect(&mut table, key(TCP, 1, 1, 80), &targets, 0).unwrap();
     assert_eq!(table.ports.give_back(at(299)), []);
     let back = table.ports.give_back(at(300));
-    let numbers: BTreeSet<u16> = back.iter().flat_map(|it| &it.blocks).map(|it| it.number).collect();
+    let numbers: BTreeSet<u16> =
+        back.iter().flat_map(|it| &it.blocks).map(|it| it.number).collect();
     assert_eq!((numbers.len(), numbers.contains(&(port / 64))), (2, false));
     table.remove(&key(TCP, 1, 1, 80), at(301), &mut Vec::new());
     assert_eq!(table.ports.give_back(at(900)), [], "the last one stays");
     // A place that is free again is used again, and nothing of it is taken.
-    table.ports.add(&Lease { device: device(1), blocks: vec![Block { addr: public(), number: 90 }] }, at(901));
+    table.ports.add(
+        &Lease { device: device(1), blocks: vec![Block { addr: public(), number: 90 }] },
+        at(901),
+    );
     let all = (0..128).filter_map(|n| connect(&mut table, key(TCP, 2, n, 80), &targets, 1));
     assert_eq!(all.count(), 128);
 }
@@ -266,7 +274,8 @@ fn another_worker_s_translation_ends_there_and_is_told_of_use_here() {
 fn random_connections_come_and_go_as_in_a_plain_list() {
     let mut state = 1_u64;
     let mut draw = |end: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % end
     };
     let mut table = leased([100, 200, 300]);

@@ -69,8 +69,13 @@ fn absent_is_told_from_not_loaded() {
     let mut tables = StateTables::default();
     let neighbors = crate::Neighbors::default();
     let translations = crate::NatTable::default();
-    let mac =
-        |tables: &StateTables| View { tables, neighbors: &neighbors, translations: &translations }.mac(id(1), None, place().mac);
+    let mac = |tables: &StateTables| {
+        View { tables, neighbors: &neighbors, translations: &translations }.mac(
+            id(1),
+            None,
+            place().mac,
+        )
+    };
     assert_eq!(mac(&tables), Known::Unknown);
     tables.complete(TableName::Mac(id(1)));
     assert_eq!(mac(&tables), Known::Absent);

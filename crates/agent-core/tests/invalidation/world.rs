@@ -273,7 +273,9 @@ impl World {
                 let tags = [&buffers.tags[..], &out.tags].concat();
                 (Verdict::Flow { mask: decision.mask, actions: out.actions }, tags)
             }
-            Outcome::AwaitNeighbor { .. } | Outcome::AwaitLease { .. } => (Verdict::Waits, Vec::new()),
+            Outcome::AwaitNeighbor { .. } | Outcome::AwaitLease { .. } => {
+                (Verdict::Waits, Vec::new())
+            }
             Outcome::Load(keys) => panic!("everything is loaded: {keys:?}"),
         }
     }

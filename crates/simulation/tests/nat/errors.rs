@@ -31,10 +31,8 @@ fn an_error_from_outside_reaches_the_machine_and_quotes_what_that_had_sent() {
 
 #[test]
 fn an_error_from_inside_leaves_with_the_public_address_and_quotes_what_came() {
-    let mut lab = world(
-        "rev-snat to 203.0.113.2/32",
-        "snat 203.0.113.2@1024-65535 out-port edge.street",
-    );
+    let mut lab =
+        world("rev-snat to 203.0.113.2/32", "snat 203.0.113.2@1024-65535 out-port edge.street");
     for what in ["tcp 80", "udp 9", "icmp"] {
         let sent = lab.send(&format!("vm1 > out {what}"));
         let arrived = only(&sent);

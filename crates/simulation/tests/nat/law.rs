@@ -28,16 +28,14 @@ impl Draw {
 fn rules(draw: &mut Draw, nth: u64, last: bool) -> (String, String) {
     let (a, b) = (10 * nth + 2, 10 * nth + 3);
     let (low, high) = (1000 + draw.below(500), 2000 + draw.below(60_000));
-    let source = format!("snat 203.0.113.{a}@{low}-{high},2001:db8:1::{a}@{low}-{high} out-port R.up");
-    let range = format!(
-        "snat 203.0.113.{a}-203.0.113.{b},2001:db8:1::{a}-2001:db8:1::{b} out-port R.up"
-    );
-    let fixed = format!(
-        "snat 203.0.113.{a} ipv4 out-port R.up\n snat 2001:db8:1::{a} ipv6 out-port R.up"
-    );
-    let back = format!(
-        "dnat HERE4 ipv4 to 203.0.113.{a}/32\n dnat HERE6 ipv6 to 2001:db8:1::{a}/128"
-    );
+    let source =
+        format!("snat 203.0.113.{a}@{low}-{high},2001:db8:1::{a}@{low}-{high} out-port R.up");
+    let range =
+        format!("snat 203.0.113.{a}-203.0.113.{b},2001:db8:1::{a}-2001:db8:1::{b} out-port R.up");
+    let fixed =
+        format!("snat 203.0.113.{a} ipv4 out-port R.up\n snat 2001:db8:1::{a} ipv6 out-port R.up");
+    let back =
+        format!("dnat HERE4 ipv4 to 203.0.113.{a}/32\n dnat HERE6 ipv6 to 2001:db8:1::{a}/128");
     match draw.below(4) {
         0 => (back, fixed),
         1 if last => ("rev-snat".to_owned(), range),
@@ -108,7 +106,8 @@ fn an_answer_comes_home_as_the_mirror_of_what_was_sent_and_errors_quote_what_was
         let mut lab = lab(&mut draw);
         for _ in 0..6 {
             let what = draw.pick(&["tcp", "udp", "icmp"]);
-            let port = if what == "icmp" { String::new() } else { format!("{}", 1 + draw.below(65535)) };
+            let port =
+                if what == "icmp" { String::new() } else { format!("{}", 1 + draw.below(65535)) };
             let (sport, version) = (draw.below(65536), draw.pick(&["", "v6"]));
             let text = format!("vm > out {what} {port} sport {sport} id {sport} {version}");
             let sent = lab.send(&text);

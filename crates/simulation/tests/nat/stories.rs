@@ -47,10 +47,8 @@ fn converse(lab: &mut Lab, packet: &str) -> (Ends, Ends) {
     (asked, seen)
 }
 
-const FLOATING: (&str, &str) = (
-    "dnat 10.0.1.5 to 203.0.113.5/32",
-    "snat 203.0.113.5 from 10.0.1.5/32 out-port edge.street",
-);
+const FLOATING: (&str, &str) =
+    ("dnat 10.0.1.5 to 203.0.113.5/32", "snat 203.0.113.5 from 10.0.1.5/32 out-port edge.street");
 
 #[test]
 fn a_floating_address_stands_for_its_machine_both_ways_whatever_the_protocol() {
@@ -80,7 +78,8 @@ fn a_floating_address_goes_for_every_fragment_too() {
 
 #[test]
 fn a_floating_address_of_one_version_leaves_the_other_alone() {
-    let lab = world("dnat 10.0.1.5 ipv6 out-port edge.blue", "snat 203.0.113.5 out-port edge.street");
+    let lab =
+        world("dnat 10.0.1.5 ipv6 out-port edge.blue", "snat 203.0.113.5 out-port edge.street");
     let sent = lab.send("vm1 > out tcp 80 v6");
     sent.arrives("out", 1);
     assert_eq!(Ends::of(&only(&sent).headers).src, addr("fd01::5"));
@@ -115,9 +114,9 @@ fn a_connection_keeps_its_translation_and_its_flow_reads_the_whole_tuple() {
     assert_eq!(first, again);
     assert_eq!(lab.tables.translations.all.len(), 1);
     let whole = [Field::EthType, Field::NwProto, Field::Fragment, Field::TpSrc, Field::TpDst];
-    let whole = whole.into_iter().fold(FlowMask::nw_src(128) | FlowMask::nw_dst(128), |mask, field| {
-        mask | field.into()
-    });
+    let whole = whole
+        .into_iter()
+        .fold(FlowMask::nw_src(128) | FlowMask::nw_dst(128), |mask, field| mask | field.into());
     let sent = lab.send("vm1 > out tcp 80");
     assert!(sent.decision().unwrap().mask.covers(whole));
     sent.lasts(Expiry::Idle);
@@ -135,7 +134,10 @@ fn one_address_serves_the_same_port_to_many_destinations() {
     // The one port is taken for this destination.
     lab.send("vm2 > out udp 7").awaits_lease("post", 0);
     lab.tables.translations.exhausted = true;
-    lab.send("vm2 > out udp 7").drops(DropCause::NatExhausted).drops_by("post", 0).lasts(Expiry::Brief);
+    lab.send("vm2 > out udp 7")
+        .drops(DropCause::NatExhausted)
+        .drops_by("post", 0)
+        .lasts(Expiry::Brief);
 }
 
 #[test]
@@ -266,7 +268,8 @@ fn several_routers_on_a_path_each_translate() {
 #[test]
 fn a_rule_that_translates_says_how_it_goes_on() {
     let sent = |then: &str| {
-        let post = format!("snat 203.0.113.2@1000-1999 {then} tcp unfragmented\n drop tcp\n accept");
+        let post =
+            format!("snat 203.0.113.2@1000-1999 {then} tcp unfragmented\n drop tcp\n accept");
         let lab = world("", &post);
         let sent = lab.send("vm1 > out tcp 80");
         sent.decision().unwrap().drop

@@ -58,8 +58,9 @@ impl Ends {
                 ..TcpHeader::default()
             }
             .segment(src, dst, b"data"),
-            IpProtocol::UDP => UdpHeader { src: self.src_port, dst: self.dst_port }
-                .datagram(src, dst, b"data"),
+            IpProtocol::UDP => {
+                UdpHeader { src: self.src_port, dst: self.dst_port }.datagram(src, dst, b"data")
+            }
             own if own == icmp_of(src) => {
                 let ty = match (src.is_ipv4(), self.answers) {
                     (true, false) => IcmpHeader::ECHO_REQUEST,
@@ -86,11 +87,8 @@ impl Ends {
 /// Sends a packet back out of where `arrival` came in, between the same machines.
 pub fn back<'a>(lab: &'a Lab, arrival: &Arrival, packet: &[u8]) -> Sent<'a> {
     let to = from_v6(arrival.headers.nw_src);
-    let ethernet = EthernetHeader::untagged(
-        arrival.headers.eth_dst,
-        arrival.headers.eth_src,
-        eth_type_of(to),
-    );
+    let ethernet =
+        EthernetHeader::untagged(arrival.headers.eth_dst, arrival.headers.eth_src, eth_type_of(to));
     let built = Built::of(arrival.port, ethernet.frame(packet));
     lab.inject("a packet back", Entry::Ingress(built.port), &built)
 }
@@ -126,6 +124,7 @@ pub fn quoted(mut quote: Ends, actions: &[VirtualAction]) -> Ends {
 /// Whether the actions set an address of the packet itself to this.
 pub fn sets_source(actions: &[VirtualAction], to: &str) -> bool {
     let to: IpAddr = to.parse().unwrap();
-    let source = |headers: &Rewrite| matches!(headers, Rewrite::NwSrc(addr) if to_v6(*addr) == to_v6(to));
+    let source =
+        |headers: &Rewrite| matches!(headers, Rewrite::NwSrc(addr) if to_v6(*addr) == to_v6(to));
     actions.iter().any(|action| matches!(action, VirtualAction::Rewrite(it) if source(it)))
 }
