@@ -181,7 +181,8 @@ impl FlowTable {
     pub fn last_use(&self, tag: Tag) -> Option<Instant> {
         let (flows, mut last) = (&self.flows, None);
         self.tags.touched(&tag, |slots| {
-            let used = slots.iter().filter_map(|slot| Some(flows[*slot as usize].as_ref()?.used_at));
+            let used =
+                slots.iter().filter_map(|slot| Some(flows[*slot as usize].as_ref()?.used_at));
             last = last.max(used.max());
         });
         last
