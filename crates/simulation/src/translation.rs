@@ -156,7 +156,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             Lookup::Absent => return Ok(false),
             lookup => self.found(lookup, binding.chain)?,
         };
-        let rule = chain.rules.iter().find(|rule| rule.id == binding.rule);
+        let rule = chain.rules().find(|rule| rule.id == binding.rule);
         Ok(rule.is_some_and(|rule| match (&rule.action, binding.key.kind) {
             (RuleAction::Snat { targets, .. }, NatKind::Source)
             | (RuleAction::Dnat { targets, .. }, NatKind::Destination) => allows(targets, binding),

@@ -137,7 +137,7 @@ impl Teller<'_> {
 
     fn translated(&self, chain: ChainId, rule: RuleId, told: NatTold) -> Told {
         let index = match self.story.names.snapshot().chain(chain) {
-            Lookup::Loaded(view) => view.rules.iter().position(|other| other.id == rule),
+            Lookup::Loaded(view) => view.rules().position(|other| other.id == rule),
             Lookup::Absent | Lookup::NotLoaded => None,
         };
         let said = |result: &str| api::Translated {

@@ -84,7 +84,7 @@ fn dynamic_sources(
         return;
     }
     let Lookup::Loaded(view) = snapshot.chain(chain) else { return };
-    for rule in &view.rules {
+    for rule in view.rules() {
         match &rule.action {
             RuleAction::Snat { targets, .. } if static_address(targets).is_none() => {
                 each(rule.id, targets);

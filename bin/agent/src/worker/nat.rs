@@ -74,7 +74,7 @@ impl Worker {
 
     fn targets(&self, chain: ChainId, rule: RuleId) -> Option<Vec<NatTarget>> {
         let Lookup::Loaded(chain) = self.snapshot.chain(chain) else { return None };
-        let rule = chain.rules.iter().find(|other| other.id == rule)?;
+        let rule = chain.rules().find(|other| other.id == rule)?;
         match &rule.action {
             RuleAction::Snat { targets, .. } => Some(targets.clone()),
             _ => None,
