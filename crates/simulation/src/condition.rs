@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use mn_flow::{Conn, Fragment, Tag, TcpClass};
 use mn_ids::{PortGroupId, PortId};
-use mn_packet::{EtherType, IpPrefix, IpProtocol, from_v6};
+use mn_packet::{EtherType, IcmpHeader, IpPrefix, IpProtocol, from_v6, icmp};
 use mn_topology::snapshot::{Lookup, Probe, RuleView};
 use mn_topology::{FragmentPolicy, PortRange, Test};
 
