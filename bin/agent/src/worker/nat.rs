@@ -1,6 +1,6 @@
 //! Address translations a worker makes, keeps and ends.
 
-use mn_agent_core::{Lease, NatOwner, answer};
+use mn_agent_core::{Lease, NatOwner, Stay, Wait, answer};
 use mn_datapath::Offload;
 use mn_flow::{Expiry, Field, FlowMask, Tag, extract};
 use mn_ids::{ChainId, RuleId};
@@ -89,8 +89,8 @@ impl Worker {
         self.translations.ports.answered(lease.device, *rule, denied);
         self.report.nat_blocks.set(self.translations.ports.len());
         let device = lease.device;
-        let waits = |wait| matches!(wait, mn_agent_core::Wait::Lease(at, _) if at == device);
-        self.released.extend(self.pending.waiting_for(waits));
+        let waits = |stay: &Stay| matches!(stay.wait, Wait::Lease(at, _) if at == device);
+        self.released.extend(self.pending.waiting(waits));
     }
 
     /// This host has lost a block: another may have it now, so nothing is sent from it any more.

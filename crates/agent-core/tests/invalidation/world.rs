@@ -3,9 +3,8 @@
 use std::net::IpAddr;
 
 use mn_agent_core::{
-    NatTable,
-    LocalView, MacPlace, Means, Neighbors, Owner, Place, Row, RowChange, StateTables, TableName,
-    Translation, View, translate,
+    LocalView, MacPlace, Means, NatTable, Neighbors, Owner, Place, Row, RowChange, StateTables,
+    TableName, Translation, View, translate,
 };
 use mn_flow::{
     Action, FlowKey, FlowMask, KeyKind, PeerIndex, PortNo, ScopedAddr, Tag, TunnelKey, extract,
