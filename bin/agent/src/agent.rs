@@ -20,7 +20,7 @@ use crate::clock;
 use crate::control::{Control, Events, State, WorkerHandle};
 use crate::handle::Handle;
 use crate::interfaces::Links;
-use crate::leaser::Leaser;
+use crate::leaser::{LeaseAsk, Leaser};
 use crate::nat_journal::{self, NatJournal};
 use crate::numbers::Numbers;
 use crate::session;
@@ -118,26 +118,9 @@ impl Agent {
             rule_drops: Arc::clone(&rule_drops),
             neighbors: Arc::clone(&neighbors),
         };
-        let mut threads = Vec::new();
-        let mut workers = Vec::new();
-        let (senders, receivers): (Vec<_>, Vec<_>) =
-            (0..parts.workers).map(|_| std::sync::mpsc::channel()).unzip();
-        let translations = restore(&parts);
-        for (number, from_control) in receivers.into_iter().enumerate() {
-            let boot = nat_journal::boot_id();
-            let own = translations.iter().filter(|(owner, _)| *owner == number);
-            let journal =
-                NatJournal::create(&parts.root, number, boot, own.map(|(_, binding)| binding));
-            let channels = Channels {
-                from_control,
-                all: senders.clone(),
-                restored: translations.clone(),
-                journal: journal.map_err(StartError::Root)?,
-            };
-            let (worker, thread) = start_worker(&parts, number, &crew, channels, &stop_workers)?;
-            workers.push(worker);
-            threads.push(thread);
-        }
+        let (leaser, receivers) = Starting::of(&parts, host);
+        let (workers, mut threads) =
+            start_workers(&parts, &crew, &leaser, receivers, &stop_workers)?;
         drop(crew);
         let reports: Arc<[Arc<Report>]> =
             workers.iter().map(|worker| Arc::clone(&worker.report)).collect();
@@ -164,18 +147,7 @@ impl Agent {
             ))
             .abort_handle(),
             tokio::spawn(writer::write(Arc::clone(&parts.store), writes)).abort_handle(),
-            tokio::spawn(
-                Leaser {
-                    store: Arc::clone(&parts.store),
-                    host: host.id,
-                    workers: senders,
-                    epoch,
-                    held: held(&translations),
-                    claimed: 0,
-                }
-                .run(lease_asks),
-            )
-            .abort_handle(),
+            tokio::spawn(leaser.run(epoch, lease_asks)).abort_handle(),
         ];
         let handle = Handle {
             asks: asks_sender,
@@ -280,6 +252,57 @@ struct Crew {
     failure: watch::Sender<bool>,
     rule_drops: Arc<Mutex<RuleDrops>>,
     neighbors: Arc<Neighbors>,
+}
+
+/// Starts the workers, each with its share of what an earlier agent translated.
+fn start_workers(
+    parts: &Parts,
+    crew: &Crew,
+    leaser: &Starting,
+    receivers: Vec<std::sync::mpsc::Receiver<ToWorker>>,
+    stop: &Arc<AtomicBool>,
+) -> Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>), StartError> {
+    let (mut workers, mut threads) = (Vec::new(), Vec::new());
+    for (number, from_control) in receivers.into_iter().enumerate() {
+        let boot = nat_journal::boot_id();
+        let own = leaser.translations.iter().filter(|(owner, _)| *owner == number);
+        let own = own.map(|(_, binding)| binding);
+        let journal = NatJournal::create(&parts.root, number, boot, own);
+        let channels = Channels {
+            from_control,
+            all: leaser.senders.clone(),
+            restored: leaser.translations.clone(),
+            journal: journal.map_err(StartError::Root)?,
+        };
+        let (worker, thread) = start_worker(parts, number, crew, channels, stop)?;
+        workers.push(worker);
+        threads.push(thread);
+    }
+    Ok((workers, threads))
+}
+
+/// What the leaser is made of.
+struct Starting {
+    store: Arc<dyn Store>,
+    host: HostId,
+    senders: Vec<std::sync::mpsc::Sender<ToWorker>>,
+    translations: Vec<(usize, NatBinding)>,
+}
+
+impl Starting {
+    /// With a channel to each worker, whose other ends come too.
+    fn of(parts: &Parts, host: HostId) -> (Self, Vec<std::sync::mpsc::Receiver<ToWorker>>) {
+        let channels = (0..parts.workers).map(|_| std::sync::mpsc::channel());
+        let (senders, receivers) = channels.unzip();
+        let (store, translations) = (Arc::clone(&parts.store), restore(parts));
+        (Self { store, host, senders, translations }, receivers)
+    }
+
+    async fn run(self, epoch: watch::Receiver<Option<u64>>, asks: mpsc::Receiver<LeaseAsk>) {
+        let held = held(&self.translations);
+        let Self { store, host, senders: workers, .. } = self;
+        Leaser { store, host, workers, epoch, held, claimed: 0 }.run(asks).await;
+    }
 }
 
 /// What one worker hears by, and what it begins with.
