@@ -156,7 +156,6 @@ impl Agent {
             rule_drops,
             ports,
         };
-        let used: Vec<_> = numbers.keys().collect();
         let id = host.id;
         let control = Control {
             host,
@@ -172,7 +171,7 @@ impl Agent {
             neighbors,
             connections_max: parts.connections.port_max,
             doubt,
-            keys: TunnelKeys::starting_at(numbers.key_limit(), used),
+            keys: TunnelKeys::starting_at(numbers.key_limit(), numbers.keys().collect::<Vec<_>>()),
             numbers,
             subscriptions: Subscriptions::of_host(id),
             state: State::new(id, clock::now()),
