@@ -1,6 +1,5 @@
 //! Packets of the network's own: which filters they pass, and what they are.
 
-
 use mn_flow::{DropCause, Expiry};
 use mn_packet::{IcmpHeader, Layers};
 use mn_simulation::router_advertisement;
