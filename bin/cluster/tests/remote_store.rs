@@ -186,13 +186,15 @@ async fn a_transaction_that_cannot_be_sent_is_told_from_one_whose_answer_is_lost
     let remote = remote(cluster.address());
     write(&remote, create(BridgeId::random(), "first")).await;
     let _down = cluster.die();
-    // The first call after the death may meet the dying connection: its answer is lost. From then
-    // on nothing is sent at all.
+    // Calls right after the death may meet the dying connection: their answers are lost. Once it is
+    // dead nothing is sent at all.
     for attempt in 0.. {
         let transaction = Transaction { ops: vec![create(BridgeId::random(), "second")] };
         match remote.transact(transaction).await {
             Err(TxError::Unavailable(_)) => break,
-            Err(TxError::Undecided { .. }) if attempt == 0 => {}
+            Err(TxError::Undecided { .. }) if attempt < 20 => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -118,7 +118,10 @@ impl Hidden {
                 word.push(c);
                 continue;
             }
-            hidden.push_str(&self.name(&word));
+            // A colon after an identifier is none of it.
+            let bare = word.trim_end_matches(':');
+            hidden.push_str(&self.name(bare));
+            hidden.push_str(&word[bare.len()..]);
             word.clear();
             hidden.extend((c != '\0').then_some(c));
         }
