@@ -1,0 +1,288 @@
+//! One piece of state, as it goes between hosts and onto the disk.
+//!
+//! ```text
+//! record  = kind(1) length of the body(1) body
+//! body    = 1 key to(18) chain(16) rule(16)             made: the sender's own
+//!         | 2 key to(18) chain(16) rule(16) owner(16)   a copy of another host's
+//!         | 3 key to(18)                                ended
+//!         | 4 key idle(4, milliseconds)                 used
+//!         | 5 class(1) device(16)                       what do you know of this device?
+//! key     = kind(1) class(1) device(16) protocol(1) src(16) dst(16) ports(4)
+//! ```
+//!
+//! Numbers are little-endian.
+
+use core::time::Duration;
+
+use mn_flow::NatTag;
+use mn_ids::{HostId, Id};
+use mn_packet::IpProtocol;
+use mn_simulation::nat::{Endpoint, NatBinding, NatKey, NatKind, NatTuple, Way};
+use mn_topology::DeviceId;
+use uuid::Uuid;
+
+use crate::cause::Refused;
+
+/// One piece of state.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Record {
+    /// The sender has made a translation, or has it still.
+    Made(NatBinding),
+    /// The sender keeps a copy of a translation that this host made.
+    Copy { owner: HostId, binding: NatBinding },
+    /// The sender's translation has ended.
+    Ended { key: NatKey, to: Endpoint },
+    /// A translation was used so long ago, by whoever has it.
+    Used { key: NatKey, idle: Duration },
+    /// The sender wants to be told all translations of this device.
+    Ask(DeviceId),
+}
+
+/// A record's kind and length.
+const HEAD_LEN: usize = 2;
+/// The longest record: a copy.
+pub(crate) const RECORD_MAX: usize = HEAD_LEN + 55 + 18 + 48;
+
+impl Record {
+    /// Appends it.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        let begin = out.len();
+        out.extend([self.kind(), 0]);
+        match self {
+            Self::Made(binding) => put_binding(out, binding),
+            Self::Copy { owner, binding } => {
+                put_binding(out, binding);
+                out.extend(owner.uuid().as_bytes());
+            }
+            Self::Ended { key, to } => {
+                put_key(out, key);
+                put_end(out, to);
+            }
+            Self::Used { key, idle } => {
+                put_key(out, key);
+                let idle = u32::try_from(idle.as_millis()).unwrap_or(u32::MAX);
+                out.extend(idle.to_le_bytes());
+            }
+            Self::Ask(device) => put_device(out, *device),
+        }
+        out[begin + 1] = u8::try_from(out.len() - begin - HEAD_LEN).unwrap_or(u8::MAX);
+    }
+
+    /// Reads one record off the front.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Malformed`]: a kind that is not known, or a body that is not as long as its kind.
+    pub fn take(from: &mut &[u8]) -> Result<Self, Refused> {
+        let malformed = Refused::Malformed;
+        let (&[kind, len], rest) = from.split_first_chunk::<HEAD_LEN>().ok_or(malformed)?;
+        let (mut body, rest) = rest.split_at_checked(usize::from(len)).ok_or(malformed)?;
+        let record = read(kind, &mut body).ok_or(malformed)?;
+        if !body.is_empty() {
+            return Err(malformed);
+        }
+        *from = rest;
+        Ok(record)
+    }
+
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Made(_) => 1,
+            Self::Copy { .. } => 2,
+            Self::Ended { .. } => 3,
+            Self::Used { .. } => 4,
+            Self::Ask(_) => 5,
+        }
+    }
+
+    /// What it is about, where a later record about the same overrules an earlier one: the
+    /// translation, and the answers that it claims.
+    pub(crate) fn subjects(&self) -> Option<(NatTag, Option<NatTag>)> {
+        match self {
+            Self::Made(binding) | Self::Copy { binding, .. } => {
+                Some((binding.tag(), Some(binding.answer_tag())))
+            }
+            // Its answers may be another's by now: that is not for an end to say.
+            Self::Ended { key, .. } => Some((key.tag(Way::Forward), None)),
+            Self::Used { .. } | Self::Ask(_) => None,
+        }
+    }
+}
+
+fn read(kind: u8, body: &mut &[u8]) -> Option<Record> {
+    Some(match kind {
+        1 => Record::Made(binding(body)?),
+        2 => {
+            let binding = binding(body)?;
+            Record::Copy { owner: Id::from_uuid(uuid(body)?), binding }
+        }
+        3 => Record::Ended { key: key(body)?, to: end(body)? },
+        4 => {
+            let key = key(body)?;
+            let idle = u32::from_le_bytes(chunk(body)?);
+            Record::Used { key, idle: Duration::from_millis(idle.into()) }
+        }
+        5 => Record::Ask(device(body)?),
+        _ => return None,
+    })
+}
+
+fn put_binding(out: &mut Vec<u8>, binding: &NatBinding) {
+    put_key(out, &binding.key);
+    put_end(out, &binding.to);
+    out.extend(binding.chain.uuid().as_bytes());
+    out.extend(binding.rule.uuid().as_bytes());
+}
+
+fn put_end(out: &mut Vec<u8>, end: &Endpoint) {
+    out.extend(end.addr.octets());
+    out.extend(end.port.to_le_bytes());
+}
+
+fn put_device(out: &mut Vec<u8>, device: DeviceId) {
+    let (class, id) = match device {
+        DeviceId::Bridge(id) => (0, id.uuid()),
+        DeviceId::Router(id) => (1, id.uuid()),
+    };
+    out.push(class);
+    out.extend(id.as_bytes());
+}
+
+fn put_key(out: &mut Vec<u8>, key: &NatKey) {
+    let NatTuple { protocol, src, dst, src_port, dst_port } = key.tuple;
+    out.push(u8::from(key.kind == NatKind::Destination));
+    put_device(out, key.device);
+    out.push(protocol.0);
+    out.extend(src.octets());
+    out.extend(dst.octets());
+    out.extend(src_port.to_le_bytes());
+    out.extend(dst_port.to_le_bytes());
+}
+
+/// The next octets.
+pub(crate) fn chunk<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
+    let (chunk, rest) = from.split_first_chunk::<N>()?;
+    *from = rest;
+    Some(*chunk)
+}
+
+fn uuid(from: &mut &[u8]) -> Option<Uuid> {
+    chunk(from).map(Uuid::from_bytes)
+}
+
+fn binding(from: &mut &[u8]) -> Option<NatBinding> {
+    let (key, to) = (key(from)?, end(from)?);
+    let (chain, rule) = (Id::from_uuid(uuid(from)?), Id::from_uuid(uuid(from)?));
+    Some(NatBinding { key, to, chain, rule })
+}
+
+fn end(from: &mut &[u8]) -> Option<Endpoint> {
+    let addr = chunk::<16>(from)?.into();
+    Some(Endpoint { addr, port: u16::from_le_bytes(chunk(from)?) })
+}
+
+fn device(from: &mut &[u8]) -> Option<DeviceId> {
+    let [class] = chunk(from)?;
+    let id = uuid(from)?;
+    match class {
+        0 => Some(DeviceId::Bridge(Id::from_uuid(id))),
+        1 => Some(DeviceId::Router(Id::from_uuid(id))),
+        _ => None,
+    }
+}
+
+fn key(from: &mut &[u8]) -> Option<NatKey> {
+    let kind = match chunk(from)? {
+        [0] => NatKind::Source,
+        [1] => NatKind::Destination,
+        _ => return None,
+    };
+    let device = device(from)?;
+    let [protocol] = chunk(from)?;
+    let (src, dst) = (chunk::<16>(from)?.into(), chunk::<16>(from)?.into());
+    let src_port = u16::from_le_bytes(chunk(from)?);
+    let dst_port = u16::from_le_bytes(chunk(from)?);
+    let tuple = NatTuple { protocol: IpProtocol(protocol), src, dst, src_port, dst_port };
+    Some(NatKey { kind, device, tuple })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A translation that a number tells from others; its answers have this port.
+    pub(crate) fn binding(number: u32, port: u16) -> NatBinding {
+        let [_, a, b, c] = number.to_be_bytes();
+        let tuple = NatTuple {
+            protocol: IpProtocol::TCP,
+            src: std::net::Ipv4Addr::new(10, a, b, c).to_ipv6_mapped(),
+            dst: "2001:db8::1".parse().unwrap(),
+            src_port: 1,
+            dst_port: 80,
+        };
+        let kind = if number.is_multiple_of(2) { NatKind::Source } else { NatKind::Destination };
+        NatBinding {
+            key: NatKey { kind, device: device(), tuple },
+            to: Endpoint { addr: "::ffff:203.0.113.2".parse().unwrap(), port },
+            chain: Id::from_uuid(Uuid::from_u128(8)),
+            rule: Id::from_uuid(Uuid::from_u128(9)),
+        }
+    }
+
+    fn device() -> DeviceId {
+        DeviceId::Router(Id::from_uuid(Uuid::from_u128(7)))
+    }
+
+    fn all() -> Vec<Record> {
+        let binding = binding(5, 7000);
+        let idle = Duration::from_millis(70_000);
+        vec![
+            Record::Made(binding),
+            Record::Copy { owner: Id::from_uuid(Uuid::from_u128(3)), binding },
+            Record::Ended { key: binding.key, to: binding.to },
+            Record::Used { key: binding.key, idle },
+            Record::Ask(device()),
+            Record::Ask(DeviceId::Bridge(Id::from_uuid(Uuid::from_u128(6)))),
+        ]
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written_and_cut_short_it_is_none() {
+        for record in all() {
+            let mut octets = Vec::new();
+            record.put(&mut octets);
+            assert!(octets.len() <= RECORD_MAX);
+            let mut rest = &octets[..];
+            assert_eq!(Record::take(&mut rest), Ok(record));
+            assert!(rest.is_empty());
+            for len in 0..octets.len() {
+                assert_eq!(Record::take(&mut &octets[..len]), Err(Refused::Malformed));
+            }
+            octets[1] += 1;
+            octets.push(0);
+            assert_eq!(Record::take(&mut &octets[..]), Err(Refused::Malformed), "too long a body");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_octets_come_a_record_that_is_read_is_what_they_say(
+            octets in prop::collection::vec(any::<u8>(), 0..200),
+            kind in 0_u8..7,
+            len in prop::sample::select(vec![17_u8, 59, 73, 105, 121]),
+        ) {
+            let mut octets = octets;
+            if octets.len() > 2 {
+                (octets[0], octets[1]) = (kind, len);
+            }
+            let mut rest = &octets[..];
+            if let Ok(record) = Record::take(&mut rest) {
+                let mut again = Vec::new();
+                record.put(&mut again);
+                prop_assert_eq!(&again[..], &octets[..octets.len() - rest.len()]);
+            }
+        }
+    }
+}
