@@ -11,7 +11,7 @@
 struct quoted {
 	__u32	l4;		/* its offset; 0: it is not quoted */
 	__u32	port_at;	/* offset of the port in it */
-	__u32	diff;		/* how the address has changed, as bpf_csum_diff says */
+	__u32	diff;		/* what its checksum covers of the address's change, as bpf_csum_diff says */
 	__u8	proto;
 };
 
@@ -38,8 +38,12 @@ static __always_inline int inner_store(struct __sk_buff *skb, const struct packe
 /* The quoted transport checksum, where so much is quoted; 0 otherwise. */
 static __always_inline __u32 inner_csum_at(const struct packet *pkt, const struct quoted *quoted)
 {
-	__u32 at = quoted->l4 + (quoted->proto == IPPROTO_UDP ? 6 : 16);
+	__u32 at = quoted->l4 + 2;
 
+	if (quoted->proto == IPPROTO_UDP)
+		at += 4;
+	else if (quoted->proto == IPPROTO_TCP)
+		at += 14;
 	return at + 2 <= pkt->end ? at : 0;
 }
 
@@ -66,19 +70,28 @@ static __always_inline int inner_csum(struct __sk_buff *skb, const struct packet
 	return inner_store(skb, pkt, at, from, to);
 }
 
-/* Sets the quoted port, where it is quoted, and the checksum for port and address. */
+/* Sets the quoted port, or the identifier of a quoted echo, where it is quoted; and the checksum for
+ * it and the address. What quotes is ICMP of its version, so what has its protocol is too.
+ */
 static __noinline int inner_transport(struct __sk_buff *skb, const struct packet *pkt,
 				      const struct quoted *quoted, const struct action *action)
 {
-	__u32 at = quoted->l4 + quoted->port_at;
+	int icmp = quoted->proto == pkt->proto;
+	__u32 at = quoted->l4 + (icmp ? 4 : quoted->port_at);
 	__be16 from, to = action->a;
 
-	if (!quoted->l4 || (quoted->proto != IPPROTO_TCP && quoted->proto != IPPROTO_UDP))
+	if (!quoted->l4 || (!icmp && quoted->proto != IPPROTO_TCP && quoted->proto != IPPROTO_UDP))
 		return 0;
 	if (inner_csum(skb, pkt, quoted, quoted->diff))
 		return -1;
 	if (!(action->slots & ACTION_WITH_PORT) || at + 2 > pkt->end)
 		return 0;
+	if (icmp) {
+		if (bpf_skb_load_bytes(skb, quoted->l4, &from, sizeof(from)))
+			return -1;
+		if (!is_icmp_echo(pkt->version, *(__u8 *)&from))
+			return 0;
+	}
 	if (bpf_skb_load_bytes(skb, at, &from, sizeof(from)) ||
 	    inner_store(skb, pkt, at, from, to))
 		return -1;
@@ -109,8 +122,10 @@ static __noinline int inner_set4(struct __sk_buff *skb, const struct packet *pkt
 	diff = bpf_csum_diff(&from, sizeof(from), &to, sizeof(to), 0);
 	if (diff < 0)
 		return -1;
-	quoted.diff = diff;
 	quoted.proto = head[9];
+	/* ICMP has no pseudo header. */
+	if (quoted.proto != IPPROTO_ICMP)
+		quoted.diff = diff;
 	/* A later fragment has no transport header. */
 	if (!((head[6] & 0x1f) | head[7]))
 		quoted.l4 = inner + (head[0] & 0xf) * 4;

@@ -34,10 +34,11 @@ pub enum Rewrite {
     PushVlan(VlanTag),
     /// Takes the outer tag off.
     PopVlan,
-    /// Sets the source of the packet an ICMP error quotes, and its port where the quotation has one
-    /// (IPv6 extension headers in a quotation are not walked).
+    /// Sets the source of the packet an ICMP error quotes, and its port, or the identifier of an
+    /// echo, where the quotation has one (IPv6 extension headers in a quotation are not walked).
     InnerSrc(IpAddr, Option<u16>),
-    /// Sets the destination of the packet an ICMP error quotes, and its port where it has one.
+    /// Sets the destination of the packet an ICMP error quotes, and its port, or the identifier of
+    /// an echo, where it has one.
     InnerDst(IpAddr, Option<u16>),
 }
 

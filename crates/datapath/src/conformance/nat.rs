@@ -113,13 +113,28 @@ fn quoted_packets(bench: &mut dyn Bench) {
     bench.three_ports();
     for (ends, (src, _)) in ENDS.into_iter().zip(NEW) {
         let [udp, tcp] = [udp(ends, (1111, 53), 40), tcp(ends, (1111, 53), TcpFlags::ACK, 40)];
-        for original in [&udp[14..], &tcp[14..]] {
+        let [asks, answers] = [true, false].map(|asks| echo(ends, asks));
+        for original in [&udp[14..], &tcp[14..], &asks[14..], &answers[14..]] {
             let header = if addr(src).is_ipv4() { 20 } else { 40 };
             for len in header..original.len() {
                 quoted_packet(bench, ends, addr(src), original, len);
             }
         }
     }
+}
+
+/// An echo request or its reply, with the identifier 1111.
+fn echo(ends: (&str, &str), asks: bool) -> Vec<u8> {
+    let (src, dst) = (addr(ends.0), addr(ends.1));
+    let ty = match (src.is_ipv4(), asks) {
+        (true, true) => IcmpHeader::ECHO_REQUEST,
+        (true, false) => IcmpHeader::ECHO_REPLY,
+        (false, true) => IcmpHeader::V6_ECHO_REQUEST,
+        (false, false) => IcmpHeader::V6_ECHO_REPLY,
+    };
+    let [a, b] = 1111_u16.to_be_bytes();
+    let header = IcmpHeader { ty, code: 0, rest: [a, b, 0, 1] };
+    frame(ends, 64, icmp_of(src), &header.message(src, dst, &[7; 40]))
 }
 
 /// An error about a packet whose source was translated comes back: the quoted source is set.
@@ -146,12 +161,17 @@ fn quoted_packet(
     let ip = layers.ip().expect("the quotation is an IP packet");
     assert_eq!(ip.src, inside);
     let header = if inside.is_ipv4() { 20 } else { 40 };
-    if len >= header + 2 {
+    let is_echo = ip.protocol == icmp_of(inside);
+    if is_echo && len >= header + 6 {
+        assert_eq!(ip.payload[4..6], 2222_u16.to_be_bytes(), "{len} octets quoted");
+    } else if !is_echo && len >= header + 2 {
         assert_eq!(ip.ports(), Some((2222, 53)), "{len} octets quoted");
     }
     let in_header = match ip.protocol {
         IpProtocol::UDP => UdpHeader::CHECKSUM_AT,
-        _ => TcpHeader::CHECKSUM_AT,
+        IpProtocol::TCP => TcpHeader::CHECKSUM_AT,
+        // So much is quoted that the identifier is too.
+        _ => 4,
     };
     let checksum_at = header + in_header;
     if len >= checksum_at + 2 {

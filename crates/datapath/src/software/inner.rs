@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mn_packet::icmp::is_error;
+use mn_packet::icmp::{is_echo, is_error};
 use mn_packet::{
     IcmpHeader, IpProtocol, Ipv4Header, Ipv6Header, TcpHeader, UdpHeader, checksum_update_octets,
 };
@@ -23,9 +23,24 @@ struct Quoted {
     transport: Option<(usize, IpProtocol)>,
 }
 
+impl Quoted {
+    /// Where the transport checksum is to be quoted, and whether it covers the addresses.
+    fn checksum(&self) -> Option<(usize, bool)> {
+        let (transport, protocol) = self.transport?;
+        let (offset, covers_addresses) = match protocol {
+            IpProtocol::TCP => (TcpHeader::CHECKSUM_AT, true),
+            IpProtocol::UDP => (UdpHeader::CHECKSUM_AT, true),
+            // What quotes is the ICMP of its version; that of IPv4 has no pseudo header.
+            icmp if icmp == self.outer.protocol => (IcmpHeader::CHECKSUM_AT, !self.outer.is_v4),
+            _ => return None,
+        };
+        Some((transport + offset, covers_addresses))
+    }
+}
+
 impl Packet {
-    /// Sets an address of the packet an ICMP error quotes; its port too, where the quotation has
-    /// the port.
+    /// Sets an address of the packet an ICMP error quotes; its port too, or the identifier of an
+    /// echo, where the quotation has it.
     ///
     /// The checksums of the quoted IPv4 header, of the quoted transport header where it is quoted
     /// so far, and of the ICMP message follow. What is behind the end of the quoting packet is not
@@ -46,16 +61,26 @@ impl Packet {
             self.store_quoted(&quoted, checksum_at, &checksum.to_be_bytes());
         }
         self.store_quoted(&quoted, at, &new);
-        self.update_quoted(&quoted, &old, &new);
-        if let (Some(port), Some((transport, protocol))) = (port, quoted.transport) {
-            let at = transport + end.port();
-            if protocol.has_ports() && at + 2 <= quoted.outer.end {
-                let (old, new) = (self.word(at).to_be_bytes(), port.to_be_bytes());
-                self.store_quoted(&quoted, at, &new);
-                self.update_quoted(&quoted, &old, &new);
-            }
+        if quoted.checksum().is_some_and(|(_, covers_addresses)| covers_addresses) {
+            self.update_quoted(&quoted, &old, &new);
+        }
+        if let (Some(port), Some(at)) = (port, self.quoted_port(&quoted, end)) {
+            let (old, new) = (self.word(at).to_be_bytes(), port.to_be_bytes());
+            self.store_quoted(&quoted, at, &new);
+            self.update_quoted(&quoted, &old, &new);
         }
         Ok(())
+    }
+
+    /// Where the quoted port is, or the identifier of a quoted echo.
+    fn quoted_port(&self, quoted: &Quoted, end: End) -> Option<usize> {
+        let (transport, protocol) = quoted.transport?;
+        let at = transport + if protocol.has_ports() { end.port() } else { 4 };
+        if at + 2 > quoted.outer.end {
+            return None;
+        }
+        let echo = || protocol == quoted.outer.protocol && is_echo(protocol, self.frame[transport]);
+        (protocol.has_ports() || echo()).then_some(at)
     }
 
     fn quoted(&self, is_v4: bool) -> Result<Quoted, Misfit> {
@@ -83,19 +108,13 @@ impl Packet {
 
     /// Brings the quoted transport checksum along, where it is quoted.
     fn update_quoted(&mut self, quoted: &Quoted, old: &[u8], new: &[u8]) {
-        let Some((transport, protocol)) = quoted.transport else { return };
-        let offset = match protocol {
-            IpProtocol::TCP => TcpHeader::CHECKSUM_AT,
-            IpProtocol::UDP => UdpHeader::CHECKSUM_AT,
-            _ => return,
-        };
-        let at = transport + offset;
+        let Some((at, _)) = quoted.checksum() else { return };
         if at + 2 > quoted.outer.end {
             return;
         }
         let before = self.word(at);
-        let after = match protocol {
-            IpProtocol::UDP => update_udp(before, old, new),
+        let after = match quoted.transport {
+            Some((_, IpProtocol::UDP)) => update_udp(before, old, new),
             _ => checksum_update_octets(before, old, new),
         };
         self.store_quoted(quoted, at, &after.to_be_bytes());
