@@ -116,7 +116,7 @@ impl Agent {
             worker_sender,
             failure,
             rule_drops: Arc::clone(&rule_drops),
-            neighbors: Arc::clone(&neighbors),
+            neighbors,
         };
         let (leaser, receivers) = Starting::of(&parts, host);
         let (workers, mut threads) =
@@ -168,7 +168,6 @@ impl Agent {
             active,
             guarded: guarded_sender,
             upcall_limit: parts.upcall_limit,
-            neighbors,
             connections_max: parts.connections.port_max,
             doubt,
             keys: TunnelKeys::starting_at(numbers.key_limit(), numbers.keys().collect::<Vec<_>>()),

@@ -11,6 +11,7 @@ mod nat;
 mod peers;
 mod ports;
 mod publish;
+mod walks;
 mod zones;
 
 pub(crate) use peers::MTU_UNKNOWN;
@@ -22,8 +23,8 @@ use std::time::Duration;
 
 use mn_agent_api::{HostReport, Request, Response};
 use mn_agent_core::{
-    Advertising, Attached, Learned, LocalView, MacAges, MacPlace, NeighborAges, Neighbors, Row,
-    RowChange, StateTables, TableName, TunnelKeys, limits,
+    Advertising, Attached, Learned, LocalView, MacAges, MacPlace, NeighborAges, Row, RowChange,
+    StateTables, TableName, TunnelKeys, limits,
 };
 use mn_datapath::{Bell, Datapath, DatapathError, PeerAddresses, UpcallLimit};
 use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
@@ -98,7 +99,6 @@ pub(crate) struct Control {
     pub(crate) active: watch::Sender<Vec<ActivePort>>,
     pub(crate) guarded: mpsc::UnboundedSender<Guarded>,
     pub(crate) upcall_limit: UpcallLimit,
-    pub(crate) neighbors: Arc<Neighbors>,
     /// The most tracked connections of one port.
     pub(crate) connections_max: u32,
     /// For saying that the session may be gone.
@@ -162,7 +162,7 @@ pub(crate) struct State {
     /// Frames to be sent once the workers know the port.
     announcements: Vec<Announcement>,
     advertising: Advertising,
-    walks: Vec<answer::PendingWalk>,
+    walks: walks::PendingWalks,
     /// Rules whose ports the workers were told to have ready.
     prepared: HashSet<(DeviceId, RuleId)>,
 }
@@ -217,7 +217,7 @@ impl State {
             unannounced: Vec::new(),
             announcements: Vec::new(),
             advertising: Advertising::new(host.uuid().as_u128() as u64),
-            walks: Vec::new(),
+            walks: walks::PendingWalks::default(),
             prepared: HashSet::new(),
         }
     }
@@ -329,6 +329,7 @@ impl Control {
                 tags: news.tags,
             });
             self.tell_workers(|| ToWorker::News(Arc::clone(&news)));
+            self.state.walks.ask_again();
         }
     }
 
@@ -371,6 +372,7 @@ impl Control {
                 }
             }
             FromWorker::InUse(macs) => self.take_uses(macs),
+            FromWorker::Walked(walked) => self.take_walked(*walked),
             FromWorker::Heard { worker, heard } => self.take_heard(worker, heard),
             FromWorker::Ports { worker, need } => self.ask_leaser(LeaseAsk::Need { worker, need }),
             FromWorker::GiveBack(lease) => self.ask_leaser(LeaseAsk::GiveBack(lease)),

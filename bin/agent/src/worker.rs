@@ -13,6 +13,7 @@ pub(crate) mod nat;
 mod news;
 pub(crate) mod report;
 mod uses;
+pub(crate) mod walk;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -282,6 +283,7 @@ impl Worker {
                 }
                 ToWorker::Translated { from, told } => self.take_translated(from, told, now),
                 ToWorker::Ports(leased) => self.take_ports(&leased, now),
+                ToWorker::Walk(asked) => self.walk(*asked),
                 ToWorker::PortsLost(lost) => self.lose_ports(&lost, now),
                 ToWorker::Prepare { device, rule, targets } => {
                     self.prepare_ports(device, rule, &targets);

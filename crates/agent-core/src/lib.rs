@@ -5,7 +5,6 @@
 
 mod advertising;
 mod announce;
-mod answer;
 mod arriving;
 mod binding;
 mod flood;
@@ -29,7 +28,6 @@ mod tunnel_keys;
 
 pub use advertising::{Advertising, Speaker};
 pub use announce::{announcements, probe, solicitation};
-pub use answer::{Answer, answer};
 pub use arriving::{Arriving, Copies};
 pub use binding::{Attached, PortOp, plan};
 pub use flood::{FloodOp, FloodSets, flood_plan};

@@ -48,6 +48,8 @@ pub enum Shape {
     Choice(&'static [&'static str]),
     List(&'static Shape),
     Object(&'static Description),
+    /// An object in one of its own members, by its name.
+    Again(&'static str),
     /// One of several objects; the member `tag` says which.
     Tagged {
         tag: &'static str,

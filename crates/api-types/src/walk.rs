@@ -43,6 +43,8 @@ dto! {
         "tcpFlags" tcp_flags: Option<Vec<String>>,
         /// Octets after the last header.
         "payloadLength" payload_length: u16,
+        /// Whether to walk the answer too, from the state that the packet would leave.
+        "both" both: bool,
     }
 }
 
@@ -51,6 +53,8 @@ dto! {
     Walk {
         /// The host whose own agent simulated it; null: the cluster did, without any host's state.
         ro "simulatedBy" simulated_by: Option<Named>,
+        /// The host where the packet enters; null: its port is bound to none.
+        ro "enteredAt" entered_at: Option<Named>,
         /// What the reader should know, for example "without this host's state".
         ro "notes" notes: Vec<String>,
         /// The revision of the topology that was simulated.
@@ -65,7 +69,20 @@ dto! {
         ro "actions" actions: Vec<String>,
         /// The flow installed for such packets in the datapath of the host, if there is one.
         ro "flow" flow: Option<InstalledFlow>,
+        /// The walk of the packet that answers this one. There only where it was asked for and there
+        /// is one; why there is none stands in `notes`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ro "answer" answer: Option<AnswerWalk>,
     }
+}
+
+/// The walk of a packet that answers another.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct AnswerWalk(pub Box<Walk>);
+
+impl Described for AnswerWalk {
+    const SHAPE: Shape = Shape::Again("Walk");
 }
 
 words! {

@@ -4,6 +4,7 @@
 //! device or one protocol; the order of what happens at a port, a bridge and a router stands in one
 //! function each: `Sim::ingress` and `Sim::egress` in `port`, `Sim::bridge`, `Sim::router`.
 
+mod answer;
 mod branch;
 mod bridge;
 mod chain;
@@ -29,6 +30,7 @@ mod state;
 mod translation;
 pub mod walk;
 
+pub use answer::{Answer, answer};
 pub use dhcp::SERVER_MAC as DHCP_SERVER_MAC;
 pub use input::{Entry, Inputs, Packet};
 pub use next_hop::neighbor_query;

@@ -9,27 +9,26 @@ use mn_ids::{ChainId, HostId, PortId, RuleId};
 use mn_packet::{EtherType, Mac, from_v6};
 use mn_simulation::Outcome;
 use mn_simulation::nat::Endpoint;
-use mn_simulation::walk::{BridgeLookup, NatTold, RouteLost, RuleResult, Step, Walk};
+use mn_simulation::walk::{BridgeLookup, NatTold, RouteLost, RuleResult, Step};
 use mn_topology::snapshot::{Candidate, Lookup};
 use mn_topology::{RouteTarget, RuleAction};
 
 use crate::flow_text::{action_text, mask_words};
 use crate::headers::headers;
 use crate::names::Names;
+use crate::way::Way;
 
 /// What is told.
 pub struct Story<'a> {
     pub names: Names<'a>,
     /// Who simulated; `None`: a cluster node.
     pub host: Option<HostId>,
+    /// The host where the packet enters.
+    pub entered_at: Option<HostId>,
     pub notes: Vec<String>,
     /// The revision of the topology that was simulated.
     pub revision: u64,
-    /// The packet as it came, and its time to live where it has one.
-    pub packet: FlowKey,
-    pub ttl: Option<u8>,
-    pub walk: &'a Walk,
-    pub outcome: &'a Outcome,
+    pub way: &'a Way,
     /// What the datapath would do with it.
     pub actions: &'a [Action],
     /// The flow that is installed for it.
@@ -67,10 +66,12 @@ pub struct Installed<'a> {
 /// The document of a walk.
 #[must_use]
 pub fn document(story: &Story<'_>) -> api::Walk {
-    let mut teller = Teller { story, key: story.packet, ttl: story.ttl, deliveries: Vec::new() };
-    let steps: Vec<Told> = story.walk.steps.iter().flat_map(|step| teller.tell(step)).collect();
-    let v4 = story.packet.eth_type != EtherType::IPV6;
-    let mask = match story.outcome {
+    let mut teller =
+        Teller { story, key: story.way.key, ttl: story.way.ttl, deliveries: Vec::new() };
+    let steps: Vec<Told> =
+        story.way.steps.steps.iter().flat_map(|step| teller.tell(step)).collect();
+    let v4 = story.way.key.eth_type != EtherType::IPV6;
+    let mask = match &story.way.outcome {
         Outcome::Decided(decision) => decision.mask,
         Outcome::Load(_) | Outcome::AwaitNeighbor { .. } | Outcome::AwaitLease { .. } => {
             FlowMask::NONE
@@ -78,14 +79,16 @@ pub fn document(story: &Story<'_>) -> api::Walk {
     };
     api::Walk {
         simulated_by: story.host.map(|host| story.names.host(host)),
+        entered_at: story.entered_at.map(|host| story.names.host(host)),
         notes: story.notes.clone(),
         revision: story.revision,
-        packet: headers(&story.packet, story.ttl),
+        packet: headers(&story.way.key, story.way.ttl),
         verdict: verdict(&steps, story, teller.deliveries),
         steps,
         mask: mask_words(mask, v4),
         actions: story.actions.iter().map(action_text).collect(),
         flow: story.flow.as_ref().map(|flow| installed(flow, story.actions)),
+        answer: None,
     }
 }
 
@@ -244,7 +247,7 @@ impl Teller<'_> {
 
     /// The rule of a drop, with the chain that was told before.
     fn deciding_rule(&self, rule: RuleId) -> api::RuleAt {
-        let asked = self.story.walk.steps.iter().rev().find_map(|step| match step {
+        let asked = self.story.way.steps.steps.iter().rev().find_map(|step| match step {
             Step::Chain { chain, rule: Some(decided), position, .. } if *decided == rule => {
                 Some((*chain, *position))
             }
@@ -327,11 +330,11 @@ fn verdict(steps: &[Told], story: &Story<'_>, deliveries: Vec<api::Delivery>) ->
         _ => None,
     });
     let of = |kind| api::Verdict { kind, ..api::Verdict::default() };
-    if let Outcome::AwaitNeighbor { addr, .. } = story.outcome {
+    if let Outcome::AwaitNeighbor { addr, .. } = &story.way.outcome {
         let reason = format!("{addr} must be asked for its MAC first: the packet waits meanwhile");
         return api::Verdict { reason: Some(reason), ..of(VerdictKind::Waiting) };
     }
-    if let Outcome::AwaitLease { .. } = story.outcome {
+    if let Outcome::AwaitLease { .. } = &story.way.outcome {
         let reason = "ports to translate to must be leased first: the packet waits meanwhile";
         return api::Verdict { reason: Some(reason.to_owned()), ..of(VerdictKind::Waiting) };
     }

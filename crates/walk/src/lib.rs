@@ -8,11 +8,14 @@ mod document;
 mod flow_text;
 mod headers;
 mod names;
+mod way;
 
 pub use describe::{DescribeError, Described, Hints, describe};
 pub use document::{Installed, Place, Story, Tunnel, document};
 pub use flow_text::{action_text, field_name};
 pub use headers::headers;
 pub use names::Names;
+pub use way::{After, Answering, NoAnswer, Setting, Way};
+
 #[cfg(test)]
 mod tests;

@@ -2,17 +2,21 @@
 
 use std::net::IpAddr;
 
-use mn_api_types::walk::{Step, VerdictKind, Walk as Document, WalkRequest};
-use mn_flow::{PortNo, ScopedAddr, extract};
+use mn_api_types::walk::{AnswerWalk, Step, VerdictKind, Walk as Document, WalkRequest};
+use mn_flow::{FlowKey, PortNo, ScopedAddr, extract};
 use mn_ids::{BridgeId, Id, Kind, ObjectKey, PortId, RouterId};
 use mn_packet::Mac;
-use mn_simulation::{Buffers, Entry, Inputs, Known, NeighborState, Outcome, Packet, StateView};
+use mn_simulation::nat::{Endpoint, SourceChoice, SourceWanted, addresses};
+use mn_simulation::{Known, NeighborState, Outcome, StateView};
 use mn_time::Instant;
 use mn_topology::AnyObject;
 use mn_topology::snapshot::{Loaded, Snapshot};
 use uuid::Uuid;
 
-use crate::{DescribeError, Described, Hints, Names, Place, Story, Tunnel, describe, document};
+use crate::{
+    After, DescribeError, Described, Hints, Names, NoAnswer, Place, Setting, Story, Tunnel, Way,
+    describe, document,
+};
 
 fn id<K: Kind>(n: u128) -> Id<K> {
     Id::from_uuid(Uuid::from_u128(n))
@@ -25,14 +29,19 @@ const VM2: &str = "02:00:00:00:00:22";
 const TOPOLOGY: &str = r#"
     bridge {"id":"@1","name":"red"}
     bridge {"id":"@2","name":"blue"}
-    router {"id":"@3","name":"edge"}
-    port {"id":"@11","type":"bridge","bridge_id":"@1","host_id":"@90","interface_name":"vm1"}
+    router {"id":"@3","name":"edge","outbound_filter_id":"@51","inbound_filter_id":"@52"}
+    chain {"id":"@51","name":"out","rules":[{"id":"@61","condition":{"nw_proto":{"is":6},"tp_dst":{"is":{"start":443,"end":443}},"fragment_policy":"unfragmented"},"action":{"type":"snat","then":"accept","targets":[{"addr_from":"10.0.2.1","addr_to":"10.0.2.1","port_from":7000,"port_to":7001}]}}]}
+    chain {"id":"@52","name":"in","rules":[{"id":"@62","action":{"type":"rev_snat","then":"accept"}}]}
+    chain {"id":"@53","name":"to vm1","rules":[{"id":"@63","condition":{"match_return_flow":true},"action":{"type":"accept"}},{"id":"@64","condition":{"nw_proto":{"is":17}},"action":{"type":"drop"}}]}
+    chain {"id":"@54","name":"from vm1","rules":[{"id":"@65","condition":{"match_forward_flow":true},"action":{"type":"accept"}}]}
+    port {"id":"@11","inbound_filter_id":"@54","outbound_filter_id":"@53","type":"bridge","bridge_id":"@1","host_id":"@90","interface_name":"vm1"}
     port {"id":"@22","type":"bridge","bridge_id":"@2","host_id":"@91","interface_name":"vm2"}
     port {"id":"@12","type":"bridge","bridge_id":"@1","peer_id":"@31"}
     port {"id":"@21","type":"bridge","bridge_id":"@2","peer_id":"@32"}
     port {"id":"@31","type":"router","router_id":"@3","peer_id":"@12","mac":"02:00:00:00:00:31","addresses":[{"addr":"10.0.1.1","len":24}]}
     port {"id":"@32","type":"router","router_id":"@3","peer_id":"@21","mac":"02:00:00:00:00:32","addresses":[{"addr":"10.0.2.1","len":24}]}
     route {"id":"@41","router_id":"@3","src":"0.0.0.0/0","dst":"10.0.2.0/24","type":"normal","next_hop_port":"@32"}
+    route {"id":"@43","router_id":"@3","src":"0.0.0.0/0","dst":"10.0.1.0/24","type":"normal","next_hop_port":"@31"}
     route {"id":"@42","router_id":"@3","src":"0.0.0.0/0","dst":"10.0.0.0/8","type":"blackhole"}
 "#;
 
@@ -86,11 +95,15 @@ impl StateView for Learned {
     }
 
     fn neighbor(&self, _: RouterId, addr: ScopedAddr, _: Instant) -> NeighborState {
-        if addr.to_string() == "10.0.2.7" {
-            NeighborState::Known(VM2.parse().unwrap())
-        } else {
-            NeighborState::Unresolved
+        match addr.to_string().as_str() {
+            "10.0.1.5" => NeighborState::Known(VM1.parse().unwrap()),
+            "10.0.2.7" => NeighborState::Known(VM2.parse().unwrap()),
+            _ => NeighborState::Unresolved,
         }
+    }
+
+    fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {
+        SourceChoice::Is(Endpoint { addr: addresses(&wanted.targets[0]).0.into(), port: 7001 })
     }
 }
 
@@ -118,46 +131,51 @@ fn described(snapshot: &mut Snapshot, request: &WalkRequest) -> Result<Described
     }
 }
 
+const SETTING: Setting = Setting { now: Instant::ZERO, seed: 0, mtu: 1450 };
+
+/// Walks a packet and, where that is asked for, its answer.
 fn walk(request: &WalkRequest) -> Document {
     let mut snapshot = Snapshot::default();
     let described = described(&mut snapshot, request).unwrap();
     let key = extract(&described.frame, PortNo::FIRST_BOUND, None).unwrap();
-    let inputs =
-        Inputs { now: Instant::ZERO, seed: 0, entry: Entry::Ingress(described.port), mtu: 1450 };
-    let packet = Packet { key, frame: &described.frame, gso_size: 0 };
+    let way = go(&mut snapshot, &Learned, &described, key);
+    let answer = request.both.then(|| {
+        let answer = way.answered().unwrap();
+        let back = go(&mut snapshot, &After::of(&Learned, &way), &answer.packet, answer.key);
+        AnswerWalk(Box::new(told(&snapshot, &back, way.leaves())))
+    });
+    Document { answer, ..told(&snapshot, &way, Vec::new()) }
+}
+
+fn go(snapshot: &mut Snapshot, state: &dyn StateView, packet: &Described, key: FlowKey) -> Way {
     loop {
-        let mut walk = mn_simulation::walk::Walk::default();
-        let mut buffers = Buffers::default();
-        let outcome = mn_simulation::simulate(
-            &snapshot,
-            &Learned,
-            &inputs,
-            &packet,
-            &mut buffers,
-            Some(&mut walk),
-        );
-        if let Outcome::Load(keys) = &outcome {
-            load(&mut snapshot, keys);
-            continue;
-        }
-        let place = |port: PortId| Place {
-            host: Some(if port == id(11) { id(90) } else { id(91) }),
-            tunnel: (port == id(22)).then_some(Tunnel { key: 7, outer_src: None, outer_dst: None }),
-        };
-        return document(&Story {
-            names: Names::of(&snapshot),
-            host: Some(id(90)),
-            notes: Vec::new(),
-            revision: 1,
-            packet: key,
-            ttl: described.ttl(),
-            walk: &walk,
-            outcome: &outcome,
-            actions: &[],
-            flow: None,
-            place: &place,
-        });
+        let way = Way::go(snapshot, state, SETTING, packet, key);
+        let Outcome::Load(keys) = &way.outcome else { return way };
+        load(snapshot, keys);
     }
+}
+
+fn told(snapshot: &Snapshot, way: &Way, notes: Vec<String>) -> Document {
+    let host_of = |port: PortId| id(if port == id(11) { 90 } else { 91 });
+    let place = |port: PortId| Place {
+        host: Some(host_of(port)),
+        tunnel: (host_of(port) != host_of(way.port)).then_some(Tunnel {
+            key: 7,
+            outer_src: None,
+            outer_dst: None,
+        }),
+    };
+    document(&Story {
+        names: Names::of(snapshot),
+        host: Some(id(90)),
+        entered_at: Some(host_of(way.port)),
+        notes,
+        revision: 1,
+        way,
+        actions: &[],
+        flow: None,
+        place: &place,
+    })
 }
 
 fn from_vm1(request: WalkRequest) -> WalkRequest {
@@ -218,7 +236,6 @@ fn a_neighbour_nobody_knows_is_waited_for() {
 #[test]
 fn what_describes_no_packet_is_refused() {
     let refused = |request| described(&mut Snapshot::default(), &request).unwrap_err();
-    let any = WalkRequest::default;
     assert_eq!(refused(any()), DescribeError::NoEntry);
     assert_eq!(refused(from_vm1(any())), DescribeError::NoDestination);
     let gone = PortId::from_uuid(Uuid::from_u128(77));
@@ -241,4 +258,83 @@ fn what_describes_no_packet_is_refused() {
     assert_eq!(refused(from_vm1(flags)), DescribeError::TcpFlag("urgent".into()));
     let vlan = WalkRequest { dst_addr: "10.0.2.7".parse().ok(), vlan: Some(4095), ..any() };
     assert_eq!(refused(from_vm1(vlan)), DescribeError::Vlan(4095));
+}
+
+/// UDP or TCP from the first VM to a port of the second, and the answer.
+fn both(protocol: u8, dst_port: u16) -> (Document, Document) {
+    let request =
+        WalkRequest { to_port: Some(id(22)), protocol: Some(protocol), ..from_vm1(any()) };
+    let there = walk(&WalkRequest {
+        src_port: Some(1000),
+        dst_port: Some(dst_port),
+        both: true,
+        ..request
+    });
+    let AnswerWalk(back) = there.answer.clone().unwrap();
+    (there, *back)
+}
+
+fn any() -> WalkRequest {
+    WalkRequest::default()
+}
+
+#[test]
+fn the_answer_is_walked_from_where_the_packet_came_out_with_its_ends_exchanged() {
+    let (there, back) = both(6, 80);
+    assert_eq!(back.entered_at.as_ref().unwrap().id, id::<mn_ids::Host>(91).uuid());
+    assert_eq!(back.packet.src_addr, there.packet.dst_addr);
+    assert_eq!((back.packet.src_port, back.packet.dst_port), (Some(80), Some(1000)));
+    assert_eq!(back.packet.src_mac, there.verdict.deliveries[0].packet.dst_mac);
+    assert_eq!(back.verdict.kind, VerdictKind::Delivered, "{back:#?}");
+    assert_eq!(back.verdict.deliveries[0].interface_name.as_deref(), Some("vm1"));
+    assert!(back.answer.is_none());
+}
+
+#[test]
+fn the_answer_passes_by_the_connection_that_the_packet_before_would_leave() {
+    let (_, back) = both(17, 53);
+    assert_eq!(back.verdict.kind, VerdictKind::Delivered, "{back:#?}");
+    assert_eq!(back.notes, ["the packet before leaves a connection"]);
+    assert!(back.mask.iter().any(|word| word == "connection"), "{:?}", back.mask);
+    // By itself the same packet is refused.
+    let request = WalkRequest {
+        from_port: Some(id(22)),
+        to_port: Some(id(11)),
+        src_addr: back.packet.src_addr,
+        dst_mac: back.packet.dst_mac,
+        protocol: Some(17),
+        src_port: Some(53),
+        dst_port: Some(1000),
+        ..any()
+    };
+    let alone = walk(&request);
+    assert_eq!(alone.verdict.kind, VerdictKind::Dropped, "{alone:#?}");
+    assert_eq!(alone.verdict.drop_cause.as_deref(), Some("rule"));
+}
+
+#[test]
+fn the_answer_is_translated_back_by_what_the_packet_before_would_leave() {
+    let (there, back) = both(6, 443);
+    let out = &there.verdict.deliveries[0].packet;
+    assert_eq!(out.src_addr, "10.0.2.1".parse().ok());
+    assert_eq!(out.src_port, Some(7001));
+    assert_eq!((back.packet.dst_addr, back.packet.dst_port), (out.src_addr, Some(7001)));
+    assert!(back.notes.iter().any(|note| note.ends_with("10.0.1.5:1000 became 10.0.2.1:7001")));
+    let home = &back.verdict.deliveries[0].packet;
+    assert_eq!((home.dst_addr, home.dst_port), (there.packet.src_addr, Some(1000)));
+    let translated = back.steps.iter().any(|step| match step {
+        Step::Translated(told) => told.result == "found",
+        _ => false,
+    });
+    assert!(translated, "{back:#?}");
+}
+
+#[test]
+fn a_packet_that_reaches_nobody_has_no_answer() {
+    let mut snapshot = Snapshot::default();
+    let request = WalkRequest { dst_addr: "10.9.9.9".parse().ok(), ..from_vm1(any()) };
+    let described = described(&mut snapshot, &request).unwrap();
+    let key = extract(&described.frame, PortNo::FIRST_BOUND, None).unwrap();
+    let way = go(&mut snapshot, &Learned, &described, key);
+    assert_eq!(way.answered(), Err(NoAnswer::Dropped));
 }

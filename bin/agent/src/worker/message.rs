@@ -14,6 +14,7 @@ use mn_topology::snapshot::Snapshot;
 use mn_topology::{DeviceId, NatTarget};
 
 use super::nat::{Leased, Translated};
+use super::walk::{WalkAsked, Walked};
 
 /// The world as of one revision: what a worker decides by from here on, and what that changes.
 #[derive(Debug)]
@@ -94,6 +95,8 @@ pub(crate) enum ToWorker {
     },
     /// Sends a frame of ours.
     Send(Announcement),
+    /// Tells what would become of a packet.
+    Walk(Box<WalkAsked>),
 }
 
 /// From a worker.
@@ -118,4 +121,6 @@ pub(crate) enum FromWorker {
     },
     /// These ports are of no use any more.
     GiveBack(Lease),
+    /// An answer to [`ToWorker::Walk`].
+    Walked(Box<Walked>),
 }

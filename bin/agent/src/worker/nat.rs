@@ -1,11 +1,11 @@
 //! Address translations a worker makes, keeps and ends.
 
-use mn_agent_core::{Lease, NatOwner, Stay, Wait, answer};
+use mn_agent_core::{Lease, NatOwner, Stay, Wait};
 use mn_datapath::Offload;
 use mn_flow::{Expiry, Field, FlowMask, Tag, extract};
 use mn_ids::{ChainId, RuleId};
 use mn_simulation::nat::{NatBinding, NatKey, NatKind};
-use mn_simulation::{Effect, Entry, Packet};
+use mn_simulation::{Effect, Entry, Packet, answer};
 use mn_time::Instant;
 use mn_topology::snapshot::Lookup;
 use mn_topology::{DeviceId, NatTarget, RuleAction};

@@ -240,8 +240,13 @@ async fn a_walk_tells_what_the_installed_flow_does_and_leaves_no_trace() {
     tokio::time::sleep(SETTLE_FOR).await;
     let flows = lab.flows(0);
     lab.take_seen();
-    let request =
-        WalkRequest { from_port: Some(from), to_port: Some(to), ttl: 64, ..WalkRequest::default() };
+    let request = WalkRequest {
+        from_port: Some(from),
+        to_port: Some(to),
+        ttl: 64,
+        both: true,
+        ..WalkRequest::default()
+    };
     let handle = lab.hosts[0].agent.as_ref().unwrap().handle().clone();
     let Response::Walk(walk) = handle.ask(Request::Walk(Box::new(request))).await else {
         panic!("no walk");
@@ -249,6 +254,13 @@ async fn a_walk_tells_what_the_installed_flow_does_and_leaves_no_trace() {
     assert_eq!(walk.verdict.kind, VerdictKind::Delivered);
     assert_eq!(walk.verdict.deliveries[0].port.id, to.uuid());
     assert!(walk.flow.is_some_and(|flow| flow.agrees), "the installed flow does the same");
+    let out = walk.verdict.deliveries[0].tunnel.clone().unwrap();
+    let answer = walk.answer.expect("it was asked for").0;
+    assert_eq!(answer.entered_at.unwrap().id, lab.hosts[1].id.uuid());
+    assert_eq!(answer.verdict.deliveries[0].port.id, from.uuid());
+    let back = answer.verdict.deliveries[0].tunnel.clone().unwrap();
+    assert_eq!((back.outer_src, back.outer_dst), (out.outer_dst, out.outer_src));
+    assert_ne!(back.key, 0);
     assert_eq!(lab.flows(0), flows);
     assert!(lab.take_seen().is_empty(), "no packet was sent");
     lab.stop().await;

@@ -17,6 +17,7 @@ use crate::session::Session;
 Examples:
   midonet-cli walk hv0/tap0 10.0.1.5
   midonet-cli walk 9ba1f5a2-… 8c11e0b3-… --proto tcp --dport 80
+  midonet-cli walk hv0/tap0 10.0.1.5 --proto tcp --dport 80 --both
   midonet-cli walk hv0/tap0 2001:db8::5 --proto udp --sport 1000 --dport 53 --json"
 )]
 pub struct Asked {
@@ -56,6 +57,9 @@ pub struct Asked {
     /// Octets after the last header.
     #[arg(long, default_value_t = 0)]
     pub size: u16,
+    /// Walk the answer too, from the state that the packet would leave.
+    #[arg(long)]
+    pub both: bool,
 }
 
 #[derive(Parser)]
@@ -77,7 +81,7 @@ impl Asked {
             let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage"));
             let told = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
             let told = told.trim_start_matches("error: ");
-            format!("{told}; it is: walk FROM TO [--proto P] [--sport N] [--dport N]")
+            format!("{told}; it is: walk FROM TO [--proto P] [--sport N] [--dport N] [--both]")
         })?;
         Ok(line.asked)
     }
@@ -99,6 +103,7 @@ impl Asked {
             dst_port: self.dport,
             ttl: self.ttl,
             payload_length: self.size,
+            both: self.both,
             ..WalkRequest::default()
         };
         match self.from.split_once('/') {

@@ -58,7 +58,12 @@ pub fn told(walk: &Walk, paint: Paint) -> String {
     verdict(&mut text, &walk.verdict, paint);
     list(&mut text, "reads", &walk.mask.join(" "));
     list(&mut text, "actions", &walk.actions.join(", "));
-    flow(&mut text, walk.flow.as_ref(), paint);
+    flow(&mut text, walk, paint);
+    if let Some(answer) = &walk.answer {
+        line(&mut text, "");
+        line(&mut text, "the answer:");
+        text.push_str(&told(&answer.0, paint));
+    }
     text.trim_end().to_owned()
 }
 
@@ -159,9 +164,14 @@ fn delivered(delivery: &Delivery) -> String {
     told
 }
 
-fn flow(text: &mut String, flow: Option<&InstalledFlow>, paint: Paint) {
-    let Some(flow) = flow else {
-        list(text, "flow", "none is installed for such packets");
+fn flow(text: &mut String, walk: &Walk, paint: Paint) {
+    let Some(flow) = &walk.flow else {
+        let why = match (&walk.simulated_by, &walk.entered_at) {
+            (Some(by), Some(at)) if by.id == at.id => "none is installed for such packets",
+            (_, Some(at)) => &format!("not looked at: such packets enter on {}", name(at)),
+            (_, None) => "not looked at: such packets enter on no host",
+        };
+        list(text, "flow", why);
         return;
     };
     let idle = flow.idle_ms.map(|ms| format!(", idle {ms} ms")).unwrap_or_default();

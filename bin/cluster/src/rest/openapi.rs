@@ -184,6 +184,7 @@ fn shape_schema(shape: &Shape, schemas: &mut BTreeMap<String, Value>) -> Value {
             add_schema(description, schemas);
             reference(description)
         }
+        Shape::Again(name) => json!({"$ref": format!("#/components/schemas/{name}")}),
         Shape::Tagged { tag, variants } => tagged_schema(tag, variants, schemas),
     }
 }

@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
-use mn_api_types::walk::{Walk, WalkRequest};
-use mn_flow::{FlowKey, PortNo, extract};
+use mn_api_types::walk::{AnswerWalk, Walk, WalkRequest};
+use mn_flow::{PortNo, extract};
 use mn_ids::{HostId, ObjectKey, PortId};
 use mn_nsdb::{Revision, Store};
-use mn_simulation::{Buffers, Entry, Inputs, Outcome, Packet, simulate, walk};
+use mn_simulation::Outcome;
 use mn_time::Instant;
 use mn_topology::snapshot::{Loaded, Snapshot};
-use mn_walk::{DescribeError, Described, Names, Place, Story, Tunnel, describe, document};
+use mn_walk::{
+    After, DescribeError, Names, NoAnswer, Place, Setting, Story, Tunnel, Way, describe, document,
+};
 use serde_json::Value;
 
 use super::learned::Learned;
@@ -20,6 +22,8 @@ use crate::rest::WalkError;
 const ROUNDS_MAX: usize = 64;
 /// What an underlay of Ethernet carries inside a tunnel, where no host says otherwise.
 const TUNNEL_MTU: u32 = 1450;
+
+const SETTING: Setting = Setting { now: Instant::ZERO, seed: 0, mtu: TUNNEL_MTU };
 
 /// Walks a packet with what the store knows.
 pub(super) async fn walk(
@@ -38,12 +42,18 @@ pub(super) async fn walk(
             }
             Err(error) => return Err(invalid(&error)),
         };
-        let walked = simulated(&view, &described)?;
-        if let Outcome::Load(keys) = &walked.outcome {
+        let key = extract(&described.frame, PortNo::NONE, None).map_err(malformed)?;
+        let way = Way::go(&view.snapshot, &view.learned, SETTING, &described, key);
+        if let Outcome::Load(keys) = &way.outcome {
             view.load(store, keys).await?;
             continue;
         }
-        return Ok(view.document(&walked, host));
+        let back = request.both.then(|| view.answer(&way));
+        if let Some(Ok(Way { outcome: Outcome::Load(keys), .. })) = &back {
+            view.load(store, keys).await?;
+            continue;
+        }
+        return Ok(view.told(&way, back, host));
     }
     Err(WalkError::Unavailable("the walk needs more of the topology than there is".to_owned()))
 }
@@ -85,11 +95,34 @@ impl View {
         Ok(())
     }
 
-    fn document(&self, walked: &Walked, host: Option<HostId>) -> Walk {
+    /// The way of a packet's answer, from the state that the packet would leave.
+    fn answer(&self, way: &Way) -> Result<Way, NoAnswer> {
+        let answer = way.answered()?;
+        let state = After::of(&self.learned, way);
+        Ok(Way::go(&self.snapshot, &state, SETTING, &answer.packet, answer.key))
+    }
+
+    fn told(&self, way: &Way, back: Option<Result<Way, NoAnswer>>, host: Option<HostId>) -> Walk {
         let note = match host {
             Some(_) => "without this host's state: its agent is away",
             None => "without any host's state: the port is bound to none",
         };
+        let mut notes = vec![note.to_owned()];
+        let answer = match back {
+            None => None,
+            Some(Err(none)) => {
+                notes.push(none.to_string());
+                None
+            }
+            Some(Ok(back)) => {
+                let at = self.learned.location(back.port);
+                Some(AnswerWalk(Box::new(self.document(&back, at, way.leaves()))))
+            }
+        };
+        Walk { answer, ..self.document(way, host, notes) }
+    }
+
+    fn document(&self, way: &Way, host: Option<HostId>, notes: Vec<String>) -> Walk {
         let place = |port: PortId| {
             let at = self.learned.location(port);
             let key = self.learned.tunnel_key(port).filter(|_| at.is_some() && at != host);
@@ -99,12 +132,10 @@ impl View {
         document(&Story {
             names: Names::of(&self.snapshot),
             host: None,
-            notes: vec![note.to_owned()],
+            entered_at: host,
+            notes,
             revision: self.revision.0,
-            packet: walked.key,
-            ttl: walked.ttl,
-            walk: &walked.walk,
-            outcome: &walked.outcome,
+            way,
             // Ports and peers have numbers on a host alone.
             actions: &[],
             flow: None,
@@ -113,34 +144,8 @@ impl View {
     }
 }
 
-/// A walk that was simulated.
-struct Walked {
-    key: FlowKey,
-    ttl: Option<u8>,
-    walk: walk::Walk,
-    outcome: Outcome,
-}
-
-fn simulated(view: &View, described: &Described) -> Result<Walked, WalkError> {
-    let malformed = |_| WalkError::Unavailable("the described packet is malformed".to_owned());
-    let key = extract(&described.frame, PortNo::NONE, None).map_err(malformed)?;
-    let inputs = Inputs {
-        now: Instant::ZERO,
-        seed: 0,
-        entry: Entry::Ingress(described.port),
-        mtu: TUNNEL_MTU,
-    };
-    let packet = Packet { key, frame: &described.frame, gso_size: 0 };
-    let mut walk = walk::Walk::default();
-    let outcome = simulate(
-        &view.snapshot,
-        &view.learned,
-        &inputs,
-        &packet,
-        &mut Buffers::default(),
-        Some(&mut walk),
-    );
-    Ok(Walked { key, ttl: described.ttl(), walk, outcome })
+fn malformed(_: mn_flow::DropCause) -> WalkError {
+    WalkError::Unavailable("the described packet is malformed".to_owned())
 }
 
 /// What a client did wrong.

@@ -86,8 +86,9 @@ flow     cookie 0xff: 12 packets, 1200 octets, idle 5 ms; agrees with the walk
 fn a_drop_says_why_and_by_which_rule_and_stands_out() {
     let rule = json!({"id": id(9), "chain": {"kind": "chain", "id": id(8), "name": "in"}, "position": 1,
         "type": "drop"});
+    let host = json!({"kind": "host", "id": id(6), "name": "hv0"});
     let dropped = walk(json!({
-        "packet": {"etherType": 2054},
+        "packet": {"etherType": 2054}, "simulatedBy": host, "enteredAt": host,
         "steps": [{"step": "drop", "cause": "rule", "reason": "a rule drops it", "rule": rule}],
         "verdict": {"kind": "dropped", "reason": "a rule drops it", "dropCause": "rule", "rule": rule},
     }));
@@ -119,4 +120,21 @@ fn whoever_simulated_without_the_hosts_state_says_so() {
     let told = told(&walk, Paint::Plain);
     assert!(told.contains("simulated by the cluster"), "{told}");
     assert!(told.contains("note: without this host's state"), "{told}");
+}
+
+#[test]
+fn the_answer_is_told_below_and_another_hosts_flows_are_not_guessed() {
+    let there = json!({"kind": "host", "id": id(7), "name": "hv1"});
+    let mut back = routed();
+    back.entered_at = serde_json::from_value(there).unwrap();
+    back.notes = vec!["the packet before leaves a connection".to_owned()];
+    back.flow = None;
+    back.actions.clear();
+    let mut walk = routed();
+    walk.answer = Some(mn_api_types::walk::AnswerWalk(Box::new(back)));
+    let told = told(&walk, Paint::Plain);
+    let (first, second) = told.split_once("\n\nthe answer:\n").expect("both ways");
+    assert!(first.contains("agrees with the walk"), "{first}");
+    assert!(second.contains("note: the packet before leaves a connection"), "{second}");
+    assert!(second.ends_with("flow     not looked at: such packets enter on host hv1"), "{second}");
 }

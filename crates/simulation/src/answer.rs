@@ -1,11 +1,11 @@
 //! The answer that a packet is going to get, before it comes.
 
-use mn_flow::{FlowKey, Rewrite, VirtualAction};
+use mn_flow::{FlowKey, Fragment, Rewrite, VirtualAction};
 use mn_ids::PortId;
 use mn_packet::icmp::{icmp_of, is_echo};
 use mn_packet::{
-    EthernetHeader, IcmpHeader, IpProtocol, TcpFlags, TcpHeader, UdpHeader, from_v6, ip_packet,
-    to_v6,
+    EtherType, EthernetHeader, IcmpHeader, IpProtocol, TcpFlags, TcpHeader, UdpHeader, from_v6,
+    ip_packet, to_v6,
 };
 
 /// A frame as it would answer a packet: where the packet went, with its ends exchanged.
@@ -16,9 +16,15 @@ pub struct Answer {
     pub frame: Vec<u8>,
 }
 
-/// The answer to a packet of TCP, UDP or an echo request that went to one port; `None` for others.
+/// The answer to a packet of IP that went to one port; `None` for floods, later fragments, ICMP other
+/// than echo requests, and what is no IP.
 #[must_use]
 pub fn answer(key: &FlowKey, actions: &[VirtualAction]) -> Option<Answer> {
+    if !matches!(key.eth_type, EtherType::IPV4 | EtherType::IPV6)
+        || key.class.fragment == Fragment::Later
+    {
+        return None;
+    }
     let (mut left, mut port) = (*key, None);
     for action in actions {
         match *action {
@@ -54,7 +60,8 @@ pub fn answer(key: &FlowKey, actions: &[VirtualAction]) -> Option<Answer> {
             let [a, b] = left.tp_dst.to_be_bytes();
             IcmpHeader { ty, code: 0, rest: [a, b, 0, 0] }.message(src, dst, &[])
         }
-        _ => return None,
+        IpProtocol::ICMP | IpProtocol::ICMPV6 => return None,
+        _ => Vec::new(),
     };
     let packet = ip_packet(src, dst, 64, left.nw_proto, &message);
     Some(Answer { port: port?, frame: ethernet.frame(&packet) })
