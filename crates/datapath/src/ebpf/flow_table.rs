@@ -10,27 +10,27 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use mn_datapath_abi::limits::{BUCKET_ENTRIES, CHUNK_FLOWS, KEY_WORDS};
+use mn_datapath_abi::limits::{BUCKET_ENTRIES, KEY_WORDS};
 use mn_datapath_abi::{ActionSlot, Bucket, Config, Flow, FlowKey as AbiKey, FlowState};
 use mn_flow::{Cookie, FlowKey, FlowMask};
 use mn_time::Instant;
 
 use super::action::Slots;
-use super::chunks::Chunks;
+use super::chunks::{Chunks, PIECE_FLOWS};
 use super::key;
 use super::masks::Masks;
 use super::sys::{self, Shared};
 use crate::{Counters, DatapathError, FlowSpec, InstalledFlow, LastUse};
 
 /// So few free places, and more should be made.
-const FREE_FEW: usize = CHUNK_FLOWS / 2;
+const FREE_FEW: usize = PIECE_FLOWS / 2;
 /// So many resting places, and they should be given back.
-const RESTING_MANY: usize = CHUNK_FLOWS / 8;
+const RESTING_MANY: usize = PIECE_FLOWS / 2;
 
 /// Flows, the index that finds them, and their masks.
 pub struct FlowTable {
     buckets: Shared<Bucket>,
-    chunks: Vec<Shared<Flow>>,
+    pieces: Vec<Shared<Flow>>,
     more: Arc<Mutex<Chunks>>,
     /// Tells the keeper that something waits for it.
     wake: SyncSender<()>,
@@ -82,7 +82,7 @@ impl FlowTable {
         let (more, there) = Chunks::open(chunks, max)?;
         let mut table = Self {
             buckets,
-            chunks: Vec::new(),
+            pieces: Vec::new(),
             more: Arc::new(Mutex::new(more)),
             wake,
             seed,
@@ -92,11 +92,12 @@ impl FlowTable {
             max,
             len: 0,
         };
-        there.into_iter().for_each(|chunk| table.push_chunk(chunk));
+        there.into_iter().for_each(|piece| table.push_piece(piece));
         table.adopt();
-        if table.chunks.is_empty() {
+        table.forget_unused();
+        if table.pieces.is_empty() {
             let first = table.more.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-            table.push_chunk(first);
+            table.push_piece(first);
         }
         Ok(table)
     }
@@ -159,8 +160,8 @@ impl FlowTable {
             None => self.vacancy(home).ok_or_else(|| self.full())?,
         };
         let number = self.take_place()?;
-        let (chunk, place) = self.place(number);
-        chunk.write(place, flow);
+        let (piece, place) = self.place(number);
+        piece.write(place, flow);
         let entry = u64::from(home.tag) << 32 | u64::from(number);
         if old.is_none() && name.bucket != home.first {
             self.buckets.half(home.first, 0).fetch_add(1, Release);
@@ -177,11 +178,11 @@ impl FlowTable {
     fn carry_over(&mut self, copied: &Flow, old: u32, new: u32) {
         self.end(old);
         let last = self.counters(old);
-        let (chunk, place) = self.place(new);
-        chunk
+        let (piece, place) = self.place(new);
+        piece
             .word(place, Flow::PACKETS_AT)
             .fetch_add(last.packets.wrapping_sub(copied.packets), Relaxed);
-        chunk
+        piece
             .word(place, Flow::OCTETS_AT)
             .fetch_add(last.octets.wrapping_sub(copied.octets), Relaxed);
     }
@@ -206,9 +207,9 @@ impl FlowTable {
     pub fn count(&self, spec: &FlowSpec, more: Counters) {
         let Some((_, number, ..)) = self.locate(&spec.key, spec.mask) else { return };
         if self.read(number).cookie == spec.cookie.0 {
-            let (chunk, place) = self.place(number);
-            chunk.word(place, Flow::PACKETS_AT).fetch_add(more.packets, Relaxed);
-            chunk.word(place, Flow::OCTETS_AT).fetch_add(more.octets, Relaxed);
+            let (piece, place) = self.place(number);
+            piece.word(place, Flow::PACKETS_AT).fetch_add(more.packets, Relaxed);
+            piece.word(place, Flow::OCTETS_AT).fetch_add(more.octets, Relaxed);
         }
     }
 
@@ -218,12 +219,12 @@ impl FlowTable {
         self.installed(number)
     }
 
-    /// The flows of one chunk; `None` after the last. A list of all is made of these, so that
+    /// The flows of one piece; `None` after the last. A list of all is made of these, so that
     /// nobody waits for all of it.
-    pub fn of_chunk(&self, chunk: usize) -> Option<Vec<InstalledFlow>> {
-        let first = u32::try_from(chunk * CHUNK_FLOWS).ok()? + 1;
-        self.chunks.get(chunk)?;
-        let numbers = first..first + u32::try_from(CHUNK_FLOWS).ok()?;
+    pub fn of_piece(&self, piece: usize) -> Option<Vec<InstalledFlow>> {
+        let first = u32::try_from(piece * PIECE_FLOWS).ok()? + 1;
+        self.pieces.get(piece)?;
+        let numbers = first..first + u32::try_from(PIECE_FLOWS).ok()?;
         let live = numbers.filter(|number| self.state(*number) == FlowState::Live as u32);
         Some(live.filter_map(|number| self.installed(number)).collect())
     }
@@ -231,7 +232,7 @@ impl FlowTable {
     /// Sorts the masks by use, the busiest first.
     pub fn order_masks(&mut self) {
         let mut used = vec![0_u64; self.masks.len_max()];
-        for number in 1..=u32::try_from(self.chunks.len() * CHUNK_FLOWS).unwrap_or(u32::MAX) {
+        for number in 1..=u32::try_from(self.pieces.len() * PIECE_FLOWS).unwrap_or(u32::MAX) {
             if self.state(number) == FlowState::Live as u32 {
                 let mask = Flow::mask_of(self.word(number, 0));
                 if let Some(used) = used.get_mut(usize::from(mask)) {
@@ -295,18 +296,18 @@ impl FlowTable {
 
     fn place(&self, number: u32) -> (&Shared<Flow>, usize) {
         let index = number as usize - 1;
-        (&self.chunks[index / CHUNK_FLOWS], index % CHUNK_FLOWS)
+        (&self.pieces[index / PIECE_FLOWS], index % PIECE_FLOWS)
     }
 
     fn read(&self, number: u32) -> Flow {
-        let (chunk, place) = self.place(number);
-        chunk.read(place)
+        let (piece, place) = self.place(number);
+        piece.read(place)
     }
 
     /// One word of a flow: a whole flow is six lines of memory that other processors write to.
     fn word(&self, number: u32, at: usize) -> u64 {
-        let (chunk, place) = self.place(number);
-        chunk.word(place, at).load(Relaxed)
+        let (piece, place) = self.place(number);
+        piece.word(place, at).load(Relaxed)
     }
 
     fn counters(&self, number: u32) -> Counters {
@@ -328,14 +329,14 @@ impl FlowTable {
     }
 
     fn state(&self, number: u32) -> u32 {
-        let (chunk, place) = self.place(number);
-        chunk.half(place, 0).load(Acquire)
+        let (piece, place) = self.place(number);
+        piece.half(place, 0).load(Acquire)
     }
 
     /// Makes a flow unusable at once; its place may be used again after a grace period.
     fn end(&mut self, number: u32) {
-        let (chunk, place) = self.place(number);
-        chunk.half(place, 0).store(FlowState::Free as u32, Release);
+        let (piece, place) = self.place(number);
+        piece.half(place, 0).store(FlowState::Free as u32, Release);
         self.resting.push(number);
         if self.resting.len() == RESTING_MANY {
             self.wake();
@@ -360,9 +361,9 @@ impl FlowTable {
     fn take_place(&mut self) -> Result<u32, DatapathError> {
         if self.free.is_empty() {
             let more = self.more.clone();
-            let chunk = more.lock().unwrap_or_else(PoisonError::into_inner).take();
-            match chunk {
-                Ok(chunk) => self.push_chunk(chunk),
+            let piece = more.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match piece {
+                Ok(piece) => self.push_piece(piece),
                 Err(_) if !self.resting.is_empty() => self.rest()?,
                 Err(error) => return Err(error),
             }
@@ -387,7 +388,7 @@ impl FlowTable {
         Ok(())
     }
 
-    /// What makes chunks; for the keeper.
+    /// What makes pieces; for the keeper.
     pub fn more(&self) -> Option<Arc<Mutex<Chunks>>> {
         (self.free.len() <= FREE_FEW).then(|| self.more.clone())
     }
@@ -405,17 +406,17 @@ impl FlowTable {
         self.free.append(&mut places);
     }
 
-    fn push_chunk(&mut self, chunk: Shared<Flow>) {
-        let base = u32::try_from(self.chunks.len() * CHUNK_FLOWS).unwrap_or(u32::MAX);
-        let flows = u32::try_from(CHUNK_FLOWS).unwrap_or(0);
-        self.chunks.push(chunk);
+    fn push_piece(&mut self, piece: Shared<Flow>) {
+        let base = u32::try_from(self.pieces.len() * PIECE_FLOWS).unwrap_or(u32::MAX);
+        let flows = u32::try_from(PIECE_FLOWS).unwrap_or(0);
+        self.pieces.push(piece);
         self.free.extend((base + 1..=base + flows).rev());
     }
 
     /// Takes over what an earlier agent left: every live flow that is named; repairs what it was
     /// in the middle of.
     fn adopt(&mut self) {
-        let mut named = vec![false; self.chunks.len() * CHUNK_FLOWS + 1];
+        let mut named = vec![false; self.pieces.len() * PIECE_FLOWS + 1];
         for bucket in 0..self.buckets.len() {
             let mut overflow = 0;
             for entry in 0..BUCKET_ENTRIES {
@@ -433,11 +434,25 @@ impl FlowTable {
         self.free.retain(|number| !named[*number as usize]);
         for number in self.free.clone() {
             if self.state(number) != FlowState::Free as u32 {
-                let (chunk, place) = self.place(number);
-                chunk.half(place, 0).store(FlowState::Free as u32, Release);
+                let (piece, place) = self.place(number);
+                piece.half(place, 0).store(FlowState::Free as u32, Release);
             }
         }
         self.masks.drop_unused();
+    }
+
+    /// Gives pieces back that have no flow, the last ones: memory comes as flows do.
+    fn forget_unused(&mut self) {
+        let places = self.pieces.len() * PIECE_FLOWS;
+        let mut is_free = vec![false; places];
+        for number in &self.free {
+            is_free[*number as usize - 1] = true;
+        }
+        let used = is_free.iter().rposition(|free| !free).map_or(0, |last| last + 1);
+        let kept = used.div_ceil(PIECE_FLOWS);
+        self.pieces.truncate(kept);
+        self.free.retain(|number| *number as usize <= kept * PIECE_FLOWS);
+        self.more.lock().unwrap_or_else(PoisonError::into_inner).take_back(kept);
     }
 
     /// Takes over one named flow; `false` if the name is not good.

@@ -28,8 +28,15 @@ unsafe impl<T> Send for Shared<T> {}
 unsafe impl<T> Sync for Shared<T> {}
 
 impl<T: Plain> Shared<T> {
-    /// Maps an array of `entries` values; the map must have as many of this size.
+    /// Maps an array; its values must have this size.
     pub fn map(map: BorrowedFd<'_>) -> io::Result<Self> {
+        let entries = map_info(map)?.max_entries as usize;
+        Self::map_part(map, 0, entries)
+    }
+
+    /// Maps some values of an array, from the first of them on; together they begin and end at a
+    /// page. What is mapped counts as our memory from then on, whether it is used or not.
+    pub fn map_part(map: BorrowedFd<'_>, first: usize, len: usize) -> io::Result<Self> {
         let info = map_info(map)?;
         if info.value_size as usize != size_of::<T>()
             || info.map_type != BPF_MAP_TYPE_ARRAY
@@ -37,9 +44,9 @@ impl<T: Plain> Shared<T> {
         {
             return Err(io::Error::other("a pinned map has another layout"));
         }
-        let len = info.max_entries as usize;
         let stride = size_of::<T>().next_multiple_of(8);
-        // SAFETY: a fresh mapping of a whole map, whose size in octets the kernel checks.
+        let begin = libc::off_t::try_from(stride * first).map_err(io::Error::other)?;
+        // SAFETY: a fresh mapping of a map, whose size in octets the kernel checks.
         let base = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
@@ -47,7 +54,7 @@ impl<T: Plain> Shared<T> {
                 libc::PROT_READ | libc::PROT_WRITE,
                 libc::MAP_SHARED,
                 map.as_raw_fd(),
-                0,
+                begin,
             )
         };
         if base == libc::MAP_FAILED {
