@@ -8,6 +8,7 @@
 mod alone;
 mod contact;
 mod figure;
+mod flood;
 mod layout;
 mod measure;
 mod new_flows;
@@ -56,6 +57,8 @@ enum Part {
     NewFlows,
     /// From the call that binds a port to its first answered packet
     Contact,
+    /// A neighbour's first packets beside a flood of new flows
+    Flood,
     /// The memory of agents that have nothing to do
     Memory,
     /// The kernel's lookup among a million flows
@@ -80,6 +83,9 @@ pub fn run_bench(options: &Options) -> Outcome {
     let mut figures = Vec::new();
     let paths = of_layouts(options, &mut document, &mut figures)?;
     let contact = contact_of(options, &mut document)?;
+    if options.has(Part::Flood) {
+        figures.extend(flood::measure(if options.quick { 1 } else { 9 }).map_err(|e| e.to_string())?);
+    }
     if options.has(Part::Lookup) {
         figures.extend(alone::lookups());
     }

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use mn_agent_core::{Block, LocalView, Neighbors, Patience, RuleDrops, TunnelKeys, limits};
+use mn_agent_core::{
+    Block, Capacities, LocalView, Neighbors, Patience, PortLimits, RuleDrops, TunnelKeys, limits,
+};
 use mn_datapath::{Datapath, DatapathError, Timeouts, UpcallLimit};
 use mn_ids::HostId;
 use mn_nsdb::Store;
@@ -23,6 +25,7 @@ use crate::interfaces::Links;
 use crate::leaser::{LeaseAsk, Leaser};
 use crate::nat_journal::{self, NatJournal};
 use crate::numbers::Numbers;
+use crate::presses::Presses;
 use crate::session;
 use crate::subscriptions::Subscriptions;
 use crate::sweep::Sweeper;
@@ -53,6 +56,10 @@ pub struct Parts {
     pub workers: usize,
     pub flows_max: usize,
     pub upcall_limit: UpcallLimit,
+    /// The token buckets of packets that wait for a decision.
+    pub buckets: Capacities,
+    /// What one port may have.
+    pub limits: PortLimits,
     /// How long neighbours of routers are believed.
     pub patience: Patience,
     pub connections: Connections,
@@ -124,7 +131,9 @@ impl Agent {
         drop(crew);
         let reports: Arc<[Arc<Report>]> =
             workers.iter().map(|worker| Arc::clone(&worker.report)).collect();
-        let sweeper = sweeper(&parts, &workers, &rule_drops);
+        let (active, ports) = watch::channel(Vec::new());
+        let presses = Presses::new(&parts, Arc::clone(&reports), ports.clone());
+        let sweeper = sweeper(&parts, &workers, &rule_drops, presses);
         threads.push(sweeper.start(Arc::clone(&stop_workers)).map_err(StartError::Thread)?);
         adopt_flows(&*parts.datapath, &workers)?;
 
@@ -134,7 +143,6 @@ impl Agent {
         let (leases, lease_asks) = mpsc::channel(LEASES_MAX);
         let (session_epoch, epoch) = watch::channel(None);
         let (stop_control, stop) = watch::channel(false);
-        let (active, ports) = watch::channel(Vec::new());
         let (guarded_sender, guarded) = mpsc::unbounded_channel();
         let host = Host::new(host, parts.name);
         let doubt = Arc::new(Notify::new());
@@ -341,6 +349,8 @@ fn start_worker(
         workers: parts.workers,
         life: crew.life,
         flows_max: parts.flows_max / parts.workers.max(1),
+        buckets: parts.buckets.share(u32::try_from(parts.workers).unwrap_or(1)),
+        limits: parts.limits.share(u32::try_from(parts.workers).unwrap_or(1)),
         datapath: Arc::clone(&parts.datapath),
         local: Arc::new(LocalView::new(crew.host, crate::control::MTU_UNKNOWN)),
         from_control: channels.from_control,
@@ -367,13 +377,18 @@ fn start_worker(
     Ok((WorkerHandle { sender, bell, report }, thread))
 }
 
-fn sweeper(parts: &Parts, workers: &[WorkerHandle], rule_drops: &Arc<Mutex<RuleDrops>>) -> Sweeper {
+fn sweeper(
+    parts: &Parts,
+    workers: &[WorkerHandle],
+    rule_drops: &Arc<Mutex<RuleDrops>>,
+    presses: Presses,
+) -> Sweeper {
     Sweeper {
         datapath: Arc::clone(&parts.datapath),
         workers: workers.iter().map(|worker| worker.sender.clone()).collect(),
         rule_drops: Arc::clone(rule_drops),
         timeouts: parts.connections.timeouts,
-        refused: HashMap::new(),
+        presses,
     }
 }
 

@@ -6,6 +6,7 @@
 //! is the program.
 
 mod agent;
+mod bursts;
 mod clock;
 mod control;
 mod handle;
@@ -14,6 +15,7 @@ mod leaser;
 mod metrics;
 mod nat_journal;
 mod numbers;
+mod presses;
 mod rows;
 mod run;
 mod session;
@@ -24,8 +26,9 @@ mod worker;
 mod writer;
 
 pub use agent::{Agent, Connections, Parts, StartError};
+pub use bursts::BurstsError;
 pub use handle::Handle;
 pub use interfaces::{Link, Links};
 pub use metrics::serve as serve_metrics;
-pub use mn_agent_core::Patience;
+pub use mn_agent_core::{Capacities, Patience, PortLimits};
 pub use run::{RunError, Settings, remove, run};

@@ -4,12 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mn_flow::DropCause;
 use mn_telemetry::{EXPOSITION_TYPE, exposition, names};
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::handle::{Handle, all_drops};
+use crate::presses::pressed;
 use crate::worker::report::{Count, Report};
 
 /// The longest request head.
@@ -148,12 +150,32 @@ fn ports(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error> 
             octets.with_label_values(&labels).inc_by(count.octets);
         }
     }
+    let limited = IntCounter::new(
+        names::AGENT_HTB_DROPS,
+        "Packets without a token: of their port in the datapath, or of the buckets in the agent",
+    )?;
     let all = all_drops(&*handle.datapath, &handle.reports);
     for ((number, cause), count) in all.unwrap_or_default() {
+        if cause == DropCause::UpcallLimit {
+            limited.inc_by(count);
+        }
         let port = active.iter().find(|port| port.number == number);
         let port = port.map_or_else(String::new, |port| port.port.to_string());
         drops.with_label_values(&[port.as_str(), cause.name()]).inc_by(count);
     }
+    let pressure = IntCounterVec::new(
+        Opts::new(names::AGENT_PORT_PRESSURE, "How often a port ran into a limit of its own"),
+        &["port", "limit"],
+    )?;
+    let pressed = pressed(&*handle.datapath, &handle.reports);
+    for ((number, limit), count) in pressed.unwrap_or_default() {
+        if let Some(port) = active.iter().find(|port| port.number == number) {
+            let labels = [port.port.to_string(), limit.name().to_owned()];
+            pressure.with_label_values(&labels).inc_by(count);
+        }
+    }
+    registry.register(Box::new(pressure))?;
+    registry.register(Box::new(limited))?;
     registry.register(Box::new(connections))?;
     registry.register(Box::new(packets))?;
     registry.register(Box::new(octets))?;

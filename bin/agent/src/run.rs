@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use mn_agent_core::{Patience, limits};
+use mn_agent_core::{Patience, PortLimits, limits};
 use mn_datapath::ebpf::{Ebpf, Options, remove_datapath};
 use mn_datapath::{ConnState, Datapath, DatapathError, Timeouts, UpcallLimit};
 use mn_nsdb::Store;
@@ -18,6 +18,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::bursts::{Bursts, BurstsError};
 use crate::{Agent, Connections, Parts, StartError, interfaces, metrics, socket};
 
 /// The flags of `midonet agent`.
@@ -58,6 +59,15 @@ pub struct Settings {
     /// Most tracked connections of one port; 0: no limit.
     #[arg(long, default_value_t = limits::CONNECTIONS_PER_PORT)]
     port_connections_max: u32,
+    /// Most flows of packets of one port; 0: no limit. Beyond it packets are decided about one by one.
+    #[arg(long, default_value_t = limits::FLOWS_PER_PORT)]
+    port_flows_max: u32,
+    /// Most ports that connections of one port are translated to; 0: no limit.
+    #[arg(long, default_value_t = limits::NAT_PORTS_PER_PORT)]
+    port_nat_ports_max: u32,
+    /// Most MACs that are learned behind one port; 0: no limit. Frames to others are flooded.
+    #[arg(long, default_value_t = limits::MACS_PER_PORT)]
+    port_macs_max: u32,
     /// How long a connection stays without a packet, by state: tcp-established=432000,udp=120.
     #[arg(long, value_name = "STATE=SECONDS", value_delimiter = ',', value_parser = timeout)]
     connection_timeouts: Vec<(ConnState, Duration)>,
@@ -67,6 +77,8 @@ pub struct Settings {
     /// New flows that one port may ask for at once.
     #[arg(long, default_value_t = 8_192)]
     upcall_burst: u32,
+    #[command(flatten)]
+    bursts: Bursts,
     /// Send and take tunnelled packets through the host's own IP stack, where its firewall and IPsec
     /// see them: slower. Without it they pass it by.
     #[arg(long)]
@@ -90,6 +102,8 @@ pub enum RunError {
     NotRoot,
     #[error("the cluster's addresses cannot be used")]
     Cluster(#[from] SettingsError),
+    #[error("the token buckets cannot be set")]
+    Bursts(#[from] BurstsError),
     #[error("the datapath cannot be used")]
     Datapath(#[from] DatapathError),
     #[error("the interfaces of this host cannot be read")]
@@ -112,6 +126,7 @@ pub enum RunError {
 /// is none of that.
 pub async fn run(settings: Settings) -> Result<(), RunError> {
     let _lock = lock(&settings.root)?;
+    let buckets = settings.bursts.capacities()?;
     let remote = Remote::new(&cluster(&settings)?)?;
     let datapath: Arc<dyn Datapath> = Arc::new(Ebpf::open(&Options {
         flows_max: settings.flows_max,
@@ -131,6 +146,13 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         workers: usize::from(settings.workers),
         flows_max: settings.flows_max.min(limits::FLOWS_MAX),
         upcall_limit: UpcallLimit { rate: settings.upcall_rate, burst: settings.upcall_burst },
+        buckets,
+        limits: PortLimits {
+            flows: settings.port_flows_max,
+            nat_ports: settings.port_nat_ports_max,
+            macs: settings.port_macs_max,
+            ..PortLimits::default()
+        },
         patience: Patience::default(),
         connections: connections(&settings),
     })?;

@@ -1,6 +1,5 @@
 //! Reads from the datapath when each flow was last used: idle flows leave.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -10,10 +9,11 @@ use std::time::Duration;
 
 use mn_agent_core::{FlowTable, RuleDrops, dropping_rule, limits};
 use mn_datapath::{Datapath, Timeouts};
-use mn_flow::{Cookie, DropCause, PortNo};
+use mn_flow::Cookie;
 use mn_time::Instant;
 
 use crate::clock;
+use crate::presses::Presses;
 use crate::worker::message::ToWorker;
 
 /// Between two sweeps.
@@ -30,8 +30,8 @@ pub(crate) struct Sweeper {
     pub(crate) rule_drops: Arc<Mutex<RuleDrops>>,
     /// How long connections stay without a packet.
     pub(crate) timeouts: Timeouts,
-    /// Packets of connections that were one too many, as they were counted last.
-    pub(crate) refused: HashMap<(PortNo, DropCause), u64>,
+    /// Who says which ports run into limits.
+    pub(crate) presses: Presses,
 }
 
 impl Sweeper {
@@ -40,13 +40,13 @@ impl Sweeper {
         let sweep = move || {
             let mut last = clock::now();
             let mut aged = last;
-            self.say_what_is_full(false);
+            self.presses.begin();
             while !stop.load(Ordering::Relaxed) {
                 std::thread::park_timeout(NAP);
                 let now = clock::now();
                 if aged + limits::AGE_EVERY <= now {
                     self.age_connections(now);
-                    self.say_what_is_full(true);
+                    self.presses.say(now);
                     aged = now;
                 }
                 if last + EVERY <= now {
@@ -94,26 +94,6 @@ impl Sweeper {
         let aged = self.datapath.age_connections(now, &self.timeouts, limits::AGE_AT_ONCE);
         if let Err(error) = aged {
             tracing::error!(%error, "connections cannot be looked at for their age");
-        }
-    }
-
-    /// Says of which ports connections were refused since the last time.
-    fn say_what_is_full(&mut self, aloud: bool) {
-        let Ok(drops) = self.datapath.drops() else { return };
-        for (port, cause, count) in drops {
-            if !matches!(cause, DropCause::ConnectionLimit | DropCause::ConnectionTable) {
-                continue;
-            }
-            let before = self.refused.insert((port, cause), count).unwrap_or(0);
-            if aloud && count > before {
-                tracing::warn!(
-                    port = port.0,
-                    packets = count - before,
-                    event = cause.name(),
-                    "connections are refused: {}",
-                    cause.description().trim(),
-                );
-            }
         }
     }
 

@@ -7,6 +7,7 @@ mod adopt;
 mod batch;
 mod decide;
 mod install;
+mod intake;
 mod learn;
 pub(crate) mod message;
 pub(crate) mod nat;
@@ -22,8 +23,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mn_agent_core::{
-    Arriving, Block, Copies, ErrorLimit, FlowTable, GroupTable, Lease, Leaving, LocalView, MacAges,
-    NatOwner, NatTable, Neighbors, Pending, RuleDrops, StateTables, Translation, limits,
+    Arriving, Block, Capacities, Copies, ErrorLimit, FlowTable, GroupTable, Intake, Lease, Leaving,
+    LocalView, MacAges, NatOwner, NatShares, NatTable, Neighbors, Pending, PortLimit, PortLimits,
+    RuleDrops, StateTables, Translation, limits,
 };
 use mn_datapath::{Datapath, InstalledFlow, Offload, Upcalls};
 use mn_flow::{DropCause, FlowKey, GroupIndex, PortNo, ScopedAddr, Tag};
@@ -38,6 +40,7 @@ use crate::clock;
 use crate::nat_journal::NatJournal;
 use batch::Batch;
 pub(crate) use decide::host_of;
+use intake::Asked;
 use message::{Announcement, FromWorker, Reach, ToWorker};
 use report::Report;
 
@@ -60,6 +63,8 @@ pub(crate) struct Setup {
     /// Which life of this host's agent it is.
     pub(crate) life: u16,
     pub(crate) flows_max: usize,
+    pub(crate) buckets: Capacities,
+    pub(crate) limits: PortLimits,
     pub(crate) datapath: Arc<dyn Datapath>,
     pub(crate) local: Arc<LocalView>,
     pub(crate) from_control: Receiver<ToWorker>,
@@ -124,6 +129,10 @@ pub(crate) struct Worker {
     errors: ErrorLimit,
     flows: FlowTable,
     groups: GroupTable,
+    /// Packets that nobody has looked at yet.
+    intake: Intake<Asked>,
+    /// The packet at hand.
+    frame: Vec<u8>,
     pending: Pending<Parked>,
     arriving: Arriving,
     /// Copies of floods for ports that are not in their place yet.
@@ -152,6 +161,11 @@ pub(crate) struct Worker {
     /// Some news came: it is known what is attached here. Before that no packet can be judged.
     ready: bool,
     drops: HashMap<(PortNo, DropCause), u64>,
+    limits: PortLimits,
+    /// Which port's connections have the ports that this worker gave away.
+    nat_shares: NatShares,
+    /// How often ports ran into limits for which nothing is dropped.
+    pressed: HashMap<(PortNo, PortLimit), u64>,
     /// Packets that rules dropped here since the last time this was added up.
     dropped_by: HashMap<RuleId, u64>,
     seed: u64,
@@ -203,13 +217,15 @@ impl Worker {
             local: setup.local,
             tables: StateTables::default(),
             neighbors: setup.neighbors,
-            macs: MacAges::default(),
+            macs: MacAges::new(setup.limits.macs),
             translations: restored(setup.number, &setup.restored),
             journal: setup.journal,
             others: setup.others,
             errors: ErrorLimit::default(),
             flows: FlowTable::new(worker, setup.life, setup.flows_max),
             groups: GroupTable::new(groups),
+            intake: Intake::new(setup.buckets),
+            frame: Vec::new(),
             pending: Pending::new(limits::PENDING_MAX),
             arriving: Arriving::default(),
             copies: Copies::new(limits::COPIES_MAX),
@@ -228,6 +244,9 @@ impl Worker {
             adoption_waits: true,
             ready: false,
             drops: HashMap::new(),
+            limits: setup.limits,
+            nat_shares: NatShares::default(),
+            pressed: HashMap::new(),
             dropped_by: HashMap::new(),
             seed: u64::from(setup.life) << 32 | setup.number as u64,
             last: Times::default(),
@@ -245,12 +264,8 @@ impl Worker {
                 continue;
             }
             let wait = if self.busy() { Duration::ZERO } else { WAIT_FOR };
-            let polled =
-                upcalls.poll(limits::UPCALL_BATCH, wait, &mut |upcall| self.upcall(&upcall));
-            if let Err(error) = polled {
-                tracing::error!(worker = self.number, %error, "the datapath's queue cannot be read");
-                std::thread::park_timeout(Duration::from_millis(100));
-            }
+            self.take_in(&mut *upcalls, wait);
+            self.serve(&mut *upcalls);
             self.settle(clock::now());
         }
     }
@@ -260,6 +275,7 @@ impl Worker {
         !self.adopting.is_empty() && !self.adoption_waits
             || !self.released.is_empty()
             || !self.outbox.is_empty()
+            || !self.intake.is_empty()
     }
 
     pub(super) fn take_messages(&mut self) {
@@ -347,6 +363,9 @@ impl Worker {
         if let Ok(mut drops) = self.report.drops.lock() {
             drops.clone_from(&self.drops);
         }
+        if let Ok(mut pressed) = self.report.pressed.lock() {
+            pressed.clone_from(&self.pressed);
+        }
         if !self.dropped_by.is_empty()
             && let Ok(mut drops) = self.rule_drops.lock()
         {
@@ -360,6 +379,11 @@ impl Worker {
         if self.to_control.try_send(message).is_err() {
             self.report.unheard.add(1);
         }
+    }
+
+    /// A port ran into a limit.
+    fn press(&mut self, port: PortNo, limit: PortLimit) {
+        *self.pressed.entry((port, limit)).or_default() += 1;
     }
 
     fn count_drop(&mut self, entry: Entry, cause: DropCause) {

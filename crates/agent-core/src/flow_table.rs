@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use mn_flow::{Cookie, Expiry, FlowKey, FlowMask, GroupIndex, NatTag, Tag};
+use mn_flow::{Cookie, Expiry, FlowKey, FlowMask, GroupIndex, NatTag, PortNo, Tag};
 use mn_time::Instant;
 
 use crate::limits;
@@ -62,6 +62,8 @@ pub struct FlowTable {
     victims: Vec<(Instant, Slot)>,
     /// Slots to be taken out. Empty between two calls.
     leaving: Vec<Slot>,
+    /// How many flows there are of packets of each port.
+    by_port: HashMap<PortNo, u32>,
     /// Translations whose flows left, and when those were last used.
     left: Vec<(NatTag, Instant)>,
 }
@@ -101,6 +103,7 @@ impl FlowTable {
             expired_to: 0,
             victims: Vec::new(),
             leaving: Vec::new(),
+            by_port: HashMap::new(),
             left: Vec::new(),
         }
     }
@@ -130,6 +133,7 @@ impl FlowTable {
             expiry: flow.expiry,
             seat: self.tags.join(flow.tags, slot),
         });
+        *self.by_port.entry(flow.key.in_port).or_default() += 1;
         if !flow.groups.is_empty() {
             self.groups.insert(slot, flow.groups.into());
         }
@@ -261,6 +265,12 @@ impl FlowTable {
         self.flows.len() - self.free.len()
     }
 
+    /// How many flows there are of packets of a port.
+    #[must_use]
+    pub fn of_port(&self, port: PortNo) -> u32 {
+        self.by_port.get(&port).copied().unwrap_or(0)
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -286,6 +296,9 @@ impl FlowTable {
         }
         let cookie = self.cookie(slot);
         let flow = self.flows[slot as usize].take()?;
+        if let Some(count) = self.by_port.get_mut(&flow.key.in_port) {
+            *count -= 1;
+        }
         for tag in self.tags.of(flow.seat) {
             if let Tag::Nat(tag) = tag {
                 self.left.push((tag, flow.used_at));

@@ -21,7 +21,17 @@ pub const IDLE_FOR: Duration = Duration::from_secs(60);
 /// A flow that drops because of something that may mend itself stays this long.
 pub const BRIEF_FOR: Duration = Duration::from_secs(2);
 /// Upcalls taken from the ring in one go.
-pub const UPCALL_BATCH: usize = 64;
+pub const UPCALLS_AT_ONCE: usize = 1024;
+/// Upcalls that are decided about before the flows they make are activated: what comes meanwhile
+/// waits as long as that takes.
+pub const SERVE_BATCH: usize = 16;
+/// Numbers that ports have in the datapath: those below this.
+pub const PORT_NUMBERS: usize = 4096;
+/// Packets that a token of the guides' settings stands for. Their capacities are packets in flight in
+/// an agent to which each is some hundred microseconds of work; here it is less than ten.
+pub const PACKETS_PER_TOKEN: u32 = 32;
+/// Octets of a packet in flight; a longer one counts as several.
+pub const OCTETS_PER_PACKET: usize = 2048;
 /// Packets that wait for an answer, per worker.
 pub const PENDING_MAX: usize = 4096;
 /// Packets of one flow that wait for an answer.
@@ -63,6 +73,15 @@ pub const MAC_MOVES_MAX: u8 = 5;
 pub const MAC_HOLD_FOR: Duration = Duration::from_secs(10);
 /// ICMP errors and resets of our own per port and second, and at once (RFC 1812 §4.3.2.8).
 pub const ERRORS_PER_SECOND: u32 = 100;
+/// Flows of packets of one port, by default: half of what a datapath holds by default.
+pub const FLOWS_PER_PORT: u32 = 1 << 17;
+/// Ports that connections of one port are translated to, by default.
+pub const NAT_PORTS_PER_PORT: u32 = 1 << 16;
+/// MACs behind one port, by default.
+pub const MACS_PER_PORT: u32 = 1 << 12;
+/// Broadcast and multicast frames of one port, by default: so many a second, and half as many at
+/// once.
+pub const BROADCASTS_PER_PORT: u32 = 20_000;
 /// Tracked connections that count as one port's, by default.
 pub const CONNECTIONS_PER_PORT: u32 = 1 << 18;
 /// How often tracked connections are looked at for their age.
@@ -89,6 +108,10 @@ pub const NAT_DENIED_FOR: Duration = Duration::from_secs(5);
 const _: () = assert!(
     WAIT_MAX.as_millis() >= LOAD_FOR.as_millis() + NEIGHBOR_FOR.as_millis(),
     "a neighbour has its time after everything was loaded"
+);
+const _: () = assert!(
+    OCTETS_PER_PACKET * PACKETS_PER_TOKEN as usize >= 65_536,
+    "a token is enough for the longest packet"
 );
 const _: () = assert!(PENDING_PER_FLOW <= PENDING_MAX, "one flow fits the queue");
 const _: () = assert!(

@@ -6,6 +6,7 @@ use mn_ids::{BridgeId, PortId};
 use mn_packet::{Mac, VlanId};
 use mn_time::{Duration, Instant};
 
+use crate::is_within;
 use crate::limits::{MAC_HOLD_FOR, MAC_IDLE_FOR, MAC_MOVES_MAX};
 
 /// A MAC in a broadcast domain.
@@ -25,12 +26,17 @@ pub enum Learned {
     News,
     /// It moved too often in one second and is held where it was; the first time it is an event.
     Held { first: bool },
+    /// Its port has as many MACs as it may have: nobody is told.
+    Full,
 }
 
 /// The MACs this worker learned, with when they were last heard.
 #[derive(Debug, Default)]
 pub struct MacAges {
     heard: HashMap<MacPlace, Heard>,
+    counts: HashMap<PortId, u32>,
+    /// The most of one port; 0: no limit.
+    per_port: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +50,19 @@ struct Heard {
 }
 
 impl MacAges {
+    /// None yet, and at most so many of one port; 0: no limit.
+    #[must_use]
+    pub fn new(per_port: u32) -> Self {
+        Self { per_port, ..Self::default() }
+    }
+
     /// Notes a frame from a MAC on a port.
     pub fn hear(&mut self, place: MacPlace, port: PortId, now: Instant) -> Learned {
         let Some(heard) = self.heard.get_mut(&place) else {
+            if !is_within(self.count(port), self.per_port) {
+                return Learned::Full;
+            }
+            *self.counts.entry(port).or_default() += 1;
             let heard = Heard { port, at: now, moves: 0, counted_from: now, held_until: now };
             self.heard.insert(place, heard);
             return Learned::News;
@@ -66,8 +82,29 @@ impl MacAges {
             heard.held_until = now + MAC_HOLD_FOR;
             return Learned::Held { first: true };
         }
-        (heard.port, heard.at) = (port, now);
+        if !is_within(self.counts.get(&port).copied().unwrap_or(0), self.per_port) {
+            return Learned::Full;
+        }
+        let before = std::mem::replace(&mut heard.port, port);
+        heard.at = now;
+        self.less(before);
+        *self.counts.entry(port).or_default() += 1;
         Learned::News
+    }
+
+    /// How many MACs are behind a port.
+    #[must_use]
+    pub fn count(&self, port: PortId) -> u32 {
+        self.counts.get(&port).copied().unwrap_or(0)
+    }
+
+    fn less(&mut self, port: PortId) {
+        if let Some(count) = self.counts.get_mut(&port) {
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(&port);
+            }
+        }
     }
 
     /// Notes that flows from or to a MAC were in the datapath.
@@ -79,14 +116,18 @@ impl MacAges {
 
     /// Forgets a MAC: another host learned it, or its port is gone.
     pub fn forget(&mut self, place: MacPlace) {
-        self.heard.remove(&place);
+        if let Some(heard) = self.heard.remove(&place) {
+            self.less(heard.port);
+        }
     }
 
     /// Forgets what was not heard for long: to be withdrawn from the table.
     pub fn expire(&mut self, now: Instant) -> Vec<(MacPlace, PortId)> {
         let old = |heard: &Heard| heard.at + MAC_IDLE_FOR <= now;
         let gone = self.heard.extract_if(|_, heard| old(heard));
-        gone.map(|(place, heard)| (place, heard.port)).collect()
+        let gone: Vec<_> = gone.map(|(place, heard)| (place, heard.port)).collect();
+        gone.iter().for_each(|(_, port)| self.less(*port));
+        gone
     }
 }
 
@@ -136,5 +177,24 @@ mod tests {
         ages.note_use(place(), at(200_000));
         assert_eq!(ages.expire(at(300_000)), []);
         assert_eq!(ages.expire(at(500_000)), [(place(), port)]);
+    }
+
+    #[test]
+    fn a_port_has_no_more_macs_than_it_may_and_room_again_when_one_leaves_or_moves() {
+        let (mut ages, ports) = (MacAges::new(2), [Id::random(), Id::random()]);
+        let mac = |last| MacPlace { mac: Mac([2, 0, 0, 0, 0, last]), ..place() };
+        assert_eq!(ages.hear(mac(1), ports[0], at(0)), Learned::News);
+        assert_eq!(ages.hear(mac(2), ports[0], at(0)), Learned::News);
+        assert_eq!(ages.hear(mac(3), ports[0], at(1)), Learned::Full);
+        assert_eq!(ages.hear(mac(1), ports[0], at(1)), Learned::Same, "what is known stays so");
+        assert_eq!(ages.hear(mac(3), ports[1], at(1)), Learned::News, "another port's are its own");
+        assert_eq!(ages.hear(mac(3), ports[0], at(2)), Learned::Full, "nor by moving there");
+        assert_eq!(ages.hear(mac(1), ports[1], at(2)), Learned::News);
+        assert_eq!(ages.hear(mac(4), ports[0], at(3)), Learned::News, "one moved away");
+        ages.forget(mac(2));
+        assert_eq!(ages.hear(mac(5), ports[0], at(3)), Learned::News, "one was forgotten");
+        assert_eq!((ages.count(ports[0]), ages.count(ports[1])), (2, 2));
+        ages.expire(at(400_000));
+        assert_eq!((ages.count(ports[0]), ages.count(ports[1])), (0, 0));
     }
 }

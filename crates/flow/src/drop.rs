@@ -113,6 +113,10 @@ causes! {
     NatExhausted = 37, "nat-exhausted";
     /// No block of ports to translate to was leased in time.
     NatNoLease = 38, "nat-no-lease";
+    /// Connections of this port are translated to as many ports as they may be.
+    NatPortLimit = 39, "nat-port-limit";
+    /// This port sends more broadcast and multicast frames than it may.
+    BroadcastLimit = 40, "broadcast-limit";
 }
 
 impl fmt::Display for DropCause {

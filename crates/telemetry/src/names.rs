@@ -22,6 +22,8 @@ pub const AGENT_FLOWS_INVALIDATED: &str = "midonet_agent_flows_invalidated_total
 pub const AGENT_FLOWS_REPLACED: &str = "midonet_agent_flows_replaced_total";
 /// Adopted flows that were not yet decided anew.
 pub const AGENT_FLOWS_UNVERIFIED: &str = "midonet_agent_flows_unverified";
+/// Packets that the rate limiter dropped: the guides' `NetlinkMeter.htbDrops`.
+pub const AGENT_HTB_DROPS: &str = "midonet_agent_htb_drops_total";
 /// Octets that flows had carried when they left.
 pub const AGENT_LEFT_OCTETS: &str = "midonet_agent_left_octets_total";
 /// Packets that flows had carried when they left.
@@ -30,6 +32,8 @@ pub const AGENT_LEFT_PACKETS: &str = "midonet_agent_left_packets_total";
 pub const AGENT_PORT_OCTETS: &str = "midonet_agent_port_octets_total";
 /// Packets of a port, by direction seen from the virtual network.
 pub const AGENT_PORT_PACKETS: &str = "midonet_agent_port_packets_total";
+/// How often a port ran into a limit of what one port may have, by port and limit.
+pub const AGENT_PORT_PRESSURE: &str = "midonet_agent_port_pressure_total";
 /// Packets that a rule dropped, by rule.
 pub const AGENT_RULE_DROPS: &str = "midonet_agent_rule_drops_total";
 /// Walks through the topology.

@@ -54,7 +54,7 @@ pub fn measure(
 }
 
 /// Binds the packet workers of a host's agent to CPU 1.
-fn pin_workers(lab: &mut Lab, host: usize) -> Outcome {
+pub(super) fn pin_workers(lab: &mut Lab, host: usize) -> Outcome {
     let name = lab.hosts[host].name.clone();
     let pid = lab.process(&name)?.identity().pid;
     let mut cpus = CpuSet::new();

@@ -33,7 +33,6 @@ struct Arrival<'a> {
 impl Worker {
     /// A packet the datapath asks about.
     pub(super) fn upcall(&mut self, upcall: &Upcall<'_>) {
-        self.report.upcalls.add(1);
         if self.others.len() > 1 {
             // The packet may be the answer to one that another worker has just translated.
             self.take_messages();
@@ -152,6 +151,10 @@ impl Worker {
         if here_only {
             self.keep_here();
         }
+        if !self.may_translate(arrival.key.in_port) {
+            self.refuse_translation(arrival.entry);
+            return Ok(());
+        }
         self.translated(arrival.key.in_port, &decision, None)?;
         let arrives_by = self.arrives_by(now).filter(|_| !here_only);
         if arrives_by.is_some() && !self.translation.sends() {
@@ -167,6 +170,7 @@ impl Worker {
         }
         let translates = |effect: &Effect| matches!(effect, Effect::Translate(_));
         let begins = self.buffers.effects.iter().any(translates);
+        self.note_takers(arrival.key.in_port);
         let changed = self.take_effects(now);
         let unanswered = std::mem::take(&mut self.unanswered);
         if decision.budgeted && unanswered {
@@ -334,8 +338,8 @@ impl Worker {
                 }
             }
         }
-        if install {
-            let mask = decision.mask | FlowMask::from(mn_flow::Field::InPort);
+        let mask = decision.mask | FlowMask::from(mn_flow::Field::InPort);
+        if install && self.has_room(&arrival.key, mask) {
             self.enter(arrival.key, mask, tags, decision.expiry, now);
         } else {
             self.release_groups();

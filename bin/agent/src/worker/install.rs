@@ -1,6 +1,6 @@
 //! Flows on their way into the datapath and out of it.
 
-use mn_agent_core::{Leaving, NewFlow, limits};
+use mn_agent_core::{Leaving, NewFlow, PortLimit, is_within, limits};
 use mn_datapath::{DatapathError, FlowSpec, Output};
 use mn_flow::{Action, Expiry, FlowKey, FlowMask, GroupIndex, Tag};
 use mn_time::Instant;
@@ -24,6 +24,16 @@ impl Worker {
     pub(super) fn release_groups(&mut self) {
         let groups = std::mem::take(&mut self.translation.groups);
         self.forget_groups(&groups);
+    }
+
+    /// Whether a flow is within its port's limit. Packets of one that is not go their way one by one.
+    pub(super) fn has_room(&mut self, key: &FlowKey, mask: FlowMask) -> bool {
+        let has = self.flows.of_port(key.in_port);
+        let room = is_within(has, self.limits.flows) || self.flows.cookie_of(key, mask).is_some();
+        if !room {
+            self.press(key.in_port, PortLimit::Flows);
+        }
+        room
     }
 
     /// Enters a flow with the translated actions, to be activated when the batch is done.

@@ -1,9 +1,10 @@
 //! What packets teach, and whom to ask.
 
 use mn_agent_core::{
-    Hearing, Learned, MacPlace, NeighborEffect, NeighborEvent, Touched, Wait, probe, solicitation,
+    Hearing, Learned, MacPlace, NeighborEffect, NeighborEvent, PortLimit, Touched, Wait, probe,
+    solicitation,
 };
-use mn_flow::{DropCause, ScopedAddr, Tag};
+use mn_flow::{DropCause, PortNo, ScopedAddr, Tag};
 use mn_ids::{PortId, RouterId};
 use mn_packet::Mac;
 use mn_simulation::{Effect, Entry, Limit};
@@ -80,6 +81,10 @@ impl Worker {
                 if first {
                     self.tell_control(FromWorker::MacHeld(place));
                 }
+            }
+            Learned::Full => {
+                let number = self.local.ports.get(&port).copied();
+                self.press(number.unwrap_or(PortNo::NONE), PortLimit::Macs);
             }
             Learned::Same | Learned::News => {
                 if self.tables.learn_mac(place, port, tags) {

@@ -1,8 +1,8 @@
 //! Address translations a worker makes, keeps and ends.
 
-use mn_agent_core::{Lease, NatOwner, Stay, Wait};
+use mn_agent_core::{Lease, NatOwner, Stay, Wait, is_within};
 use mn_datapath::Offload;
-use mn_flow::{Expiry, Field, FlowMask, Tag, extract};
+use mn_flow::{DropCause, Expiry, Field, FlowMask, NatTag, PortNo, Tag, extract};
 use mn_ids::{ChainId, RuleId};
 use mn_simulation::nat::{NatBinding, NatKey, NatKind};
 use mn_simulation::{Effect, Entry, Packet, answer};
@@ -37,6 +37,10 @@ impl Worker {
     pub(super) fn remember(&mut self, binding: NatBinding, now: Instant, tags: &mut Vec<Tag>) {
         for gone in self.translations.insert(binding, NatOwner::Own, now, tags).iter().flatten() {
             self.journal.ended(&gone.0.key);
+            // The new one of the same key was counted already.
+            if gone.0.tag() != binding.tag() {
+                self.nat_shares.release(gone.0.tag());
+            }
             self.tell_others(Translated::Ended(gone.0.key));
         }
         self.journal.made(&binding);
@@ -105,7 +109,9 @@ impl Worker {
             self.translations.own().filter(|it| of(it)).map(|it| it.key).collect();
         let mut tags = Vec::new();
         for key in keys {
-            self.translations.remove(&key, now, &mut tags);
+            if let Some(gone) = self.translations.remove(&key, now, &mut tags) {
+                self.nat_shares.release(gone.0.tag());
+            }
             self.journal.ended(&key);
             self.tell_others(Translated::Ended(key));
         }
@@ -140,6 +146,7 @@ impl Worker {
         );
         for ended in gone {
             self.journal.ended(&ended.0.key);
+            self.nat_shares.release(ended.0.tag());
             self.tell_others(Translated::Ended(ended.0.key));
         }
         for (worker, key, used_at) in kept {
@@ -188,8 +195,31 @@ impl Worker {
         tags.extend_from_slice(&self.translation.tags);
         self.fit_groups();
         let mask = decision.mask | FlowMask::from(Field::InPort);
+        if !self.has_room(&key, mask) {
+            return self.release_groups();
+        }
         self.enter(key, mask, &tags, decision.expiry, now);
         self.buffers.tags = tags;
+    }
+
+    /// Whether a port may have the ports that the verdict at hand takes.
+    pub(super) fn may_translate(&self, port: PortNo) -> bool {
+        let takes = |effect: &&Effect| taken(effect).is_some();
+        let more = self.buffers.effects.iter().filter(takes).count();
+        more == 0 || is_within(self.nat_shares.of(port), self.limits.nat_ports)
+    }
+
+    /// The packet's port has as many ports to translate to as it may have.
+    pub(super) fn refuse_translation(&mut self, entry: Entry) {
+        self.buffers.effects.clear();
+        self.count_drop(entry, DropCause::NatPortLimit);
+    }
+
+    /// Notes for whom the verdict at hand takes ports.
+    pub(super) fn note_takers(&mut self, port: PortNo) {
+        for tag in self.buffers.effects.iter().filter_map(taken) {
+            self.nat_shares.take(tag, port);
+        }
     }
 
     fn tell_others(&self, told: Translated) {
@@ -206,5 +236,13 @@ impl Worker {
             let from = u8::try_from(self.number).unwrap_or(u8::MAX);
             drop(sender.send(ToWorker::Translated { from, told }));
         }
+    }
+}
+
+/// The translation of an effect that takes a port.
+fn taken(effect: &Effect) -> Option<NatTag> {
+    match effect {
+        Effect::Translate(binding) if binding.key.kind == NatKind::Source => Some(binding.tag()),
+        _ => None,
     }
 }

@@ -14,6 +14,8 @@ impl Worker {
     pub(super) fn take_news(&mut self, news: &News, now: Instant) {
         self.snapshot = Arc::clone(&news.snapshot);
         self.local = Arc::clone(&news.local);
+        let numbers = &self.local.by_number;
+        self.intake.set_ports(|port| numbers.contains_key(&port), numbers.keys().copied());
         let mut tags = news.tags.clone();
         for change in &news.rows {
             self.tables.apply(change, &mut tags);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use mn_agent_core::PortLimit;
 use mn_flow::{DropCause, PortNo};
 
 /// One worker's numbers. The worker writes, anyone reads.
@@ -34,6 +35,8 @@ pub(crate) struct Report {
     pub(crate) unverified: Count,
     /// Packets dropped here and not in the datapath. Copied once a second, off the packet path.
     pub(crate) drops: Mutex<HashMap<(PortNo, DropCause), u64>>,
+    /// How often ports ran into limits for which nothing is dropped. Likewise.
+    pub(crate) pressed: Mutex<HashMap<(PortNo, PortLimit), u64>>,
 }
 
 /// A number that one thread writes.

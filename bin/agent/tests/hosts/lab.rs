@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use mn_agent::{Agent, Link, Links, Parts, Patience};
+use mn_agent::{Agent, Capacities, Link, Links, Parts, Patience, PortLimits};
 use mn_agent_api::{Endpoint, Interface, InterfaceKind, Request, Response, Status};
 use mn_datapath::software::Software;
 use mn_datapath::{Datapath, InstalledFlow, Offload, Output, UpcallLimit};
@@ -59,6 +59,8 @@ pub struct Lab {
     pub zone: TunnelZoneId,
     workers: usize,
     patience: Patience,
+    buckets: Capacities,
+    limits: PortLimits,
     stop: Arc<AtomicBool>,
     _dir: tempfile::TempDir,
 }
@@ -69,8 +71,22 @@ impl Lab {
         Self::with(count, 1, Patience::default()).await
     }
 
+    /// One host whose ports have these limits.
+    pub async fn limited(buckets: Capacities, limits: PortLimits) -> Self {
+        Self::make(1, 1, Patience::default(), (buckets, limits)).await
+    }
+
     /// Likewise, with so many packet workers each, and so much patience with neighbours.
     pub async fn with(count: usize, workers: usize, patience: Patience) -> Self {
+        Self::make(count, workers, patience, Default::default()).await
+    }
+
+    async fn make(
+        count: usize,
+        workers: usize,
+        patience: Patience,
+        (buckets, limits): (Capacities, PortLimits),
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = Arc::new(Engine::memory());
         let cable = Arc::new(Cable::new(Arc::clone(&store) as Arc<dyn Store>));
@@ -84,6 +100,8 @@ impl Lab {
             zone: Id::random(),
             workers,
             patience,
+            buckets,
+            limits,
             stop: Arc::default(),
             _dir: dir,
         };
@@ -121,6 +139,8 @@ impl Lab {
             workers: self.workers,
             flows_max: 100_000,
             upcall_limit: UpcallLimit { rate: 1_000_000, burst: 100_000 },
+            buckets: self.buckets,
+            limits: self.limits,
             patience: self.patience,
             connections: mn_agent::Connections::default(),
         })

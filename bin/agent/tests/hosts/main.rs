@@ -5,6 +5,7 @@ mod cable;
 mod contact;
 mod deletion;
 mod lab;
+mod limits;
 mod metrics;
 mod neighbors;
 mod rejects;

@@ -214,3 +214,14 @@ fn a_flow_takes_at_most_300_octets() {
     assert!(flow + (set + links) / 2 <= 300, "{flow} and half of {}", set + links);
     println!("{flow} octets for a flow, {} for a set", set + links);
 }
+
+#[test]
+fn flows_are_counted_by_the_port_their_packets_come_in_by() {
+    let mut table = FlowTable::new(0, 1, 10);
+    let first = insert(&mut table, 1, &[Tag::Port(port(1))], Instant::ZERO);
+    insert(&mut table, 2, &[], Instant::ZERO);
+    insert(&mut table, 2, &[], Instant::ZERO);
+    assert_eq!(table.of_port(PortNo(16)), 2, "one took the place of another");
+    table.remove(first);
+    assert_eq!((table.of_port(PortNo(16)), table.of_port(PortNo(17))), (1, 0));
+}
