@@ -84,7 +84,8 @@ pub fn run_bench(options: &Options) -> Outcome {
     let paths = of_layouts(options, &mut document, &mut figures)?;
     let contact = contact_of(options, &mut document)?;
     if options.has(Part::Flood) {
-        figures.extend(flood::measure(if options.quick { 1 } else { 9 }).map_err(|e| e.to_string())?);
+        figures
+            .extend(flood::measure(if options.quick { 1 } else { 9 }).map_err(|e| e.to_string())?);
     }
     if options.has(Part::Lookup) {
         figures.extend(alone::lookups());

@@ -58,8 +58,7 @@ impl Stage {
             Ok((vm, port))
         };
         let (flooder, port) = vm("flooder", 10)?;
-        let [sink, client, server] =
-            [vm("sink", 11)?.0, vm("client", 12)?.0, vm("server", 13)?.0];
+        let [sink, client, server] = [vm("sink", 11)?.0, vm("client", 12)?.0, vm("server", 13)?.0];
         pin_workers(&mut lab, 0)?;
         Ok(Self { lab, flooder, sink, client, server, port, wall })
     }
@@ -77,7 +76,8 @@ impl Stage {
             let mut client = self.client.namespace.command(&program("load")?);
             client.args(["first", "--to", "10.6.0.13:7000", "--count", FIRST, "--cpu", "0"]);
             let told = finish(&mut client);
-            let offered = flood.wait_with_output().map_err(LabError::machine("wait for a flood"))?;
+            let offered =
+                flood.wait_with_output().map_err(LabError::machine("wait for a flood"))?;
             let offered: Value = json_of(&String::from_utf8_lossy(&offered.stdout))?;
             let rate = number(&offered, "flows_per_s")?;
             if rate < 90_000.0 {
