@@ -2,9 +2,10 @@
 //!
 //! A node forgets a watch whose stream ends. After reconnecting everything is selected anew; the
 //! first pictures are gathered until all are complete and shown as *one* batch, with what went away
-//! meanwhile. So whoever watches never sees half of a change, nor misses a deletion.
+//! meanwhile. So whoever watches never sees half of a change, nor misses a deletion. That batch also
+//! ends what was removed and whose end the old node had not told yet.
 
-use std::collections::{BTreeSet, HashMap, hash_map};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map, hash_map};
 
 use mn_ids::ObjectKey;
 use mn_nsdb::{Batch, Change, EntryChange, ObjectChange, Owner, Selector, TableId};
@@ -16,6 +17,8 @@ type EntryName = (TableId, String, Owner);
 #[derive(Debug, Default)]
 pub(crate) struct Resume {
     selectors: BTreeSet<Selector>,
+    /// How often each was removed whose ends the node has still to tell.
+    ending: BTreeMap<Selector, usize>,
     objects: BTreeSet<ObjectKey>,
     entries: BTreeSet<EntryName>,
     catching_up: Option<CatchingUp>,
@@ -49,6 +52,7 @@ impl Resume {
     pub(crate) fn remove(&mut self, selectors: &[Selector]) {
         for selector in selectors {
             self.selectors.remove(selector);
+            *self.ending.entry(*selector).or_default() += 1;
             if let Some(catching_up) = &mut self.catching_up {
                 catching_up.missing.remove(selector);
             }
@@ -58,12 +62,24 @@ impl Resume {
     /// The stream is back and everything is selected anew.
     pub(crate) fn reconnected(&mut self) {
         let missing = self.selectors.clone();
-        self.catching_up =
-            Some(CatchingUp { missing, picture: Batch::default(), places: HashMap::new() });
+        // The new node knows nothing of what was removed: it will tell no end. Nor will it of an end
+        // that waited in an earlier picture.
+        let untold = self.catching_up.take().map(|earlier| earlier.picture.ended);
+        let ended = untold.into_iter().flatten().chain(std::mem::take(&mut self.ending).into_keys());
+        let picture = Batch { ended: ended.collect(), ..Batch::default() };
+        self.catching_up = Some(CatchingUp { missing, picture, places: HashMap::new() });
     }
 
     /// A batch came; returns what to show.
     pub(crate) fn batch(&mut self, batch: Batch) -> Option<Batch> {
+        for ended in &batch.ended {
+            if let btree_map::Entry::Occupied(mut times) = self.ending.entry(*ended) {
+                *times.get_mut() -= 1;
+                if *times.get() == 0 {
+                    times.remove();
+                }
+            }
+        }
         let shown = match self.catching_up.take() {
             None => batch,
             Some(mut catching_up) => {
@@ -119,6 +135,8 @@ impl CatchingUp {
     /// Lays a batch over the picture: the latest state of each thing stays.
     fn take(&mut self, batch: Batch) {
         self.picture.revision = self.picture.revision.max(batch.revision);
+        self.picture.complete.retain(|selector| !batch.ended.contains(selector));
+        self.picture.ended.extend(batch.ended);
         for selector in &batch.complete {
             self.missing.remove(selector);
         }
@@ -184,6 +202,7 @@ mod tests {
     fn batch(revision: u64, changes: &[Change], complete: &[Selector]) -> Batch {
         Batch {
             revision: Revision(revision),
+            ended: Vec::new(),
             changes: changes.to_vec(),
             complete: complete.to_vec(),
         }
@@ -213,6 +232,54 @@ mod tests {
         let whole = batch(9, &[present(2, 9), present(5, 4), gone(1)], &[PORTS, ROUTES]);
         assert_eq!(shown, Some(whole));
         assert_eq!(resume.batch(batch(10, &[gone(2)], &[])), Some(batch(10, &[gone(2)], &[])));
+    }
+
+    fn end(revision: u64, changes: &[Change], ended: &[Selector]) -> Batch {
+        Batch { ended: ended.to_vec(), ..batch(revision, changes, &[]) }
+    }
+
+    #[test]
+    fn an_end_that_an_interruption_swallowed_is_told_with_the_picture() {
+        let mut resume = Resume::default();
+        resume.add(&[PORTS, ROUTES]);
+        resume.batch(batch(3, &[present(1, 1)], &[PORTS, ROUTES]));
+        resume.remove(&[PORTS]);
+        resume.reconnected();
+        // The second interruption comes before the first picture is whole.
+        resume.reconnected();
+        let shown = resume.batch(batch(5, &[], &[ROUTES]));
+        let whole = Batch { ended: vec![PORTS], ..batch(5, &[gone(1)], &[ROUTES]) };
+        assert_eq!(shown, Some(whole));
+        // It was told; once is enough.
+        resume.reconnected();
+        assert_eq!(resume.batch(batch(6, &[], &[ROUTES])), Some(batch(6, &[], &[ROUTES])));
+    }
+
+    #[test]
+    fn each_removal_has_an_end_of_its_own() {
+        let mut resume = Resume::default();
+        resume.add(&[PORTS, ROUTES]);
+        resume.batch(batch(3, &[present(1, 1)], &[PORTS, ROUTES]));
+        resume.remove(&[PORTS]);
+        resume.add(&[PORTS]);
+        resume.remove(&[PORTS]);
+        let first = end(4, &[gone(1)], &[PORTS]);
+        assert_eq!(resume.batch(first.clone()), Some(first));
+        resume.batch(batch(4, &[present(1, 1)], &[PORTS]));
+        // The end of the second removal is lost on the way.
+        resume.reconnected();
+        let shown = resume.batch(batch(5, &[], &[ROUTES])).expect("the picture is whole");
+        assert_eq!((shown.ended, shown.changes), (vec![PORTS], vec![gone(1)]));
+    }
+
+    #[test]
+    fn what_ended_is_remembered_no_more() {
+        let mut resume = Resume::default();
+        resume.add(&[PORTS]);
+        resume.batch(batch(3, &[present(1, 1), present(2, 3)], &[PORTS]));
+        resume.remove(&[PORTS]);
+        resume.batch(end(3, &[gone(1), gone(2)], &[PORTS]));
+        assert!(resume.objects.is_empty() && resume.ending.is_empty());
     }
 
     #[test]

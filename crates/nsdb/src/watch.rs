@@ -25,14 +25,19 @@ pub enum Selector {
 /// The key of a single watched entry: a UUID, as in the tables of the whole cloud.
 pub type SmallKey = uuid::Uuid;
 
-/// What changed at one revision, or the first picture of newly watched things.
+/// What changed at one revision, the first picture of newly watched things, or the end of what is
+/// watched no more.
 ///
 /// All changes of one revision come in one batch. Versions in between may be skipped: a batch
-/// shows the latest state.
+/// shows the latest state. What it says takes effect in this order: `ended`, `changes`, `complete`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Batch {
     /// The state shown is that of this revision.
     pub revision: Revision,
+    /// Selectors that end here, once for each time they were removed: no later batch has anything
+    /// by them, and what they alone had matched is among the changes as gone. It may well exist: it
+    /// is not known any more.
+    pub ended: Vec<Selector>,
     pub changes: Vec<Change>,
     /// Selectors whose whole state this batch (with those before it) has now shown: what was not
     /// mentioned is not there. This is how "absent" is told from "not loaded".
@@ -82,7 +87,8 @@ pub trait Watch: Send {
     /// Adds selectors. Their first picture comes in a batch that names them `complete`.
     async fn add(&mut self, selectors: &[Selector]) -> Result<(), crate::ReadError>;
 
-    /// Stops watching.
+    /// Stops watching. Until the batch that names the selectors `ended` has come, what they match
+    /// is told as before: so nobody has to believe something that is not told any more.
     async fn remove(&mut self, selectors: &[Selector]) -> Result<(), crate::ReadError>;
 
     /// The next event; waits for one. Cancel-safe. `None`: the database is closed for good.

@@ -31,6 +31,8 @@ struct Watcher {
 #[derive(Debug, Default)]
 struct Pending {
     revision: Revision,
+    /// Takes effect before the news, `complete` after them.
+    ended: Vec<Selector>,
     news: BTreeMap<Subject, News>,
     complete: Vec<Selector>,
 }
@@ -105,13 +107,20 @@ impl Watchers {
         watcher.push(picture, self.batches_max);
     }
 
-    /// Removes selectors. What they alone had matched is not mentioned any more.
-    pub fn remove(&mut self, id: WatcherId, selectors: &[Selector]) {
-        for selector in selectors {
-            let Some(watcher) = self.watchers.get_mut(&id) else { return };
-            if watcher.selectors.remove(selector) {
-                self.unlink(*selector, id);
-            }
+    /// Removes selectors. A last batch says that they ended, and that what they alone had matched
+    /// is matched no more.
+    pub fn remove(&mut self, id: WatcherId, selectors: &[Selector], database: &Database) {
+        let Some(watcher) = self.watchers.get_mut(&id) else { return };
+        let mut removed = selectors.to_vec();
+        removed.retain(|selector| watcher.selectors.remove(selector));
+        let mut end = Pending { revision: database.revision(), ..Pending::default() };
+        for selector in &removed {
+            end.hide(*selector, &watcher.selectors, database);
+        }
+        end.ended.extend_from_slice(selectors);
+        watcher.push(end, self.batches_max);
+        for selector in removed {
+            self.unlink(selector, id);
         }
     }
 
@@ -167,11 +176,7 @@ impl Watchers {
     ) {
         let key = changed.key;
         let matching = |object: Option<&std::sync::Arc<Object>>| {
-            let referred = object.into_iter().flat_map(|object| &object.references);
-            let referrers = referred
-                .map(|reference| Selector::Referrers { to: reference.to, class: key.class });
-            let direct = object.map(|_| [Selector::Object(key), Selector::Class(key.class)]);
-            self.watching(direct.into_iter().flatten().chain(referrers))
+            self.watching(object.into_iter().flat_map(|object| matching_object(object)))
         };
         let (before, after) = (matching(changed.before.as_ref()), matching(changed.after.as_ref()));
         for id in before.union(&after) {
@@ -188,13 +193,27 @@ impl Watchers {
         batches: &mut BTreeMap<WatcherId, Pending>,
     ) {
         let EntryKey { table, key, .. } = &changed.key;
-        let one = Uuid::try_parse(key).ok().map(|key| Selector::Entry { table: *table, key });
-        for id in self.watching(one.into_iter().chain([Selector::Table(*table)])) {
+        for id in self.watching(matching_entry(*table, key)) {
             let now = changed.after.clone().map(Value::Entry);
             let news = News { known: changed.before.is_some(), now };
             batches.entry(id).or_default().tell(Subject::Entry(changed.key.clone()), news);
         }
     }
+}
+
+/// Every selector that matches an object.
+fn matching_object(object: &Object) -> impl Iterator<Item = Selector> + '_ {
+    let key = object.stored.key;
+    let referrers = object.references.iter();
+    referrers
+        .map(move |reference| Selector::Referrers { to: reference.to, class: key.class })
+        .chain([Selector::Object(key), Selector::Class(key.class)])
+}
+
+/// Every selector that matches an entry of a table.
+fn matching_entry(table: TableId, key: &str) -> impl Iterator<Item = Selector> {
+    let one = Uuid::try_parse(key).ok().map(|key| Selector::Entry { table, key });
+    one.into_iter().chain([Selector::Table(table)])
 }
 
 impl Watcher {
@@ -219,6 +238,11 @@ impl Pending {
 
     fn take_in(&mut self, later: Self) {
         self.revision = later.revision;
+        if !later.ended.is_empty() {
+            let ended: BTreeSet<Selector> = later.ended.iter().copied().collect();
+            self.complete.retain(|selector| !ended.contains(selector));
+        }
+        self.ended.extend(later.ended);
         self.complete.extend(later.complete);
         for (subject, news) in later.news {
             self.tell(subject, news);
@@ -236,6 +260,50 @@ impl Pending {
             Selector::Table(table) => self.show_entries(table, database.entries(table)),
             Selector::Entry { table, key } => {
                 self.show_entries(table, database.entries_at(table, &key.to_string()));
+            }
+        }
+    }
+
+    /// Tells the end of what a selector matches and none of the others does.
+    fn hide(&mut self, selector: Selector, others: &BTreeSet<Selector>, database: &Database) {
+        match selector {
+            Selector::Object(key) => self.hide_objects(database.get(key), others, database),
+            Selector::Class(class) => self.hide_objects(database.list(class), others, database),
+            Selector::Referrers { to, class } => {
+                self.hide_objects(database.referrers(to, class), others, database);
+            }
+            Selector::Table(table) => self.hide_entries(table, database.entries(table), others),
+            Selector::Entry { table, key } => {
+                let key = key.to_string();
+                self.hide_entries(table, database.entries_at(table, &key), others);
+            }
+        }
+    }
+
+    fn hide_objects<'a>(
+        &mut self,
+        objects: impl IntoIterator<Item = &'a Stored>,
+        others: &BTreeSet<Selector>,
+        database: &Database,
+    ) {
+        for stored in objects {
+            let Some(object) = database.object(stored.key) else { continue };
+            if !matching_object(object).any(|selector| others.contains(&selector)) {
+                self.tell(Subject::Object(stored.key), News { known: true, now: None });
+            }
+        }
+    }
+
+    fn hide_entries<'a>(
+        &mut self,
+        table: TableId,
+        entries: impl Iterator<Item = &'a Entry>,
+        others: &BTreeSet<Selector>,
+    ) {
+        for entry in entries {
+            if !matching_entry(table, &entry.key).any(|selector| others.contains(&selector)) {
+                let key = EntryKey { table, key: entry.key.clone(), owner: entry.owner };
+                self.tell(Subject::Entry(key), News { known: true, now: None });
             }
         }
     }
@@ -268,7 +336,7 @@ impl Pending {
             }
         };
         let changes = self.news.into_iter().map(change).collect();
-        Batch { revision: self.revision, changes, complete: self.complete }
+        Batch { revision: self.revision, ended: self.ended, changes, complete: self.complete }
     }
 }
 

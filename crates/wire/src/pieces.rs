@@ -47,6 +47,7 @@ impl Piece for v1::Batch {
 
     fn join(&mut self, next: Self) {
         self.revision = next.revision;
+        self.ended.extend(next.ended);
         self.changes.extend(next.changes);
         self.complete.extend(next.complete);
         self.more = next.more;
@@ -68,21 +69,19 @@ impl Piece for v1::WatchRequest {
 /// The messages of a batch: one at least.
 #[must_use]
 pub fn batch_pieces(batch: v1::Batch) -> Vec<v1::Batch> {
-    let v1::Batch { revision, changes, complete, .. } = batch;
-    let empty = || v1::Batch { revision, changes: Vec::new(), complete: Vec::new(), more: false };
+    let v1::Batch { revision, ended, changes, complete, .. } = batch;
+    let empty = || v1::Batch { revision, ..v1::Batch::default() };
     let mut pieces: Vec<_> =
-        runs(changes).into_iter().map(|changes| v1::Batch { changes, ..empty() }).collect();
+        runs(ended).into_iter().map(|ended| v1::Batch { ended, ..empty() }).collect();
+    pieces.extend(runs(changes).into_iter().map(|changes| v1::Batch { changes, ..empty() }));
     pieces.extend(runs(complete).into_iter().map(|complete| v1::Batch { complete, ..empty() }));
-    // Most batches are small and have both.
-    if let [first, second] = pieces.as_mut_slice()
-        && first.encoded_len() + second.encoded_len() <= PIECE_BYTES_MAX
-    {
-        first.complete.append(&mut second.complete);
-        first.changes.append(&mut second.changes);
-        pieces.truncate(1);
-    }
-    if pieces.is_empty() {
-        pieces.push(empty());
+    // Most batches are small: then all of it is one message.
+    if pieces.iter().map(Message::encoded_len).sum::<usize>() <= PIECE_BYTES_MAX {
+        let whole = pieces.drain(..).reduce(|mut whole, piece| {
+            whole.join(piece);
+            whole
+        });
+        pieces.push(whole.unwrap_or_else(empty));
     }
     let last = pieces.len() - 1;
     pieces[..last].iter_mut().for_each(|piece| piece.more = true);
@@ -142,6 +141,7 @@ mod tests {
     fn batch(changes: usize, octets: usize, complete: usize) -> v1::Batch {
         v1::Batch {
             revision: 7,
+            ended: (0..complete / 2).map(selector).collect(),
             changes: (0..changes).map(|_| change(octets)).collect(),
             complete: (0..complete).map(selector).collect(),
             more: false,
@@ -157,7 +157,7 @@ mod tests {
             (20_000, 300, 1, 8),
             (3, 900_000, 0, 3),
             (1, 3_000_000, 1, 2),
-            (0, 0, 50_000, 6),
+            (0, 0, 50_000, 9),
         ];
         for (changes, octets, complete, want) in cases {
             let sent = batch(changes, octets, complete);

@@ -56,6 +56,7 @@ impl From<Batch> for v1::Batch {
             revision: batch.revision.0,
             changes: batch.changes.into_iter().map(wire).collect(),
             complete: batch.complete.into_iter().map(Into::into).collect(),
+            ended: batch.ended.into_iter().map(Into::into).collect(),
             more: false,
         }
     }
@@ -69,14 +70,14 @@ impl TryFrom<v1::Batch> for Batch {
             v1::change::Change::Object(object) => object.try_into().map(Change::Object),
             v1::change::Change::Entry(entry) => entry.try_into().map(Change::Entry),
         };
+        let selectors = |wire: Vec<v1::Selector>| {
+            wire.into_iter().map(TryInto::try_into).collect::<Result<Vec<Selector>, Malformed>>()
+        };
         Ok(Self {
             revision: Revision(batch.revision),
+            ended: selectors(batch.ended)?,
             changes: batch.changes.into_iter().map(change).collect::<Result<_, Malformed>>()?,
-            complete: batch
-                .complete
-                .into_iter()
-                .map(TryInto::try_into)
-                .collect::<Result<_, Malformed>>()?,
+            complete: selectors(batch.complete)?,
         })
     }
 }

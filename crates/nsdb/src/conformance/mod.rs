@@ -74,6 +74,8 @@ macro_rules! conformance {
             a_batch_has_exactly_what_the_selectors_match
             an_object_that_stops_referring_is_reported_as_gone
             selectors_come_and_go_while_the_watch_runs
+            a_selector_that_is_removed_has_an_end_in_order
+            a_table_that_is_watched_no_more_has_an_end_too
             a_rule_is_never_missing_while_it_is_replaced
             a_slow_watcher_ends_at_the_latest_state
             a_watch_of_one_entry_sees_only_that

@@ -145,6 +145,7 @@ impl Watching {
         while !selectors.iter().all(|selector| all.complete.contains(selector)) {
             let batch = self.batch().await;
             all.revision = batch.revision;
+            all.ended.extend(batch.ended);
             all.changes.extend(batch.changes);
             all.complete.extend(batch.complete);
         }

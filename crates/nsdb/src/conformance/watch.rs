@@ -91,6 +91,63 @@ pub async fn selectors_come_and_go_while_the_watch_runs(fixture: impl Fixture) {
     assert_eq!(objects(&picture), [1, 2, 3].map(|n| (port(n), true)));
 }
 
+/// A watcher that gives something up hears of it until the end, and of nothing after that: there
+/// is no moment at which it believes what nobody tells it any more.
+pub async fn a_selector_that_is_removed_has_an_end_in_order(fixture: impl Fixture) {
+    let scene = Scene::of(&fixture).await;
+    scene.make([plain(bridge(1)), port_of(port(1), bridge(1)), port_of(port(2), bridge(1))]).await;
+    let both = [Selector::Object(bridge(1)), ports_of(bridge(1))];
+    let (mut watch, _) = scene.watch(&both).await;
+    watch.add(&[Selector::Object(port(2))]).await;
+    let before = scene.make([port_of(port(3), bridge(1))]).await;
+    watch.0.remove(&both).await.expect("watching works");
+    let batch = watch.batch().await;
+    assert_eq!((objects(&batch), batch.revision), (vec![(port(3), true)], before));
+    assert_eq!(batch.ended, []);
+    let end = watch.batch().await;
+    assert_eq!((end.ended.as_slice(), end.complete.as_slice()), (&both[..], &[][..]));
+    let gone = [(bridge(1), false), (port(1), false), (port(3), false)];
+    assert_eq!(objects(&end), gone, "port 2 is watched by itself");
+
+    // What it gave up changes, goes and comes unseen; what it watches still is told.
+    scene.make([delete(port(1)), port_of(port(4), bridge(1))]).await;
+    scene.make([delete(port(2))]).await;
+    assert_eq!(objects(&watch.batch().await), [(port(2), false)]);
+
+    // Given up and wanted again in one breath: an end, and then all of it anew.
+    let picture = watch.add(&both).await;
+    assert_eq!(objects(&picture), [(bridge(1), true), (port(3), true), (port(4), true)]);
+    watch.0.remove(&both).await.expect("watching works");
+    let again = watch.add(&both).await;
+    assert_eq!(again.ended, both);
+    let mut there = BTreeMap::new();
+    follow(&mut there, &again);
+    assert_eq!(there.into_keys().collect::<Vec<_>>(), [bridge(1), port(3), port(4)]);
+
+    // What was never watched ends too: whoever waits for the end never waits in vain.
+    watch.0.remove(&[Selector::Object(chain(9))]).await.expect("watching works");
+    let end = watch.batch().await;
+    assert_eq!((end.ended, end.changes), (vec![Selector::Object(chain(9))], vec![]));
+}
+
+pub async fn a_table_that_is_watched_no_more_has_an_end_too(fixture: impl Fixture) {
+    let scene = Scene::of(&fixture).await;
+    let table = TableId::global(TableKind::Location);
+    let locate = |n: u128| put(table, &port(n).id.to_string(), "here", Owner::Persistent);
+    scene.make([plain(port(1)), plain(port(2))]).await;
+    scene.make([locate(1), locate(2)]).await;
+    let (all, one) = (Selector::Table(table), Selector::Entry { table, key: port(1).id });
+    let (mut watch, _) = scene.watch(&[all, one]).await;
+    watch.0.remove(&[all]).await.expect("watching works");
+    let end = watch.batch().await;
+    assert_eq!(end.ended, [all]);
+    assert_eq!(entries(&end), [(port(2).id.to_string(), Owner::Persistent, None)]);
+    scene.make([locate(2)]).await;
+    scene.make([locate(1)]).await;
+    let here = Some("here".to_owned());
+    assert_eq!(entries(&watch.batch().await), [(port(1).id.to_string(), Owner::Persistent, here)]);
+}
+
 /// Two rules take turns, each time with the other's deletion in the same transaction.
 pub async fn a_rule_is_never_missing_while_it_is_replaced(fixture: impl Fixture) {
     const TURNS: u128 = 200;

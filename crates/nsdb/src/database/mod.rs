@@ -51,6 +51,11 @@ impl Database {
         self.state.objects.get(&key).map(|object| &object.stored)
     }
 
+    /// An object with what it refers to.
+    pub(crate) fn object(&self, key: ObjectKey) -> Option<&Object> {
+        self.state.objects.get(&key).map(AsRef::as_ref)
+    }
+
     /// See [`crate::Store::list`].
     pub fn list(&self, class: Class) -> impl Iterator<Item = &Stored> {
         self.state.class(class).map(|object| &object.stored)

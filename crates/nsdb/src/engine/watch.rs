@@ -85,7 +85,9 @@ impl Watch for LocalWatch {
     }
 
     async fn remove(&mut self, selectors: &[Selector]) -> Result<(), ReadError> {
-        self.shared.hub.lock().watchers.remove(self.id, selectors);
+        let database = self.shared.read();
+        self.shared.hub.lock().watchers.remove(self.id, selectors, &database);
+        self.bell.notify_one();
         Ok(())
     }
 

@@ -48,7 +48,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0..40_u8).prop_map(Step::Pass),
         1 => Just(Step::Restart),
         3 => (0..WATCHERS, any::<[u8; 3]>()).prop_map(|(w, c)| Step::Watch(w, c)),
-        1 => (0..WATCHERS, any::<[u8; 3]>()).prop_map(|(w, c)| Step::Unwatch(w, c)),
+        2 => (0..WATCHERS, any::<[u8; 3]>()).prop_map(|(w, c)| Step::Unwatch(w, c)),
         2 => (0..WATCHERS).prop_map(Step::Take),
     ];
     prop::collection::vec(step, 1..150)
@@ -235,8 +235,9 @@ impl Pair {
             }
             Step::Unwatch(view, choice) => {
                 let view = &mut self.views[usize::from(view)];
-                while view.take(&mut self.watchers, &self.history) {}
-                view.remove(selector(choice), &mut self.watchers, &self.model);
+                let watched = view.watched(choice[1]).filter(|_| choice[0] % 4 != 0);
+                let chosen = watched.unwrap_or_else(|| selector(choice));
+                view.remove(chosen, &mut self.watchers, &self.database);
             }
             Step::Take(view) => {
                 self.views[usize::from(view)].take(&mut self.watchers, &self.history);

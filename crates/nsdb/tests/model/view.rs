@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mn_ids::ObjectKey;
+use mn_nsdb::database::Database;
 use mn_nsdb::watchers::{WatcherId, Watchers};
 use mn_nsdb::{Batch, Change, Owner, Revision, Selector, TableId};
 
@@ -16,6 +17,8 @@ pub struct View {
     pub id: WatcherId,
     /// Selectors whose first picture came.
     complete: BTreeSet<Selector>,
+    /// Selectors that were removed and whose end was not told yet.
+    ending: Vec<Selector>,
     objects: BTreeMap<ObjectKey, Revision>,
     entries: BTreeMap<EntryName, Revision>,
     seen: Revision,
@@ -26,6 +29,7 @@ impl View {
         Self {
             id: watchers.open(),
             complete: BTreeSet::new(),
+            ending: Vec::new(),
             objects: BTreeMap::new(),
             entries: BTreeMap::new(),
             seen: Revision::ZERO,
@@ -43,15 +47,21 @@ impl View {
     }
 
     fn apply(&mut self, batch: Batch) {
-        // A picture that took in later batches may tell of the end of what it would have shown.
-        let picture = !batch.complete.is_empty();
+        // A picture that took in later batches may tell of the end of what it would have shown, and
+        // so may the end of a selector.
+        let merged = !(batch.complete.is_empty() && batch.ended.is_empty());
+        for ended in &batch.ended {
+            let asked = self.ending.iter().position(|selector| selector == ended);
+            self.ending.swap_remove(asked.expect("what ends was removed, each time once"));
+            self.complete.remove(ended);
+        }
         for change in batch.changes {
             match change {
                 Change::Object(change) => match change.stored {
                     Some(stored) => drop(self.objects.insert(change.key, stored.version)),
                     None => {
                         let known = self.objects.remove(&change.key).is_some();
-                        assert!(known || picture, "the end of something that was never shown");
+                        assert!(known || merged, "the end of something that was never shown");
                     }
                 },
                 Change::Entry(change) => {
@@ -76,25 +86,17 @@ impl View {
     /// Has nothing more to hear of: it believes what is true now.
     pub fn check_latest(&self, now: &Model) {
         self.check(now);
+        assert_eq!(self.ending, [], "every removal has its end");
     }
 
-    /// Stops watching something; everything was taken before.
-    pub fn remove(&mut self, selector: Selector, watchers: &mut Watchers, now: &Model) {
-        watchers.remove(self.id, &[selector]);
-        self.complete.remove(&selector);
-        let matched: BTreeSet<ObjectKey> = self
-            .complete
-            .iter()
-            .flat_map(|selector| now.matched(*selector))
-            .map(|(key, _)| key)
-            .collect();
-        self.objects.retain(|key, _| matched.contains(key));
-        let matched: BTreeSet<EntryName> = self
-            .complete
-            .iter()
-            .flat_map(|selector| now.matched_entries(*selector))
-            .map(|(name, _)| name)
-            .collect();
-        self.entries.retain(|name, _| matched.contains(name));
+    /// One of the selectors that are complete.
+    pub fn watched(&self, n: u8) -> Option<Selector> {
+        self.complete.iter().nth(usize::from(n) % self.complete.len().max(1)).copied()
+    }
+
+    /// Stops watching something. It goes on believing by it until it is told of the end.
+    pub fn remove(&mut self, selector: Selector, watchers: &mut Watchers, database: &Database) {
+        watchers.remove(self.id, &[selector], database);
+        self.ending.push(selector);
     }
 }
