@@ -8,6 +8,7 @@ mod alias;
 mod args;
 mod completion;
 mod grammar;
+mod outcome;
 mod refusal;
 mod run;
 mod schema;

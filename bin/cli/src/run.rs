@@ -1,14 +1,14 @@
 //! The program: from arguments to an exit status.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 use mn_client::{Client, Error};
 
 use crate::args::{Args, Task};
-use crate::refusal::Refusal;
+use crate::outcome::{Said, said};
 use crate::session::{Form, Naming, Reply, Session};
 use crate::settings::Settings;
 use crate::shell;
@@ -136,46 +136,6 @@ fn greet(session: &Session) -> Result<(), Refused> {
         eprintln!("{information}");
     }
     Ok(())
-}
-
-/// How a command went, as far as the exit status is concerned.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Said {
-    Well,
-    Badly,
-    /// It says nothing about success.
-    Aside,
-    /// There is nothing more to come; whether that is a failure.
-    End {
-        failed: bool,
-    },
-}
-
-/// Prints what came of a command.
-pub(crate) fn said(reply: Result<Reply, Refusal>) -> Said {
-    match reply {
-        Ok(Reply::Text(text)) => {
-            print(&text);
-            Said::Well
-        }
-        Ok(Reply::Aside(text)) => {
-            print(&text);
-            Said::Aside
-        }
-        Ok(Reply::NotFound) => Said::Badly,
-        Ok(Reply::Quit) => Said::End { failed: false },
-        Err(refusal) => {
-            eprintln!("{refusal}");
-            if refusal.ends_the_session() { Said::End { failed: true } } else { Said::Badly }
-        }
-    }
-}
-
-/// Prints a text and a line end; a reader who went away is no error.
-fn print(text: &str) {
-    if !text.is_empty() {
-        let _ = writeln!(io::stdout(), "{text}");
-    }
 }
 
 fn once(session: &mut Session, line: &str) -> bool {

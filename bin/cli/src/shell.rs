@@ -14,7 +14,7 @@ use rustyline::validate::Validator;
 use rustyline::{ColorMode, CompletionType, Config, Context, Editor, Helper};
 
 use crate::completion::next_words;
-use crate::run::{Said, said};
+use crate::outcome::{Said, said};
 use crate::session::Session;
 use crate::walk::Paint;
 

@@ -10,8 +10,8 @@ use mn_topology::{Host, Port};
 use super::call::{Answer, Call};
 use super::db::{Changes, Db};
 use super::endpoint::Resource;
+use super::in_path;
 use super::links::Links;
-use super::ports;
 use super::problem::Problem;
 
 pub fn resource() -> Resource {
@@ -23,14 +23,14 @@ pub fn resource() -> Resource {
 }
 
 async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
-    let host = ports::host(&call).await?;
+    let host = in_path::host(&call).await?;
     let ports = call.db.referrers::<Port>(host).await?;
     let here = ports.iter().map(|found| &found.object).filter(|port| port.host_id == Some(host));
     Ok(Answer::many(here.map(|port| to_api(port, host, &call.links))))
 }
 
 async fn read(call: Arc<Call>) -> Result<Answer, Problem> {
-    let host = ports::host(&call).await?;
+    let host = in_path::host(&call).await?;
     let port = call.db.get::<Port>(call.id("port")?).await?.object;
     if port.host_id != Some(host) {
         return Err(not_bound(port.id, host));
@@ -40,7 +40,7 @@ async fn read(call: Arc<Call>) -> Result<Answer, Problem> {
 
 /// A host in no tunnel zone may have ports too: it carries local traffic (contracts §5).
 async fn bind(call: Arc<Call>) -> Result<Answer, Problem> {
-    let host = ports::host(&call).await?;
+    let host = in_path::host(&call).await?;
     let sent: HostInterfacePort = call.input()?;
     let id = sent.port_id.ok_or_else(|| Problem::required("portId"))?;
     let name = sent.interface_name.ok_or_else(|| Problem::required("interfaceName"))?;
@@ -62,7 +62,7 @@ async fn bind(call: Arc<Call>) -> Result<Answer, Problem> {
 
 /// The port remembers where it was.
 async fn unbind(call: Arc<Call>) -> Result<Answer, Problem> {
-    let host = ports::host(&call).await?;
+    let host = in_path::host(&call).await?;
     let mut port = call.db.get::<Port>(call.id("port")?).await?;
     if port.object.host_id != Some(host) {
         return Err(not_bound(port.object.id, host));

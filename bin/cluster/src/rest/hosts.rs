@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::call::{Answer, Call};
 use super::db::{Changes, Db, Found};
 use super::endpoint::Resource;
+use super::in_path;
 use super::links::Links;
-use super::ports;
 use super::problem::Problem;
 
 pub fn resource() -> Resource {
@@ -148,7 +148,7 @@ async fn update(call: Arc<Call>) -> Result<Answer, Problem> {
 
 /// Only a host without life and without ports (`HO-05`); it leaves its tunnel zones.
 async fn delete(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id = ports::host(&call).await?;
+    let id = in_path::host(&call).await?;
     if call.db.sessions().await?.iter().any(|session| session.host == id) {
         return Err(Problem::forbidden("the host is alive: stop its agent first"));
     }
@@ -162,12 +162,12 @@ async fn delete(call: Arc<Call>) -> Result<Answer, Problem> {
 }
 
 async fn list_interfaces(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id = ports::host(&call).await?;
+    let id = in_path::host(&call).await?;
     Ok(Answer::many(interfaces(&Known::of(&call.db, id).await?, id, &call.links)))
 }
 
 async fn read_interface(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id = ports::host(&call).await?;
+    let id = in_path::host(&call).await?;
     let name = call.segment("name")?;
     let interfaces = interfaces(&Known::of(&call.db, id).await?, id, &call.links);
     let found = interfaces.into_iter().find(|interface| interface.name.as_deref() == Some(name));

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use mn_api_types::{self as api, Media};
-use mn_ids::{BridgeId, HostId, Object, PortId, RouterId};
+use mn_ids::{Object, PortId};
 use mn_nsdb::{TableId, TableKind};
-use mn_topology::{Bridge, DeviceId, Host, Port, PortKind, Router};
+use mn_topology::{DeviceId, Port, PortKind};
 
 use super::call::{Answer, Call};
 use super::db::{Changes, Found};
 use super::endpoint::Resource;
 use super::port_conversion::{from_api, to_api};
 use super::problem::Problem;
-use super::{bindings, hosts, local_routes, peering, tables};
+use super::{bindings, hosts, in_path, local_routes, peering, tables};
 
 /// The sequence that ports' numbers are from.
 const TUNNEL_KEYS: &str = "tunnel_key";
@@ -39,28 +39,28 @@ async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
 }
 
 async fn list_of_bridge(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id = bridge(&call).await?;
+    let id = in_path::bridge(&call).await?;
     show(&call, call.db.referrers::<Port>(id).await?).await
 }
 
 async fn list_of_router(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id = router(&call).await?;
+    let id = in_path::router(&call).await?;
     show(&call, call.db.referrers::<Port>(id).await?).await
 }
 
 async fn list_peers_of_bridge(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id = bridge(&call).await?;
+    let id = in_path::bridge(&call).await?;
     peers(&call, call.db.referrers::<Port>(id).await?).await
 }
 
 async fn list_peers_of_router(call: Arc<Call>) -> Result<Answer, Problem> {
-    let id = router(&call).await?;
+    let id = in_path::router(&call).await?;
     peers(&call, call.db.referrers::<Port>(id).await?).await
 }
 
 /// Ports to VTEPs come with VTEPs: until then no bridge has any.
 async fn list_vxlan_ports(call: Arc<Call>) -> Result<Answer, Problem> {
-    bridge(&call).await?;
+    in_path::bridge(&call).await?;
     Ok(Answer::many::<api::Port>([]))
 }
 
@@ -71,12 +71,12 @@ async fn read(call: Arc<Call>) -> Result<Answer, Problem> {
 }
 
 async fn create_on_bridge(call: Arc<Call>) -> Result<Answer, Problem> {
-    let device = DeviceId::Bridge(bridge(&call).await?);
+    let device = DeviceId::Bridge(in_path::bridge(&call).await?);
     create(&call, device).await
 }
 
 async fn create_on_router(call: Arc<Call>) -> Result<Answer, Problem> {
-    let device = DeviceId::Router(router(&call).await?);
+    let device = DeviceId::Router(in_path::router(&call).await?);
     create(&call, device).await
 }
 
@@ -148,19 +148,4 @@ async fn peers(call: &Call, ports: Vec<Found<Port>>) -> Result<Answer, Problem> 
         peers.extend(call.db.find::<Port>(id).await?);
     }
     show(call, peers).await
-}
-
-/// The bridge in the path, which must be there.
-pub async fn bridge(call: &Call) -> Result<BridgeId, Problem> {
-    Ok(call.db.get::<Bridge>(call.id("id")?).await?.object.id)
-}
-
-/// The router in the path, which must be there.
-pub async fn router(call: &Call) -> Result<RouterId, Problem> {
-    Ok(call.db.get::<Router>(call.id("id")?).await?.object.id)
-}
-
-/// The host in the path, which must be there.
-pub async fn host(call: &Call) -> Result<HostId, Problem> {
-    Ok(call.db.get::<Host>(call.id("id")?).await?.object.id)
 }

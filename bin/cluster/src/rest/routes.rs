@@ -12,9 +12,9 @@ use super::call::{Answer, Call};
 use super::db::{Changes, Db};
 use super::endpoint::Resource;
 use super::exposed::delete_if_there;
+use super::in_path;
 use super::links::Links;
 use super::port_conversion::shown;
-use super::ports;
 use super::problem::Problem;
 
 pub fn resource() -> Resource {
@@ -27,7 +27,7 @@ pub fn resource() -> Resource {
 }
 
 async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
-    let router = ports::router(&call).await?;
+    let router = in_path::router(&call).await?;
     let routes = call.db.referrers::<Route>(router).await?;
     Ok(Answer::many(routes.iter().map(|found| to_api(&found.object, &call.links))))
 }
@@ -38,7 +38,7 @@ async fn read(call: Arc<Call>) -> Result<Answer, Problem> {
 }
 
 async fn create(call: Arc<Call>) -> Result<Answer, Problem> {
-    let router = ports::router(&call).await?;
+    let router = in_path::router(&call).await?;
     let sent: api::Route = call.input()?;
     let route = from_api(router, sent)?;
     check_port(&call.db, &route).await?;

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::call::{Answer, Call};
 use super::db::{Changes, Db};
 use super::endpoint::Resource;
+use super::in_path;
 use super::links::Links;
-use super::ports;
 use super::problem::Problem;
 
 pub fn mac_resource() -> Resource {
@@ -113,7 +113,7 @@ fn vlan(call: &Call) -> Result<Option<u16>, Problem> {
 }
 
 async fn list_macs(call: Arc<Call>) -> Result<Answer, Problem> {
-    let bridge = ports::bridge(&call).await?;
+    let bridge = in_path::bridge(&call).await?;
     let vlan = vlan(&call)?;
     let macs = macs(&call.db, bridge).await?;
     let wanted: Vec<_> =
@@ -134,7 +134,7 @@ async fn list_macs(call: Arc<Call>) -> Result<Answer, Problem> {
 }
 
 async fn add_mac(call: Arc<Call>) -> Result<Answer, Problem> {
-    let bridge = ports::bridge(&call).await?;
+    let bridge = in_path::bridge(&call).await?;
     let sent: MacPort = call.input()?;
     let mac = sent.mac_addr.ok_or_else(|| Problem::required("macAddr"))?;
     let port = sent.port_id.ok_or_else(|| Problem::required("portId"))?;
@@ -165,7 +165,7 @@ async fn add_mac(call: Arc<Call>) -> Result<Answer, Problem> {
 }
 
 async fn read_mac(call: Arc<Call>) -> Result<Answer, Problem> {
-    let bridge = ports::bridge(&call).await?;
+    let bridge = in_path::bridge(&call).await?;
     let (key, port) = mac_in_path(&call)?;
     let macs = macs(&call.db, bridge).await?;
     if !macs.contains(&(key, port)) {
@@ -176,7 +176,7 @@ async fn read_mac(call: Arc<Call>) -> Result<Answer, Problem> {
 
 /// Removes what was put here. What agents learned they forget themselves.
 async fn remove_mac(call: Arc<Call>) -> Result<Answer, Problem> {
-    let bridge = ports::bridge(&call).await?;
+    let bridge = in_path::bridge(&call).await?;
     let (key, port) = mac_in_path(&call)?;
     let table = TableId::of(TableKind::Mac, bridge);
     if static_macs_of(&call.db, table, port).await?.contains(&key.text()) {
@@ -224,7 +224,7 @@ async fn neighbors(db: &Db, bridge: BridgeId) -> Result<Vec<(IpAddr, Mac)>, Prob
 }
 
 async fn list_arp(call: Arc<Call>) -> Result<Answer, Problem> {
-    let bridge = ports::bridge(&call).await?;
+    let bridge = in_path::bridge(&call).await?;
     let neighbors = neighbors(&call.db, bridge).await?;
     Ok(Answer::many(
         neighbors.into_iter().map(|(ip, mac)| arp_to_api(&call.links, bridge, ip, mac)),
@@ -232,7 +232,7 @@ async fn list_arp(call: Arc<Call>) -> Result<Answer, Problem> {
 }
 
 async fn add_arp(call: Arc<Call>) -> Result<Answer, Problem> {
-    let bridge = ports::bridge(&call).await?;
+    let bridge = in_path::bridge(&call).await?;
     let sent: ArpEntry = call.input()?;
     let ip = sent.ip.ok_or_else(|| Problem::required("ip"))?;
     let mac = sent.mac.ok_or_else(|| Problem::required("mac"))?;
@@ -243,7 +243,7 @@ async fn add_arp(call: Arc<Call>) -> Result<Answer, Problem> {
 }
 
 async fn read_arp(call: Arc<Call>) -> Result<Answer, Problem> {
-    let bridge = ports::bridge(&call).await?;
+    let bridge = in_path::bridge(&call).await?;
     let (ip, mac) = arp_in_path(&call)?;
     if !neighbors(&call.db, bridge).await?.contains(&(ip, mac)) {
         return Err(Problem::missing(format_args!("{ip} at {mac}")));
@@ -252,7 +252,7 @@ async fn read_arp(call: Arc<Call>) -> Result<Answer, Problem> {
 }
 
 async fn remove_arp(call: Arc<Call>) -> Result<Answer, Problem> {
-    let bridge = ports::bridge(&call).await?;
+    let bridge = in_path::bridge(&call).await?;
     let (ip, mac) = arp_in_path(&call)?;
     if neighbors(&call.db, bridge).await?.contains(&(ip, mac)) {
         let table = TableId::of(TableKind::BridgeNeighbor, bridge);
