@@ -14,13 +14,14 @@ use mn_datapath::{Datapath, DatapathError, Timeouts, UpcallLimit};
 use mn_ids::HostId;
 use mn_nsdb::Store;
 use mn_simulation::nat::{Endpoint, NatBinding, NatKind};
+use mn_time::Duration;
 use mn_topology::{DeviceId, Host};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::clock;
 use crate::control::{Control, Events, State, WorkerHandle};
-use crate::handle::Handle;
+use crate::handle::{ActivePort, Handle};
 use crate::interfaces::Links;
 use crate::leaser::{LeaseAsk, Leaser};
 use crate::nat_journal::{self, NatJournal};
@@ -29,7 +30,7 @@ use crate::presses::Presses;
 use crate::session;
 use crate::subscriptions::Subscriptions;
 use crate::sweep::Sweeper;
-use crate::worker::message::ToWorker;
+use crate::worker::message::{FromWorker, ToWorker};
 use crate::worker::report::Report;
 use crate::worker::{Setup, Worker};
 use crate::writer;
@@ -63,6 +64,8 @@ pub struct Parts {
     /// How long neighbours of routers are believed.
     pub patience: Patience,
     pub connections: Connections,
+    /// What was loaded and nothing has needed for this long is given up.
+    pub unused_for: Duration,
 }
 
 /// How connections are tracked.
@@ -112,59 +115,40 @@ impl Agent {
     pub fn start(parts: Parts) -> Result<Self, StartError> {
         let host = session::host_id(&parts.root).map_err(StartError::Root)?;
         let numbers = Numbers::open(&parts.root).map_err(StartError::Root)?;
-        let (worker_sender, from_workers) = mpsc::channel(MESSAGES_MAX);
-        let stop_workers = Arc::new(AtomicBool::new(false));
-        let (failure, failed) = watch::channel(false);
-        let rule_drops: Arc<Mutex<RuleDrops>> = Arc::default();
-        let neighbors = Arc::new(Neighbors::new(parts.patience, host));
-        let crew = Crew {
-            life: numbers.life(),
-            host,
-            worker_sender,
-            failure,
-            rule_drops: Arc::clone(&rule_drops),
-            neighbors,
-        };
-        let (leaser, receivers) = Starting::of(&parts, host);
-        let (workers, mut threads) =
-            start_workers(&parts, &crew, &leaser, receivers, &stop_workers)?;
-        drop(crew);
-        let reports: Arc<[Arc<Report>]> =
-            workers.iter().map(|worker| Arc::clone(&worker.report)).collect();
-        let (active, ports) = watch::channel(Vec::new());
-        let presses = Presses::new(&parts, Arc::clone(&reports), ports.clone());
-        let sweeper = sweeper(&parts, &workers, &rule_drops, presses);
-        threads.push(sweeper.start(Arc::clone(&stop_workers)).map_err(StartError::Thread)?);
-        adopt_flows(&*parts.datapath, &workers)?;
+        let forwarding = Forwarding::start(&parts, host, numbers.life())?;
+        Ok(Self::take_control(parts, host, numbers, forwarding))
+    }
 
+    /// Starts what decides for the workers that run by now.
+    fn take_control(parts: Parts, id: HostId, numbers: Numbers, forwarding: Forwarding) -> Self {
         let (session_sender, sessions) = mpsc::channel(1);
         let (ops, writes) = mpsc::channel(WRITES_MAX);
         let (asks_sender, asks) = mpsc::channel(ASKS_MAX);
         let (leases, lease_asks) = mpsc::channel(LEASES_MAX);
         let (session_epoch, epoch) = watch::channel(None);
         let (stop_control, stop) = watch::channel(false);
+        let (objects_sender, objects) = watch::channel(Vec::new());
         let (guarded_sender, guarded) = mpsc::unbounded_channel();
-        let host = Host::new(host, parts.name);
+        let Forwarding { workers, threads, from_workers, leaser, rule_drops, failed, .. } =
+            forwarding;
+        let (stop_workers, (active, ports)) = (forwarding.stop, forwarding.active);
+        let host = Host::new(id, parts.name);
         let doubt = Arc::new(Notify::new());
+        let (store, known_as) = (Arc::clone(&parts.store), host.clone());
+        let sessions_kept = session::keep(store, known_as, session_sender, Arc::clone(&doubt));
         let tasks = vec![
-            tokio::spawn(session::keep(
-                Arc::clone(&parts.store),
-                host.clone(),
-                session_sender,
-                Arc::clone(&doubt),
-            ))
-            .abort_handle(),
+            tokio::spawn(sessions_kept).abort_handle(),
             tokio::spawn(writer::write(Arc::clone(&parts.store), writes)).abort_handle(),
             tokio::spawn(leaser.run(epoch, lease_asks)).abort_handle(),
         ];
         let handle = Handle {
             asks: asks_sender,
             datapath: Arc::clone(&parts.datapath),
-            reports,
+            reports: forwarding.reports,
             rule_drops,
             ports,
+            objects,
         };
-        let id = host.id;
         let control = Control {
             host,
             store: parts.store,
@@ -180,21 +164,14 @@ impl Agent {
             doubt,
             keys: TunnelKeys::starting_at(numbers.key_limit(), numbers.keys().collect::<Vec<_>>()),
             numbers,
-            subscriptions: Subscriptions::of_host(id),
+            subscriptions: Subscriptions::of_host(id, parts.unused_for),
+            objects: objects_sender,
             state: State::new(id, clock::now()),
         };
-        let events =
-            Events { sessions, workers: from_workers, links: parts.links, guarded, asks, stop };
-        Ok(Self {
-            handle,
-            host: id,
-            stop_control,
-            stop_workers,
-            failed,
-            threads,
-            control: Some(tokio::spawn(control.run(events))),
-            tasks,
-        })
+        let links = parts.links;
+        let events = Events { sessions, workers: from_workers, links, guarded, asks, stop };
+        let control = Some(tokio::spawn(control.run(events)));
+        Self { handle, host: id, stop_control, stop_workers, failed, threads, control, tasks }
     }
 
     /// For asking it.
@@ -250,11 +227,63 @@ impl Drop for Agent {
     }
 }
 
+/// What decides about packets and carries it out, in threads of its own.
+struct Forwarding {
+    workers: Vec<WorkerHandle>,
+    threads: Vec<JoinHandle<()>>,
+    from_workers: mpsc::Receiver<FromWorker>,
+    leaser: Starting,
+    rule_drops: Arc<Mutex<RuleDrops>>,
+    reports: Arc<[Arc<Report>]>,
+    /// For showing the ports that are active, and who is shown them.
+    active: (watch::Sender<Vec<ActivePort>>, watch::Receiver<Vec<ActivePort>>),
+    failed: watch::Receiver<bool>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Forwarding {
+    /// Starts workers and sweeper; the flows of an earlier agent are handed to the workers.
+    fn start(parts: &Parts, host: HostId, life: u16) -> Result<Self, StartError> {
+        let (worker_sender, from_workers) = mpsc::channel(MESSAGES_MAX);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (failure, failed) = watch::channel(false);
+        let rule_drops: Arc<Mutex<RuleDrops>> = Arc::default();
+        let crew = Crew {
+            life,
+            host,
+            worker_sender,
+            failure,
+            rule_drops: Arc::clone(&rule_drops),
+            neighbors: Arc::new(Neighbors::new(parts.patience, host)),
+        };
+        let (leaser, receivers) = Starting::of(parts, host);
+        let (workers, mut threads) = start_workers(parts, &crew, &leaser, receivers, &stop)?;
+        let reports: Arc<[Arc<Report>]> =
+            workers.iter().map(|worker| Arc::clone(&worker.report)).collect();
+        let active = watch::channel(Vec::new());
+        let presses = Presses::new(parts, Arc::clone(&reports), active.1.clone());
+        let sweeper = sweeper(parts, &workers, &rule_drops, presses);
+        threads.push(sweeper.start(Arc::clone(&stop)).map_err(StartError::Thread)?);
+        adopt_flows(&*parts.datapath, &workers)?;
+        Ok(Self {
+            workers,
+            threads,
+            from_workers,
+            leaser,
+            rule_drops,
+            reports,
+            active,
+            failed,
+            stop,
+        })
+    }
+}
+
 /// What all workers of one agent have in common.
 struct Crew {
     life: u16,
     host: HostId,
-    worker_sender: mpsc::Sender<crate::worker::message::FromWorker>,
+    worker_sender: mpsc::Sender<FromWorker>,
     failure: watch::Sender<bool>,
     rule_drops: Arc<Mutex<RuleDrops>>,
     neighbors: Arc<Neighbors>,

@@ -6,12 +6,14 @@
 
 mod advertise;
 mod answer;
+mod holdings;
 mod load;
 mod nat;
 mod peers;
 mod ports;
 mod publish;
 mod walks;
+mod watching;
 mod zones;
 
 pub(crate) use peers::MTU_UNKNOWN;
@@ -23,13 +25,13 @@ use std::time::Duration;
 
 use mn_agent_api::{HostReport, Request, Response};
 use mn_agent_core::{
-    Advertising, Attached, Learned, LocalView, MacAges, MacPlace, NeighborAges, Row, RowChange,
-    StateTables, TableName, TunnelKeys, limits,
+    Advertising, Attached, Learned, LocalView, MacAges, NeighborAges, Row, RowChange, StateTables,
+    TableName, TunnelKeys, limits,
 };
 use mn_datapath::{Bell, Datapath, DatapathError, PeerAddresses, UpcallLimit};
 use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
-use mn_ids::{BridgeId, HostId, PortId, RuleId, TunnelZoneId};
-use mn_nsdb::{Op, Selector, Session, SessionId, Store, Watch, WatchEvent};
+use mn_ids::{BridgeId, Class, HostId, PortId, RuleId, TunnelZoneId};
+use mn_nsdb::{Op, Session, SessionId, Store};
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
 use mn_topology::{DeviceId, Host, Port, TunnelZone};
@@ -106,6 +108,8 @@ pub(crate) struct Control {
     pub(crate) numbers: Numbers,
     pub(crate) keys: TunnelKeys,
     pub(crate) subscriptions: Subscriptions,
+    /// For showing how much is held.
+    pub(crate) objects: watch::Sender<Vec<(Class, usize)>>,
     pub(crate) state: State,
 }
 
@@ -163,6 +167,8 @@ pub(crate) struct State {
     announcements: Vec<Announcement>,
     advertising: Advertising,
     walks: walks::PendingWalks,
+    /// When it was last looked what this host's ports need.
+    needs_noted: Instant,
     /// Rules whose ports the workers were told to have ready.
     prepared: HashSet<(DeviceId, RuleId)>,
 }
@@ -170,6 +176,7 @@ pub(crate) struct State {
 /// What the next news are going to say.
 #[derive(Default)]
 struct PendingNews {
+    forgotten: Vec<TableName>,
     rows: Vec<RowChange>,
     complete: Vec<TableName>,
     tags: Vec<Tag>,
@@ -218,6 +225,7 @@ impl State {
             announcements: Vec::new(),
             advertising: Advertising::new(host.uuid().as_u128() as u64),
             walks: walks::PendingWalks::default(),
+            needs_noted: now,
             prepared: HashSet::new(),
         }
     }
@@ -239,7 +247,7 @@ impl Control {
                     watch = self.open_watch().await;
                     open_at = tokio::time::Instant::now() + RETRY_AFTER;
                 }
-                event = next(&mut watch) => match event {
+                event = watching::next(&mut watch) => match event {
                     Some(event) => self.take_event(event),
                     None => watch = None,
                 },
@@ -260,10 +268,7 @@ impl Control {
             }
             self.settle();
             if let Some(open) = &mut watch {
-                let new = self.subscriptions.take_new();
-                if !new.is_empty()
-                    && let Err(error) = open.add(&new).await
-                {
+                if let Err(error) = self.tell_watch(open.as_mut()).await {
                     tracing::warn!(%error, "a watch was lost");
                     watch = None;
                 }
@@ -278,25 +283,6 @@ impl Control {
         let closed = tokio::time::timeout(GOODBYE_FOR, self.store.close_session(session)).await;
         if !matches!(closed, Ok(Ok(()))) {
             tracing::info!("the session could not be ended; it ends by itself");
-        }
-    }
-
-    async fn open_watch(&mut self) -> Option<Box<dyn Watch>> {
-        let mut watch = match self.store.watch().await {
-            Ok(watch) => watch,
-            Err(error) => {
-                tracing::debug!(%error, "no watch can be opened yet");
-                return None;
-            }
-        };
-        self.subscriptions.take_new();
-        let all: Vec<Selector> = self.subscriptions.all();
-        match watch.add(&all).await {
-            Ok(()) => Some(watch),
-            Err(error) => {
-                tracing::debug!(%error, "nothing can be watched yet");
-                None
-            }
         }
     }
 
@@ -324,6 +310,7 @@ impl Control {
             let news = Arc::new(News {
                 snapshot: Arc::clone(&self.state.snapshot),
                 local: Arc::new(self.state.local.clone()),
+                forgotten: news.forgotten,
                 rows: news.rows,
                 complete: news.complete,
                 tags: news.tags,
@@ -371,7 +358,7 @@ impl Control {
                     self.subscriptions.place(port);
                 }
             }
-            FromWorker::InUse(macs) => self.take_uses(macs),
+            FromWorker::InUse { macs, held } => self.take_uses(macs, held),
             FromWorker::Walked(walked) => self.take_walked(*walked),
             FromWorker::Heard { worker, heard } => self.take_heard(worker, heard),
             FromWorker::Ports { worker, need } => self.ask_leaser(LeaseAsk::Need { worker, need }),
@@ -417,17 +404,10 @@ impl Control {
         self.write(&row);
     }
 
-    /// MACs whose flows are in the datapath do not age.
-    fn take_uses(&mut self, macs: Vec<MacPlace>) {
-        let now = clock::now();
-        for place in macs {
-            self.state.ages.note_use(place, now);
-        }
-    }
-
     fn tick(&mut self) {
         let now = clock::now();
         self.note_alive(now);
+        self.give_up_unused(now);
         self.state.refused.clear();
         for (place, _) in self.state.ages.expire(now) {
             self.write(&Row::Mac(place, None));
@@ -486,13 +466,5 @@ impl Control {
             },
         };
         if let DeviceId::Bridge(bridge) = device { Some(bridge) } else { None }
-    }
-}
-
-/// The next event of a watch, if there is one.
-async fn next(watch: &mut Option<Box<dyn Watch>>) -> Option<WatchEvent> {
-    match watch {
-        Some(watch) => watch.next().await,
-        None => std::future::pending().await,
     }
 }

@@ -8,7 +8,7 @@ use mn_agent_api::{ConnectionRow, DropCount, FlowRow, FlowUse, PortRow, Request,
 use mn_agent_core::RuleDrops;
 use mn_datapath::{Connection, Datapath, DatapathError, InstalledFlow};
 use mn_flow::{Field, FlowKey, FlowMask, PortNo};
-use mn_ids::PortId;
+use mn_ids::{Class, PortId};
 use mn_nsdb_remote::RequestHandler;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -24,6 +24,8 @@ pub struct Handle {
     pub(crate) reports: Arc<[Arc<Report>]>,
     pub(crate) rule_drops: Arc<Mutex<RuleDrops>>,
     pub(crate) ports: watch::Receiver<Vec<ActivePort>>,
+    /// How many objects of the topology are held.
+    pub(crate) objects: watch::Receiver<Vec<(Class, usize)>>,
 }
 
 /// A port that forwards here.

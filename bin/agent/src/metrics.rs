@@ -74,6 +74,7 @@ fn text(handle: &Handle) -> Result<String, prometheus::Error> {
         registry.register(Box::new(vec))?;
     }
     ports(handle, &registry)?;
+    objects(handle, &registry)?;
     rules(handle, &registry)?;
     exposition(&registry)
 }
@@ -107,6 +108,16 @@ const GAUGES: &[Metric] = &[
     (names::AGENT_FLOWS_UNVERIFIED, "Adopted flows not yet decided anew", |r| &r.unverified),
     (names::AGENT_WAITING, "Packets that wait for an answer", |r| &r.waiting),
 ];
+
+/// What is held of the topology.
+fn objects(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error> {
+    let help = "Objects of the topology that are held, by class";
+    let held = IntGaugeVec::new(Opts::new(names::AGENT_OBJECTS, help), &["class"])?;
+    for (class, count) in handle.objects.borrow().iter() {
+        held.with_label_values(&[class.name()]).set(*count as i64);
+    }
+    registry.register(Box::new(held))
+}
 
 /// Drops by rule, as of the last sweep.
 fn rules(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use mn_agent_core::{Patience, PortLimits, limits};
 use mn_datapath::ebpf::{Ebpf, Options, remove_datapath};
 use mn_datapath::{ConnState, Datapath, DatapathError, Timeouts, UpcallLimit};
@@ -23,6 +23,7 @@ use crate::{Agent, Connections, Parts, StartError, interfaces, metrics, socket};
 
 /// The flags of `midonet agent`.
 #[derive(Args, Clone, Debug)]
+#[command(group = ArgGroup::new("trust").args(["ca", "insecure"]).required(true).multiple(true))]
 #[command(after_help = "\
 Examples:
   midonet agent --cluster https://10.0.0.1:2346 --ca /etc/midolman/ca.pem
@@ -45,7 +46,7 @@ pub struct Settings {
     #[arg(long)]
     insecure: bool,
     /// Certificate authority of the cluster, PEM.
-    #[arg(long, value_name = "FILE", required_unless_present = "insecure")]
+    #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// Packet workers.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
@@ -153,6 +154,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
             macs: settings.port_macs_max,
             ..PortLimits::default()
         },
+        unused_for: limits::UNUSED_FOR,
         patience: Patience::default(),
         connections: connections(&settings),
     })?;
@@ -247,4 +249,28 @@ fn machine_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "unnamed".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    #[test]
+    fn who_gives_no_authority_is_told_of_both_ways() {
+        let refused = Program::try_parse_from(["agent", "--cluster", "http://10.0.0.1:2346"]);
+        let said = refused.expect_err("whom to trust is missing").to_string();
+        assert!(said.contains("--ca <FILE>") && said.contains("--insecure"), "{said}");
+        let lab = ["agent", "--cluster", "http://10.0.0.1:2346", "--insecure"];
+        assert!(Program::try_parse_from(lab).is_ok());
+        let authority = ["agent", "--cluster", "https://10.0.0.1:2346", "--ca", "ca.pem"];
+        assert!(Program::try_parse_from(authority).is_ok());
+    }
 }

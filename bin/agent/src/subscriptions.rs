@@ -2,21 +2,37 @@
 
 use std::collections::HashSet;
 
+use mn_agent_core::{Holding, Holdings};
 use mn_ids::{Class, HostId, ObjectKey, PortId};
 use mn_nsdb::{Selector, TableId, TableKind};
+use mn_time::Duration;
 use mn_topology::snapshot::Loaded;
 
-/// The selectors asked for so far.
-#[derive(Debug, Default)]
+use crate::clock;
+
+/// The selectors asked for so far and not given up since.
+#[derive(Debug)]
 pub(crate) struct Subscriptions {
     asked: HashSet<Selector>,
     new: Vec<Selector>,
+    /// Given up, to be told to the watch.
+    old: Vec<Selector>,
+    /// Given up, once for each time; what they show holds until the watch tells their end.
+    ending: Vec<Selector>,
+    pub(crate) holdings: Holdings,
 }
 
 impl Subscriptions {
-    /// What every agent watches: its own host, the ports bound to it, the tunnel zones.
-    pub(crate) fn of_host(host: HostId) -> Self {
-        let mut all = Self::default();
+    /// What every agent watches: its own host, the ports bound to it, the tunnel zones. What else
+    /// comes is given up after nothing has needed it for so long.
+    pub(crate) fn of_host(host: HostId, unused_for: Duration) -> Self {
+        let mut all = Self {
+            asked: HashSet::new(),
+            new: Vec::new(),
+            old: Vec::new(),
+            ending: Vec::new(),
+            holdings: Holdings::new(unused_for),
+        };
         all.want(Selector::Object(host.into()));
         all.want(Selector::Referrers { to: host.into(), class: Class::Port });
         all.want(Selector::Class(Class::TunnelZone));
@@ -25,23 +41,43 @@ impl Subscriptions {
 
     /// An object with all that belongs to it: what its lookup needs, and its tables.
     pub(crate) fn object(&mut self, key: ObjectKey) {
-        for loaded in Loaded::of(key) {
-            self.want(selector(loaded));
-        }
-        let tables: &[TableKind] = match key.class {
-            Class::Bridge => &[TableKind::Mac, TableKind::BridgeNeighbor, TableKind::FloodGroup],
-            Class::Router => &[TableKind::Neighbor],
-            _ => &[],
-        };
-        for kind in tables {
-            self.want(Selector::Table(TableId { kind: *kind, device: key.id }));
-        }
+        self.hold(Holding::Object(key));
     }
 
     /// Where a port is.
     pub(crate) fn place(&mut self, port: PortId) {
-        let table = TableId::global(TableKind::Location);
-        self.want(Selector::Entry { table, key: port.uuid() });
+        self.hold(Holding::Place(port));
+    }
+
+    fn hold(&mut self, holding: Holding) {
+        if self.holdings.hold(holding, clock::now()) {
+            for selector in selectors(holding) {
+                self.want(selector);
+            }
+        }
+    }
+
+    /// Ends the watches of something. It stays known until the watch tells the end.
+    pub(crate) fn end(&mut self, holding: Holding) {
+        for selector in selectors(holding) {
+            if !self.asked.remove(&selector) {
+                continue;
+            }
+            match self.new.iter().position(|new| *new == selector) {
+                Some(untold) => drop(self.new.swap_remove(untold)),
+                None => {
+                    self.old.push(selector);
+                    self.ending.push(selector);
+                }
+            }
+        }
+    }
+
+    /// The watch told the end of a selector.
+    pub(crate) fn ended(&mut self, selector: &Selector) {
+        if let Some(place) = self.ending.iter().position(|ending| ending == selector) {
+            self.ending.swap_remove(place);
+        }
     }
 
     /// What a host reports.
@@ -55,9 +91,18 @@ impl Subscriptions {
         std::mem::take(&mut self.new)
     }
 
-    /// Everything: after a new watch was opened.
-    pub(crate) fn all(&self) -> Vec<Selector> {
-        self.asked.iter().copied().collect()
+    /// What was given up since the last call. Of one selector it happened before it was asked for
+    /// again.
+    pub(crate) fn take_old(&mut self) -> Vec<Selector> {
+        std::mem::take(&mut self.old)
+    }
+
+    /// For a new watch: everything that is to be watched, and what ended with the one before, which
+    /// will tell the end of nothing any more.
+    pub(crate) fn start_over(&mut self) -> (Vec<Selector>, Vec<Selector>) {
+        self.new.clear();
+        self.old.clear();
+        (self.asked.iter().copied().collect(), std::mem::take(&mut self.ending))
     }
 
     fn want(&mut self, selector: Selector) {
@@ -65,6 +110,24 @@ impl Subscriptions {
             self.new.push(selector);
         }
     }
+}
+
+/// All that shows a thing whole.
+fn selectors(holding: Holding) -> Vec<Selector> {
+    let key = match holding {
+        Holding::Object(key) => key,
+        Holding::Place(port) => {
+            let table = TableId::global(TableKind::Location);
+            return vec![Selector::Entry { table, key: port.uuid() }];
+        }
+    };
+    let tables: &[TableKind] = match key.class {
+        Class::Bridge => &[TableKind::Mac, TableKind::BridgeNeighbor, TableKind::FloodGroup],
+        Class::Router => &[TableKind::Neighbor],
+        _ => &[],
+    };
+    let table = |kind: &TableKind| Selector::Table(TableId { kind: *kind, device: key.id });
+    Loaded::of(key).into_iter().map(selector).chain(tables.iter().map(table)).collect()
 }
 
 fn selector(loaded: Loaded) -> Selector {
@@ -80,5 +143,50 @@ pub(crate) fn loaded(selector: &Selector) -> Option<Loaded> {
         Selector::Object(key) => Some(Loaded::Object(key)),
         Selector::Referrers { to, class } => Some(Loaded::Referrers { to, class }),
         Selector::Class(_) | Selector::Table(_) | Selector::Entry { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mn_agent_core::limits::UNUSED_FOR;
+    use mn_ids::{BridgeId, Id};
+
+    use super::*;
+
+    fn of_host() -> Subscriptions {
+        let mut subscriptions = Subscriptions::of_host(Id::random(), UNUSED_FOR);
+        subscriptions.take_new();
+        subscriptions
+    }
+
+    #[test]
+    fn what_is_given_up_is_told_to_the_watch_and_ends_when_the_watch_says_so() {
+        let (mut subscriptions, bridge) = (of_host(), BridgeId::random());
+        subscriptions.object(bridge.into());
+        let added = subscriptions.take_new();
+        assert_eq!(added.len(), 7, "the bridge, ports, two kinds of subnets, three tables");
+        subscriptions.end(Holding::Object(bridge.into()));
+        assert_eq!((subscriptions.take_old(), &subscriptions.ending), (added.clone(), &added));
+        added.iter().for_each(|selector| subscriptions.ended(selector));
+        assert_eq!(subscriptions.start_over().1, []);
+    }
+
+    #[test]
+    fn what_the_watch_never_heard_of_has_no_end() {
+        let (mut subscriptions, bridge) = (of_host(), BridgeId::random());
+        subscriptions.object(bridge.into());
+        subscriptions.end(Holding::Object(bridge.into()));
+        assert_eq!((subscriptions.take_new(), subscriptions.take_old()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_new_watch_tells_no_end_of_what_the_old_one_had() {
+        let (mut subscriptions, port) = (of_host(), PortId::random());
+        subscriptions.place(port);
+        let place = subscriptions.take_new();
+        subscriptions.end(Holding::Place(port));
+        let (all, ended) = subscriptions.start_over();
+        assert_eq!((all.len(), ended), (3, place));
+        assert_eq!(subscriptions.take_old(), []);
     }
 }

@@ -100,6 +100,13 @@ pub const NAT_ECHO_IDLE_FOR: Duration = Duration::from_secs(60);
 pub const NAT_BLOCKS_AT_ONCE: usize = 32;
 /// A block of ports that no connection uses is given back after this long (agent-facts §14).
 pub const NAT_BLOCK_IDLE_FOR: Duration = Duration::from_secs(300);
+/// What was loaded and nothing has needed for this long is given up: no port here leads to it, no
+/// flow read it, no packet asked for it.
+pub const UNUSED_FOR: Duration = Duration::from_secs(600);
+/// How many of the things held are looked at in one go.
+pub const HOLDING_LOOKS: usize = 4096;
+/// How many of them are given up in one go.
+pub const GIVE_UP_AT_ONCE: usize = 64;
 /// How long a packet waits for a block of ports.
 pub const LEASE_FOR: Duration = Duration::from_secs(3);
 /// How long nothing is asked after all blocks were found to be leased.
@@ -112,6 +119,15 @@ const _: () = assert!(
 const _: () = assert!(
     OCTETS_PER_PACKET * PACKETS_PER_TOKEN as usize >= 65_536,
     "a token is enough for the longest packet"
+);
+const _: () = assert!(
+    UNUSED_FOR.as_secs() > 10 * USES_EVERY.as_secs() + IDLE_FOR.as_secs(),
+    "what is used is told many times before it could be given up"
+);
+const _: () = assert!(
+    UNUSED_FOR.as_secs() > MAC_IDLE_FOR.as_secs()
+        && UNUSED_FOR.as_secs() > NEIGHBOR_IDLE_FOR.as_secs(),
+    "what this host learned of a device has aged before the device is given up"
 );
 const _: () = assert!(PENDING_PER_FLOW <= PENDING_MAX, "one flow fits the queue");
 const _: () = assert!(

@@ -101,17 +101,31 @@ impl StateTables {
         self.loaded.insert(table);
     }
 
-    /// The table is not watched any more: nothing is known of it.
-    pub fn forget(&mut self, table: TableName) {
-        self.loaded.remove(&table);
-        match table {
-            TableName::Mac(bridge) => self.macs.retain(|place, _| place.bridge != bridge),
-            TableName::BridgeNeighbor(bridge) => {
-                self.bridge_neighbors.retain(|(other, _), _| *other != bridge);
+    /// The tables are not watched any more: nothing is known of them. Adds what depended on them to
+    /// `tags`: it would not hear of changes.
+    pub fn forget(&mut self, tables: &[TableName], tags: &mut Vec<Tag>) {
+        let (mut macs, mut bridge_neighbors, mut neighbors) =
+            (HashSet::new(), HashSet::new(), HashSet::new());
+        for table in tables {
+            self.loaded.remove(table);
+            match *table {
+                TableName::Mac(bridge) => drop(macs.insert(bridge)),
+                TableName::BridgeNeighbor(bridge) => drop(bridge_neighbors.insert(bridge)),
+                TableName::Neighbor(router) => drop(neighbors.insert(router)),
+                TableName::Location(port) => drop(self.locations.remove(&port)),
+                TableName::FloodGroup(bridge) => drop(self.floods.remove(&bridge)),
             }
-            TableName::Neighbor(router) => self.neighbors.retain(|(other, _), _| *other != router),
-            TableName::Location(port) => drop(self.locations.remove(&port)),
-            TableName::FloodGroup(bridge) => drop(self.floods.remove(&bridge)),
+            tags.push(table.tag());
+        }
+        // Each map is gone through once, however many tables go.
+        if !macs.is_empty() {
+            self.macs.retain(|place, _| !macs.contains(&place.bridge));
+        }
+        if !bridge_neighbors.is_empty() {
+            self.bridge_neighbors.retain(|(bridge, _), _| !bridge_neighbors.contains(bridge));
+        }
+        if !neighbors.is_empty() {
+            self.neighbors.retain(|(router, _), _| !neighbors.contains(router));
         }
     }
 
@@ -276,6 +290,19 @@ impl StateTables {
     /// The flood groups of `host` on every loaded bridge.
     pub(crate) fn flood_groups(&self, host: HostId) -> impl Iterator<Item = &Published> {
         self.floods.values().filter_map(move |groups| groups.get(&host))
+    }
+}
+
+impl TableName {
+    /// What every flow carries that read the table.
+    const fn tag(self) -> Tag {
+        match self {
+            Self::Mac(bridge) | Self::BridgeNeighbor(bridge) | Self::FloodGroup(bridge) => {
+                Tag::Bridge(bridge)
+            }
+            Self::Neighbor(router) => Tag::Router(router),
+            Self::Location(port) => Tag::Location(port),
+        }
     }
 }
 

@@ -29,6 +29,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         // Mirrors of what comes in come here.
         self.filter(branch, bridge.inbound_filter_id)?;
         enter_vlan(branch, port)?;
+        self.need_ends(bridge)?;
         let vlan = learning_vlan(branch, bridge, port);
         self.learn(branch, bridge, vlan);
         match self.forward(branch, bridge, vlan)? {
@@ -50,6 +51,22 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
     pub(crate) fn bridge_view(&mut self, id: BridgeId) -> Result<&'a BridgeView, Stop> {
         self.tag(Tag::Bridge(id));
         self.found(self.snapshot.bridge(id), id)
+    }
+
+    /// Has all far ends of the bridge's links loaded: which of them are routers decides what is
+    /// learned, what is answered for and where a frame goes.
+    fn need_ends(&mut self, bridge: &BridgeView) -> Result<(), Stop> {
+        if bridge.ends_known() {
+            return Ok(());
+        }
+        let mut end = Ok(());
+        for link in bridge.links().iter().filter(|link| link.far == FarEnd::Unknown) {
+            // All that is missing is asked for at once.
+            if let Err(stop @ Stop::Load) = self.port(link.peer).map(|_| ()) {
+                end = Err(stop);
+            }
+        }
+        end
     }
 
     /// Learns where the source is. The ports of linked routers are known without that, and nobody
@@ -108,18 +125,8 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         mac: Mac,
     ) -> Result<Option<PortId>, Stop> {
         self.tag(Tag::Mac { bridge: bridge.id, vlan: None, mac });
-        for link in bridge.links() {
-            let found = match link.far {
-                FarEnd::Router { mac: far, .. } => far == mac,
-                FarEnd::Bridge => false,
-                FarEnd::Unknown => {
-                    // Who is at the other end decides.
-                    self.port(link.peer).map(|_| false).or_else(absent_is_false)?
-                }
-            };
-            if found {
-                return Ok(Some(link.port));
-            }
+        if let Some(link) = bridge.links().iter().find(|link| router_mac(link) == Some(mac)) {
+            return Ok(Some(link.port));
         }
         if vlan.is_some() {
             self.tag(Tag::Mac { bridge: bridge.id, vlan, mac });
@@ -147,13 +154,6 @@ pub(crate) fn router_mac(link: &Link) -> Option<Mac> {
     match link.far {
         FarEnd::Router { mac, .. } => Some(mac),
         FarEnd::Bridge | FarEnd::Unknown => None,
-    }
-}
-
-fn absent_is_false(stop: Stop) -> Result<bool, Stop> {
-    match stop {
-        Stop::Drop(DropCause::NoTopology, _) => Ok(false),
-        other => Err(other),
     }
 }
 

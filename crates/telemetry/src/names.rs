@@ -28,6 +28,8 @@ pub const AGENT_HTB_DROPS: &str = "midonet_agent_htb_drops_total";
 pub const AGENT_LEFT_OCTETS: &str = "midonet_agent_left_octets_total";
 /// Packets that flows had carried when they left.
 pub const AGENT_LEFT_PACKETS: &str = "midonet_agent_left_packets_total";
+/// Objects of the topology that the agent holds, by class.
+pub const AGENT_OBJECTS: &str = "midonet_agent_objects";
 /// Octets of a port, by direction seen from the virtual network.
 pub const AGENT_PORT_OCTETS: &str = "midonet_agent_port_octets_total";
 /// Packets of a port, by direction seen from the virtual network.

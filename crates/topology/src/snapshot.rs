@@ -18,7 +18,9 @@
 //! complete the packet is simulated again. Objects that came along with a watch of referrers (the
 //! ports of a bridge) count as loaded without a watch of their own.
 //!
-//! When no flow reads an object any more, [`Snapshot::forget`] drops it again.
+//! When nothing needs an object any more, end its watches; the batch that names their selectors
+//! `ended` is the moment for [`Snapshot::forget`], before its changes are applied. Lookups say "not
+//! loaded" from then on, and never that something is absent.
 //!
 //! # What changes invalidate
 //!
@@ -30,6 +32,7 @@
 //! |---|---|
 //! | bridge, router: state, filters; whether any link of a bridge carries a VLAN | `Bridge`, `Router` |
 //! | port: state, filters, peer, exterior or not, addresses, MAC | `Port` |
+//! | the host a port is bound to | `Location` |
 //! | a port added to or taken from a bridge | `Flood` with `vlan: None` |
 //! | the MAC of a router's port that a bridge's port is linked to | `Mac` with `vlan: None` |
 //! | a route, an address of a router's port | `Route` of its destination prefix |
@@ -54,7 +57,7 @@ mod tests;
 use std::sync::Arc;
 
 use mn_ids::{
-    BridgeId, ChainId, Id, IpAddrGroupId, Kind, ObjectKey, PortGroupId, PortId, RouterId,
+    BridgeId, ChainId, Class, Id, IpAddrGroupId, Kind, ObjectKey, PortGroupId, PortId, RouterId,
 };
 
 pub use bridge::{BridgeView, FarEnd, Link};
@@ -64,7 +67,7 @@ pub use loaded::Loaded;
 pub use route_table::{Candidate, Matches, RouteTable};
 pub use router::RouterView;
 
-use crate::object::Port;
+use crate::object::{DeviceId, Port};
 use bridge::BridgeEntry;
 use chain::ChainEntry;
 use router::RouterEntry;
@@ -95,6 +98,13 @@ pub enum Lookup<'a, T> {
     Absent,
     /// Nobody asked for it yet.
     NotLoaded,
+}
+
+impl<T> Lookup<'_, T> {
+    /// Whether it says something.
+    const fn is_known(&self) -> bool {
+        matches!(self, Self::Loaded(_) | Self::Absent)
+    }
 }
 
 // Not derived: a reference can be copied whatever it refers to.
@@ -143,40 +153,79 @@ impl Snapshot {
         single(&self.addr_groups, id)
     }
 
-    /// Adds to `missing` what a walk through this port is going to need and is not loaded: its
-    /// device, its filters and those of its device, its peer. Saves the walk as many round trips.
+    /// Adds to `missing` what a walk through this port is going to need and is not loaded. Saves the
+    /// walk as many round trips.
     pub fn missing_around(&self, port: PortId, missing: &mut Vec<ObjectKey>) {
+        self.around(port, &mut |key| {
+            if !self.is_loaded(key) {
+                missing.push(key);
+            }
+        });
+    }
+
+    /// What a walk through this port is going to need besides the port: its device, its filters and
+    /// those of its device, its peer.
+    pub fn around(&self, port: PortId, each: &mut impl FnMut(ObjectKey)) {
         let Lookup::Loaded(port) = self.port(port) else { return };
         let filters = match port.device() {
-            crate::DeviceId::Bridge(id) => match self.bridge(id) {
-                Lookup::Loaded(bridge) => [bridge.inbound_filter_id, bridge.outbound_filter_id],
-                Lookup::Absent => [None; 2],
-                Lookup::NotLoaded => {
-                    missing.push(id.into());
-                    [None; 2]
+            DeviceId::Bridge(id) => {
+                each(id.into());
+                match self.bridge(id) {
+                    Lookup::Loaded(bridge) => [bridge.inbound_filter_id, bridge.outbound_filter_id],
+                    Lookup::Absent | Lookup::NotLoaded => [None; 2],
                 }
-            },
-            crate::DeviceId::Router(id) => match self.router(id) {
-                Lookup::Loaded(router) => [router.inbound_filter_id, router.outbound_filter_id],
-                Lookup::Absent => [None; 2],
-                Lookup::NotLoaded => {
-                    missing.push(id.into());
-                    [None; 2]
+            }
+            DeviceId::Router(id) => {
+                each(id.into());
+                match self.router(id) {
+                    Lookup::Loaded(router) => [router.inbound_filter_id, router.outbound_filter_id],
+                    Lookup::Absent | Lookup::NotLoaded => [None; 2],
                 }
-            },
+            }
         };
-        for chain in [port.inbound_filter_id, port.outbound_filter_id].into_iter().chain(filters) {
-            missing.extend(
-                chain
-                    .filter(|id| matches!(self.chain(*id), Lookup::NotLoaded))
-                    .map(ObjectKey::from),
-            );
+        let chains = [port.inbound_filter_id, port.outbound_filter_id].into_iter().chain(filters);
+        chains.flatten().for_each(|id| each(id.into()));
+        if let Some(peer) = port.peer_id {
+            each(peer.into());
         }
-        missing.extend(
-            port.peer_id
-                .filter(|id| matches!(self.port(*id), Lookup::NotLoaded))
-                .map(ObjectKey::from),
-        );
+    }
+
+    /// Whether a lookup of the object says something, be it that there is none.
+    #[must_use]
+    pub fn is_loaded(&self, key: ObjectKey) -> bool {
+        match key.class {
+            Class::Bridge => self.bridge(Id::from_uuid(key.id)).is_known(),
+            Class::Router => self.router(Id::from_uuid(key.id)).is_known(),
+            Class::Port => self.port(Id::from_uuid(key.id)).is_known(),
+            Class::Chain => self.chain(Id::from_uuid(key.id)).is_known(),
+            Class::PortGroup => self.port_group(Id::from_uuid(key.id)).is_known(),
+            Class::IpAddrGroup => self.ip_addr_group(Id::from_uuid(key.id)).is_known(),
+            Class::ChainSegment
+            | Class::DhcpSubnet
+            | Class::DhcpV6Subnet
+            | Class::Host
+            | Class::Route
+            | Class::Rule
+            | Class::SystemState
+            | Class::TunnelZone => false,
+        }
+    }
+
+    /// How many objects of each class it holds, on their way to be loaded too.
+    #[must_use]
+    pub fn held(&self) -> [(Class, usize); 10] {
+        [
+            (Class::Bridge, self.bridges.len()),
+            (Class::Router, self.routers.len()),
+            (Class::Port, self.ports.len()),
+            (Class::Chain, self.chains.len()),
+            (Class::ChainSegment, self.chain_segments.len()),
+            (Class::PortGroup, self.port_groups.len()),
+            (Class::IpAddrGroup, self.addr_groups.len()),
+            (Class::Route, self.routes.len()),
+            (Class::DhcpSubnet, self.dhcp_subnets.len()),
+            (Class::DhcpV6Subnet, self.dhcp_v6_subnets.len()),
+        ]
     }
 }
 

@@ -1,15 +1,15 @@
 //! What the state database tells.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use mn_agent_core::{Owner, Row, RowChange, TableName, limits};
+use mn_agent_core::{Holding, Owner, Row, RowChange, TableName, limits};
 use mn_ids::{Class, ObjectKey};
 use mn_nsdb::{Batch, Change, ObjectChange, Selector, TableKind, WatchEvent};
-use mn_topology::snapshot::{FarEnd, Loaded, Lookup};
-use mn_topology::{AnyObject, DeviceId};
+use mn_topology::AnyObject;
+use mn_topology::snapshot::Loaded;
 
 use super::Control;
+use super::holdings::around;
 use crate::clock;
 use crate::rows;
 use crate::subscriptions::loaded;
@@ -32,6 +32,7 @@ impl Control {
             self.state.reporting_from = clock::now() + limits::DOUBT_FOR;
         }
         self.state.revision = self.state.revision.max(batch.revision.0);
+        self.take_ended(&batch.ended);
         let mut objects = Vec::new();
         for change in &batch.changes {
             match change {
@@ -151,41 +152,19 @@ impl Control {
         }
     }
 
-    /// Loads what a first packet of one of this host's ports is going to need: its device, the
-    /// devices linked to that, the filters of both, and where the bridge's ports are.
+    /// Loads what a first packet of one of this host's ports is going to need.
     pub(super) fn preload(&mut self) {
         if !self.state.news.changed {
             return;
         }
-        let snapshot = Arc::clone(&self.state.snapshot);
-        let mut missing = Vec::new();
-        let mut devices = BTreeSet::new();
-        for port in self.state.bound.values() {
-            devices.insert(port.device());
-            snapshot.missing_around(port.id, &mut missing);
-        }
-        for device in devices {
-            let DeviceId::Bridge(id) = device else { continue };
-            let Lookup::Loaded(bridge) = snapshot.bridge(id) else { continue };
-            for link in bridge.links() {
-                match (link.far, snapshot.port(link.peer)) {
-                    (FarEnd::Unknown, _) | (_, Lookup::NotLoaded) => {
-                        missing.push(link.peer.into());
-                    }
-                    _ => snapshot.missing_around(link.peer, &mut missing),
-                }
+        let (snapshot, tables) = (&self.state.snapshot, &self.state.tables);
+        let subscriptions = &mut self.subscriptions;
+        around(snapshot, self.state.bound.values(), &mut |holding| match holding {
+            Holding::Object(key) if !snapshot.is_loaded(key) => subscriptions.object(key),
+            Holding::Place(port) if !tables.is_loaded(TableName::Location(port)) => {
+                subscriptions.place(port);
             }
-            for port in bridge.ports() {
-                if let Lookup::Loaded(object) = snapshot.port(*port)
-                    && object.peer_id.is_none()
-                    && !self.state.tables.is_loaded(TableName::Location(*port))
-                {
-                    self.subscriptions.place(*port);
-                }
-            }
-        }
-        for key in missing {
-            self.subscriptions.object(key);
-        }
+            Holding::Object(_) | Holding::Place(_) => {}
+        });
     }
 }

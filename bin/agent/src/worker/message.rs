@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use mn_agent_core::{Lease, LocalView, MacPlace, Need, RowChange, TableName};
+use mn_agent_core::{Holding, Lease, LocalView, MacPlace, Need, RowChange, TableName};
 use mn_datapath::InstalledFlow;
 use mn_flow::{Cookie, ScopedAddr, Tag};
 use mn_ids::{BridgeId, ObjectKey, PortId, RouterId, RuleId};
@@ -21,6 +21,8 @@ use super::walk::{WalkAsked, Walked};
 pub(crate) struct News {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) local: Arc<LocalView>,
+    /// Tables of which nothing is known any more; said before the rows.
+    pub(crate) forgotten: Vec<TableName>,
     pub(crate) rows: Vec<RowChange>,
     pub(crate) complete: Vec<TableName>,
     /// What changed, besides what the rows change.
@@ -112,8 +114,11 @@ pub(crate) enum FromWorker {
     },
     /// A MAC moved too often and is held where it is.
     MacHeld(MacPlace),
-    /// MACs that flows are from or to.
-    InUse(Vec<MacPlace>),
+    /// MACs that flows are from or to, and what else flows read.
+    InUse {
+        macs: Vec<MacPlace>,
+        held: Vec<Holding>,
+    },
     /// Ports run short.
     Ports {
         worker: usize,

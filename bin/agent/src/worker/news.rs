@@ -17,6 +17,7 @@ impl Worker {
         let numbers = &self.local.by_number;
         self.intake.set_ports(|port| numbers.contains_key(&port), numbers.keys().copied());
         let mut tags = news.tags.clone();
+        self.tables.forget(&news.forgotten, &mut tags);
         for change in &news.rows {
             self.tables.apply(change, &mut tags);
             self.note_row(change, now);

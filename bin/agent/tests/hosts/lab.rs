@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mn_agent::{Agent, Capacities, Link, Links, Parts, Patience, PortLimits};
+use mn_agent_core::limits;
 use mn_agent_api::{Endpoint, Interface, InterfaceKind, Request, Response, Status};
 use mn_datapath::software::Software;
 use mn_datapath::{Datapath, InstalledFlow, Offload, Output, UpcallLimit};
@@ -61,6 +62,7 @@ pub struct Lab {
     patience: Patience,
     buckets: Capacities,
     limits: PortLimits,
+    unused_for: Duration,
     stop: Arc<AtomicBool>,
     _dir: tempfile::TempDir,
 }
@@ -73,12 +75,17 @@ impl Lab {
 
     /// One host whose ports have these limits.
     pub async fn limited(buckets: Capacities, limits: PortLimits) -> Self {
-        Self::make(1, 1, Patience::default(), (buckets, limits)).await
+        Self::make(1, 1, Patience::default(), (buckets, limits), limits::UNUSED_FOR).await
     }
 
     /// Likewise, with so many packet workers each, and so much patience with neighbours.
     pub async fn with(count: usize, workers: usize, patience: Patience) -> Self {
-        Self::make(count, workers, patience, Default::default()).await
+        Self::make(count, workers, patience, Default::default(), limits::UNUSED_FOR).await
+    }
+
+    /// Hosts that give up what nothing has needed for so long.
+    pub async fn forgetting(count: usize, unused_for: Duration) -> Self {
+        Self::make(count, 1, Patience::default(), Default::default(), unused_for).await
     }
 
     async fn make(
@@ -86,6 +93,7 @@ impl Lab {
         workers: usize,
         patience: Patience,
         (buckets, limits): (Capacities, PortLimits),
+        unused_for: Duration,
     ) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let store = Arc::new(Engine::memory());
@@ -102,6 +110,7 @@ impl Lab {
             patience,
             buckets,
             limits,
+            unused_for,
             stop: Arc::default(),
             _dir: dir,
         };
@@ -142,6 +151,7 @@ impl Lab {
             buckets: self.buckets,
             limits: self.limits,
             patience: self.patience,
+            unused_for: self.unused_for,
             connections: mn_agent::Connections::default(),
         })
         .expect("an agent");

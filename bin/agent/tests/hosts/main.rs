@@ -4,6 +4,7 @@ mod advertisements;
 mod cable;
 mod contact;
 mod deletion;
+mod holdings;
 mod lab;
 mod limits;
 mod metrics;

@@ -81,7 +81,7 @@ fn absent_is_told_from_not_loaded() {
     assert_eq!(mac(&tables), Known::Absent);
     apply(&mut tables, &mac_row(Owner::Persistent, 1, Some(4)));
     assert_eq!(mac(&tables), Known::Is(id(4)));
-    tables.forget(TableName::Mac(id(1)));
+    tables.forget(&[TableName::Mac(id(1))], &mut Vec::new());
     assert_eq!(mac(&tables), Known::Unknown);
 }
 

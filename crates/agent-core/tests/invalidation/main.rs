@@ -2,6 +2,7 @@
 //! flows that read what changed; survivors stay as they are. The oracle decides about every flow
 //! anew, before and after.
 
+mod forgetting;
 mod world;
 
 use std::collections::BTreeMap;

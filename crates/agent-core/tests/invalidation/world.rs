@@ -1,9 +1,10 @@
 //! Routers with two bridges each, stations on four hosts, and random changes to all of it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mn_agent_core::{
-    LocalView, MacPlace, Means, NatTable, Neighbors, Owner, Place, Row, RowChange, StateTables,
+    Holding, LocalView, MacPlace, Means, NatTable, Neighbors, Owner, Place, Row, RowChange, StateTables,
     TableName, Translation, View, translate,
 };
 use mn_flow::{
@@ -80,8 +81,17 @@ pub struct World {
     pub tables: StateTables,
     pub local: LocalView,
     neighbors: Neighbors,
-    objects: std::collections::BTreeMap<ObjectKey, AnyObject>,
-    revision: u64,
+    pub objects: BTreeMap<ObjectKey, AnyObject>,
+    /// Every entry of a table that was ever written.
+    pub rows: Vec<RowChange>,
+    /// What changed since somebody last took it from here.
+    pub told: Vec<Told>,
+}
+
+/// A change as the state database tells it.
+pub enum Told {
+    Object { key: ObjectKey, before: Option<AnyObject>, after: Option<AnyObject> },
+    Row(RowChange),
 }
 
 /// A packet of a flow.
@@ -113,8 +123,9 @@ impl World {
             tables: StateTables::default(),
             local,
             neighbors: Neighbors::default(),
-            objects: Default::default(),
-            revision: 0,
+            objects: BTreeMap::new(),
+            rows: Vec::new(),
+            told: Vec::new(),
         };
         for router in 0..routers {
             world.draw(router);
@@ -206,20 +217,23 @@ impl World {
     }
 
     fn set(&mut self, key: ObjectKey, object: Option<AnyObject>) -> Vec<Tag> {
-        match &object {
-            Some(object) => drop(self.objects.insert(key, object.clone())),
-            None => drop(self.objects.remove(&key)),
-        }
+        let before = match &object {
+            Some(object) => self.objects.insert(key, object.clone()),
+            None => self.objects.remove(&key),
+        };
+        self.told.push(Told::Object { key, before, after: object.clone() });
         let (snapshot, tags) = self.snapshot.apply([(key, object)], &Loaded::of(key));
         self.snapshot = snapshot;
         tags
     }
 
     fn put_row(&mut self, row: Row) -> Vec<Tag> {
-        self.revision += 1;
-        let change = RowChange { row, owner: Owner::Host(host_id(1)), revision: self.revision };
+        let revision = self.rows.len() as u64 + 1;
+        let change = RowChange { row, owner: Owner::Host(host_id(1)), revision };
         let mut tags = Vec::new();
         self.tables.apply(&change, &mut tags);
+        self.rows.push(change.clone());
+        self.told.push(Told::Row(change));
         tags
     }
 
@@ -247,35 +261,50 @@ impl World {
         }
     }
 
+    /// The router behind which the packet's station is.
+    pub fn router_of(&self, probe: &Probe) -> u64 {
+        (probe.port.uuid().as_u128() >> 32) as u64 & 0xffff_ffff
+    }
+
     /// What the agent would do with it now, and what that depends on.
     pub fn decide(&self, probe: &Probe, buffers: &mut Buffers) -> (Verdict, Vec<Tag>) {
+        let decided = self.decide_by(&self.snapshot, &self.tables, probe, buffers);
+        decided.unwrap_or_else(|missing| panic!("everything is loaded: {missing:?}"))
+    }
+
+    /// Likewise, of an agent that knows only this of the topology; or what it has to load first.
+    pub fn decide_by(
+        &self,
+        snapshot: &Snapshot,
+        tables: &StateTables,
+        probe: &Probe,
+        buffers: &mut Buffers,
+    ) -> Result<(Verdict, Vec<Tag>), Vec<Holding>> {
         let inputs =
             Inputs { now: Instant::ZERO, seed: 0, entry: Entry::Ingress(probe.port), mtu: 1450 };
         let packet = Packet { key: probe.key, frame: &probe.frame, gso_size: 0 };
-        let view = View {
-            tables: &self.tables,
-            neighbors: &self.neighbors,
-            translations: &NatTable::default(),
-        };
-        match simulate(&self.snapshot, &view, &inputs, &packet, buffers, None) {
+        let translations = &NatTable::default();
+        let view = View { tables, neighbors: &self.neighbors, translations };
+        match simulate(snapshot, &view, &inputs, &packet, buffers, None) {
             Outcome::Decided(decision) => {
                 let mut out = Translation::default();
-                let bound = |port| match self.snapshot.port(port) {
+                let bound = |port| match snapshot.port(port) {
                     Lookup::Loaded(port) => port.binding().map(|binding| binding.host_id),
                     Lookup::Absent | Lookup::NotLoaded => None,
                 };
-                let (tables, local) = (&self.tables, &self.local);
-                let means = Means { tables, local, bound: &bound, only: None };
+                let means = Means { tables, local: &self.local, bound: &bound, only: None };
                 let (in_port, drop) = (probe.key.in_port, decision.drop);
                 translate(&buffers.actions, in_port, drop, &means, &mut out);
-                assert_eq!(out.missing, []);
+                if !out.missing.is_empty() {
+                    return Err(out.missing.into_iter().map(Holding::Place).collect());
+                }
                 let tags = [&buffers.tags[..], &out.tags].concat();
-                (Verdict::Flow { mask: decision.mask, actions: out.actions }, tags)
+                Ok((Verdict::Flow { mask: decision.mask, actions: out.actions }, tags))
             }
             Outcome::AwaitNeighbor { .. } | Outcome::AwaitLease { .. } => {
-                (Verdict::Waits, Vec::new())
+                Ok((Verdict::Waits, Vec::new()))
             }
-            Outcome::Load(keys) => panic!("everything is loaded: {keys:?}"),
+            Outcome::Load(keys) => Err(keys.into_iter().map(Holding::Object).collect()),
         }
     }
 

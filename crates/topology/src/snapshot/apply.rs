@@ -189,6 +189,11 @@ impl Next {
         if old.as_deref().map(read_of_port) != new.as_deref().map(read_of_port) {
             self.tags.insert(Tag::Port(id));
         }
+        // Who sends to a port asks whether it is where it is bound.
+        let host = |port: &Port| port.binding().map(|binding| binding.host_id);
+        if old.as_deref().and_then(host) != new.as_deref().and_then(host) {
+            self.tags.insert(Tag::Location(id));
+        }
         self.own_routes(old.as_deref(), new.as_deref());
         for port in [&old, &new].into_iter().flatten() {
             match port.device() {

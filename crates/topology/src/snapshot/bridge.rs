@@ -15,6 +15,7 @@ pub struct BridgeView {
     bridge: Arc<Bridge>,
     ports: Arc<[PortId]>,
     links: Arc<[Link]>,
+    ends_known: bool,
     dhcp: Arc<[Arc<DhcpSubnet>]>,
     dhcp_v6: Arc<[Arc<DhcpV6Subnet>]>,
 }
@@ -52,6 +53,13 @@ impl BridgeView {
     #[must_use]
     pub fn links(&self) -> &[Link] {
         &self.links
+    }
+
+    /// Whether it is known what is at the other end of every link. Where not, a router's MAC passes
+    /// for a station's.
+    #[must_use]
+    pub const fn ends_known(&self) -> bool {
+        self.ends_known
     }
 
     /// Its DHCP subnets, in the order of their ids.
@@ -116,6 +124,7 @@ impl BridgeEntry {
                 bridge: Arc::clone(bridge),
                 ports: Arc::clone(&self.ports),
                 links: Arc::clone(&self.links),
+                ends_known: self.links.iter().all(|link| link.far != FarEnd::Unknown),
                 dhcp: Arc::clone(&self.dhcp),
                 dhcp_v6: Arc::clone(&self.dhcp_v6),
             })

@@ -36,6 +36,10 @@ impl<V> Shelf<V> {
         let key = id.as_u128();
         self.shards[shard_of(key)].get(&key)
     }
+
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.len()).sum()
+    }
 }
 
 impl<V: Clone> Shelf<V> {

@@ -191,6 +191,20 @@ fn each_change_touches_what_read_it() {
 }
 
 #[test]
+fn a_port_that_is_bound_elsewhere_touches_what_is_sent_to_it() {
+    let bound = |host: u128| Port {
+        host_id: Some(id(host)),
+        interface_name: Some("tap0".into()),
+        ..bridge_port(11, 1, None)
+    };
+    let (snapshot, tags_of_first) = loaded().apply([change(bound(1))], &[]);
+    assert_eq!(tags_of_first, [Tag::Location(id(11)), Tag::Port(id(11))]);
+    assert_eq!(tags(&snapshot, [change(bound(2))]), [Tag::Location(id(11))]);
+    let renamed = Port { interface_name: Some("tap1".into()), ..bound(1) };
+    assert_eq!(tags(&snapshot, [change(renamed)]), []);
+}
+
+#[test]
 fn a_chain_is_touched_by_its_rules_and_not_by_its_name() {
     let chain =
         Chain { id: id(5), tenant_id: None, name: None, rules: Vec::new(), segments: Vec::new() };

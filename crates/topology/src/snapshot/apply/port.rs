@@ -5,7 +5,7 @@ use mn_ids::{ChainId, PortId, RouterId};
 use super::super::Candidate;
 use crate::object::{Port, PortKind};
 
-/// What flows read of a port. Where it is bound is read elsewhere (`Tag::Location`); here only
+/// What flows read of a port. Where it is bound is another matter (`Tag::Location`); here only
 /// whether it is bound at all.
 pub(super) fn read_of_port(
     port: &Port,
