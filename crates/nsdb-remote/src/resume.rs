@@ -65,7 +65,8 @@ impl Resume {
         // The new node knows nothing of what was removed: it will tell no end. Nor will it of an end
         // that waited in an earlier picture.
         let untold = self.catching_up.take().map(|earlier| earlier.picture.ended);
-        let ended = untold.into_iter().flatten().chain(std::mem::take(&mut self.ending).into_keys());
+        let ended =
+            untold.into_iter().flatten().chain(std::mem::take(&mut self.ending).into_keys());
         let picture = Batch { ended: ended.collect(), ..Batch::default() };
         self.catching_up = Some(CatchingUp { missing, picture, places: HashMap::new() });
     }

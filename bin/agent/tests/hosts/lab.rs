@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use mn_agent::{Agent, Capacities, Link, Links, Parts, Patience, PortLimits};
-use mn_agent_core::limits;
 use mn_agent_api::{Endpoint, Interface, InterfaceKind, Request, Response, Status};
+use mn_agent_core::limits;
 use mn_datapath::software::Software;
 use mn_datapath::{Datapath, InstalledFlow, Offload, Output, UpcallLimit};
 use mn_flow::{TunnelKey, TunnelOrigin};

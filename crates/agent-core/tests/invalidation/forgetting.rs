@@ -187,8 +187,7 @@ fn parts(holding: Holding) -> (Vec<Loaded>, Vec<TableName>) {
 /// Every selector that matches an object.
 fn matching(key: ObjectKey, object: &AnyObject) -> impl Iterator<Item = Loaded> {
     let referrers = object.references().into_iter();
-    let referrers =
-        referrers.map(move |it| Loaded::Referrers { to: it.to, class: key.class });
+    let referrers = referrers.map(move |it| Loaded::Referrers { to: it.to, class: key.class });
     referrers.chain([Loaded::Object(key)])
 }
 
@@ -206,7 +205,8 @@ fn play(seed: u64, steps: usize) -> Agent {
     let mut dice = Dice(seed);
     let mut world = World::new(6);
     world.told.clear();
-    let (mut agent, mut buffers, mut oracle) = (Agent::new(), Buffers::default(), Buffers::default());
+    let (mut agent, mut buffers, mut oracle) =
+        (Agent::new(), Buffers::default(), Buffers::default());
     let mut now = Instant::ZERO;
     for step in 0..steps {
         match dice.below(8) {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mn_agent_core::{
-    Holding, LocalView, MacPlace, Means, NatTable, Neighbors, Owner, Place, Row, RowChange, StateTables,
-    TableName, Translation, View, translate,
+    Holding, LocalView, MacPlace, Means, NatTable, Neighbors, Owner, Place, Row, RowChange,
+    StateTables, TableName, Translation, View, translate,
 };
 use mn_flow::{
     Action, FlowKey, FlowMask, KeyKind, PeerIndex, PortNo, ScopedAddr, Tag, TunnelKey, extract,
