@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use mn_agent::{Agent, Capacities, Link, Links, Parts, Patience, PortLimits};
 use mn_agent_api::{Endpoint, Interface, InterfaceKind, Request, Response, Status};
-use mn_agent_core::limits;
 use mn_datapath::software::Software;
 use mn_datapath::{Datapath, InstalledFlow, Offload, Output, UpcallLimit};
 use mn_flow::{TunnelKey, TunnelOrigin};
@@ -47,6 +46,7 @@ pub enum Seen {
 }
 
 type Shared<T> = Arc<Mutex<T>>;
+const FOR_EVER: Duration = Duration::from_secs(600);
 
 /// All of it.
 pub struct Lab {
@@ -75,12 +75,12 @@ impl Lab {
 
     /// One host whose ports have these limits.
     pub async fn limited(buckets: Capacities, limits: PortLimits) -> Self {
-        Self::make(1, 1, Patience::default(), (buckets, limits), limits::UNUSED_FOR).await
+        Self::make(1, 1, Patience::default(), (buckets, limits), FOR_EVER).await
     }
 
     /// Likewise, with so many packet workers each, and so much patience with neighbours.
     pub async fn with(count: usize, workers: usize, patience: Patience) -> Self {
-        Self::make(count, workers, patience, Default::default(), limits::UNUSED_FOR).await
+        Self::make(count, workers, patience, Default::default(), FOR_EVER).await
     }
 
     /// Hosts that give up what nothing has needed for so long.
@@ -593,9 +593,8 @@ fn log(seen: &Shared<Vec<Seen>>, what: Seen) {
 pub fn copies(seen: &[Seen]) -> BTreeMap<(usize, TunnelKey), usize> {
     let mut copies = BTreeMap::new();
     for one in seen {
-        if let Seen::Between { from, key } = one {
-            *copies.entry((*from, *key)).or_default() += 1;
-        }
+        let Seen::Between { from, key } = one else { continue };
+        *copies.entry((*from, *key)).or_default() += 1;
     }
     copies
 }
