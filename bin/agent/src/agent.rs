@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use mn_agent_core::{
     Block, Capacities, LocalView, Neighbors, Patience, PortLimits, RuleDrops, TunnelKeys, limits,
 };
-use mn_datapath::{Datapath, DatapathError, Timeouts, UpcallLimit};
+use mn_datapath::{BroadcastLimit, Datapath, DatapathError, Timeouts, UpcallLimit};
 use mn_ids::HostId;
 use mn_nsdb::Store;
 use mn_simulation::nat::{Endpoint, NatBinding, NatKind};
@@ -160,6 +160,10 @@ impl Agent {
             active,
             guarded: guarded_sender,
             upcall_limit: parts.upcall_limit,
+            broadcast_limit: BroadcastLimit {
+                rate: parts.limits.broadcasts,
+                burst: parts.limits.broadcasts.div_ceil(2),
+            },
             connections_max: parts.connections.port_max,
             doubt,
             keys: TunnelKeys::starting_at(numbers.key_limit(), numbers.keys().collect::<Vec<_>>()),

@@ -28,7 +28,7 @@ use mn_agent_core::{
     Advertising, Attached, Learned, LocalView, MacAges, NeighborAges, Row, RowChange, StateTables,
     TableName, TunnelKeys, limits,
 };
-use mn_datapath::{Bell, Datapath, DatapathError, PeerAddresses, UpcallLimit};
+use mn_datapath::{Bell, BroadcastLimit, Datapath, DatapathError, PeerAddresses, UpcallLimit};
 use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
 use mn_ids::{BridgeId, Class, HostId, PortId, RuleId, TunnelZoneId};
 use mn_nsdb::{Op, Session, SessionId, Store};
@@ -101,6 +101,7 @@ pub(crate) struct Control {
     pub(crate) active: watch::Sender<Vec<ActivePort>>,
     pub(crate) guarded: mpsc::UnboundedSender<Guarded>,
     pub(crate) upcall_limit: UpcallLimit,
+    pub(crate) broadcast_limit: BroadcastLimit,
     /// The most tracked connections of one port.
     pub(crate) connections_max: u32,
     /// For saying that the session may be gone.

@@ -69,6 +69,10 @@ pub struct Settings {
     /// Most MACs that are learned behind one port; 0: no limit. Frames to others are flooded.
     #[arg(long, default_value_t = limits::MACS_PER_PORT)]
     port_macs_max: u32,
+    /// Broadcast and multicast frames a second that one port may send, half as many at once; 0: no
+    /// limit.
+    #[arg(long, default_value_t = limits::BROADCASTS_PER_PORT)]
+    port_broadcasts_max: u32,
     /// How long a connection stays without a packet, by state: tcp-established=432000,udp=120.
     #[arg(long, value_name = "STATE=SECONDS", value_delimiter = ',', value_parser = timeout)]
     connection_timeouts: Vec<(ConnState, Duration)>,
@@ -152,7 +156,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
             flows: settings.port_flows_max,
             nat_ports: settings.port_nat_ports_max,
             macs: settings.port_macs_max,
-            ..PortLimits::default()
+            broadcasts: settings.port_broadcasts_max,
         },
         unused_for: limits::UNUSED_FOR,
         patience: Patience::default(),

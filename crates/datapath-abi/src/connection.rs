@@ -53,6 +53,19 @@ pub struct Zone {
     pub zero: u32,
 }
 
+/// `struct rate_limit`: frames to several receivers that a port may send.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C)]
+pub struct RateLimit {
+    /// Theoretical arrival time (GCRA), `CLOCK_MONOTONIC`.
+    pub arrival_at: u64,
+    /// The bucket, as the time it takes to fill.
+    pub burst_ns: u64,
+    /// Frames a second; 0: no limit.
+    pub rate: u32,
+    pub zero: u32,
+}
+
 /// `struct share`: how many connections count as a port's.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(C, align(8))]
@@ -71,13 +84,14 @@ impl Share {
     pub const MAX_AT: usize = offset_of!(Self, max);
 }
 
-plain!(ConnectionKey, Connection, Zone, Share);
+plain!(ConnectionKey, Connection, RateLimit, Share, Zone);
 
 // The same numbers stand in `bpf/abi.h`. Change both or neither.
 const _: () = {
     assert!(size_of::<ConnectionKey>() == 48);
     assert!(offset_of!(ConnectionKey, low) == 8);
     assert!(size_of::<Connection>() == 24);
+    assert!(size_of::<RateLimit>() == 24);
     // Contracts §7: 200 octets of kernel memory per connection. A hash map adds 48 to key and
     // value, the allocator 8 and what is missing to 128, and the table has 16 for each of up to two
     // times as many entries.

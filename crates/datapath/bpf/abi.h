@@ -64,6 +64,7 @@ enum drop_cause {
 	DROP_TUNNEL_RETIRED_KEY = 33,
 	DROP_CONNECTION_LIMIT = 35,
 	DROP_CONNECTION_TABLE = 36,
+	DROP_BROADCAST_LIMIT = 40,
 };
 
 enum upcall_reason {
@@ -358,6 +359,14 @@ struct share {
 	__u32	max;		/* 0: no limit */
 };
 
+/* Frames to several receivers that a port may send. */
+struct rate_limit {
+	__u64	arrival_at;	/* theoretical arrival time (GCRA) */
+	__u64	burst_ns;	/* the bucket, as the time it takes to fill */
+	__u32	rate;		/* frames a second; 0: no limit */
+	__u32	zero;
+};
+
 /* A datagram of which the first fragment was seen. */
 struct fragment_key {
 	__u32	port;
@@ -407,6 +416,7 @@ _Static_assert(sizeof(struct upcall) == 104, "");
 _Static_assert(sizeof(struct connection_key) == 48, "");
 _Static_assert(offsetof(struct connection_key, low) == 8, "");
 _Static_assert(sizeof(struct connection) == 24, "");
+_Static_assert(sizeof(struct rate_limit) == 24, "");
 _Static_assert(sizeof(struct fragment_key) == 48, "");
 _Static_assert(sizeof(struct fragment) == 16, "");
 

@@ -33,6 +33,7 @@ SHARED_ARRAY(mn_meters, struct meter, METERS_MAX);
 SHARED_ARRAY(mn_port_before, struct port_stats, PORTS_MAX);
 SHARED_ARRAY(mn_zones, struct zone, ZONES_MAX);
 SHARED_ARRAY(mn_shares, struct share, PORTS_MAX);
+SHARED_ARRAY(mn_broadcasts, struct rate_limit, PORTS_MAX);
 SHARED_ARRAY(mn_underlay, struct underlay, 1);
 SHARED_ARRAY(mn_routes, struct route, PEERS_MAX);		/* by peer */
 

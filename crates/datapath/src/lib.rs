@@ -134,6 +134,15 @@ pub struct UpcallLimit {
     pub burst: u32,
 }
 
+/// Limits of frames of one port that go to several receivers: broadcast and multicast.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct BroadcastLimit {
+    /// Frames a second; 0: no limit.
+    pub rate: u32,
+    /// Frames at once.
+    pub burst: u32,
+}
+
 /// The datapath of one host. All methods may be called from any thread.
 pub trait Datapath: Send + Sync {
     /// Attaches an interface as a port, or replaces the interface of the port.
@@ -161,6 +170,10 @@ pub trait Datapath: Send + Sync {
         interface: Interface,
         limit: UpcallLimit,
     ) -> Result<(), DatapathError>;
+
+    /// Limits the broadcast and multicast frames of an attached port. Until it is said, nothing does.
+    fn set_broadcast_limit(&self, port: PortNo, limit: BroadcastLimit)
+    -> Result<(), DatapathError>;
 
     /// Detaches a port. Its packets no longer enter or leave; its counters are returned.
     fn detach(&self, port: PortNo) -> Result<PortCounters, DatapathError>;

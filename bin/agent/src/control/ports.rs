@@ -45,6 +45,11 @@ impl Control {
                 self.state.port_keys.insert(port, kept.key);
                 self.state.local.add_port(port, kept.number);
                 self.adopt_zone(kept.number);
+                if let Err(error) =
+                    self.datapath.set_broadcast_limit(kept.number, self.broadcast_limit)
+                {
+                    tracing::error!(%error, %port, "the broadcasts of a port cannot be limited");
+                }
             } else {
                 self.detach_number(kept.number);
                 self.give_up_place(port, kept.key);
@@ -138,7 +143,8 @@ impl Control {
             let served = self
                 .datapath
                 .set_key(key, Some(&Delivery::Port(number)))
-                .and_then(|()| self.datapath.serve(number, interface, self.upcall_limit));
+                .and_then(|()| self.datapath.serve(number, interface, self.upcall_limit))
+                .and_then(|()| self.datapath.set_broadcast_limit(number, self.broadcast_limit));
             match served {
                 Ok(()) => {
                     tracing::info!(interface = name, %port, number = number.0, key = %key, "attached");

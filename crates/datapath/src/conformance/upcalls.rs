@@ -5,9 +5,9 @@ use std::time::Duration;
 use mn_flow::{Action, DropCause, PortNo, Rewrite, extract};
 use mn_packet::{Arp, EthernetHeader, TcpFlags};
 
-use super::bench::{A, Asked, B, Bench, Case, MTU, WIDE, quiet};
+use super::bench::{A, Asked, B, Bench, C, Case, MTU, WIDE, quiet};
 use super::frames::{ENDS, MAC_A, frame, tcp, udp, with_hops};
-use crate::{Counters, Offload, UpcallLimit, UpcallReason};
+use crate::{BroadcastLimit, Counters, Offload, UpcallLimit, UpcallReason};
 
 pub const CASES: &[Case] = &[
     ("a packet that no flow matches goes up whole, with its headers", misses_go_up),
@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     ("a copy goes up as the packet is by then", copies_go_up),
     ("without an agent misses are dropped and flows go on", without_an_agent),
     ("a port that asks too often is dropped for it alone", limits_are_per_port),
+    ("broadcasts beyond a port's limit are dropped for it alone", broadcasts_are_limited),
     ("what cannot be read is dropped with its cause and never goes up", unreadable_is_dropped),
     ("a frame of a port that is not attached goes nowhere", unattached_goes_nowhere),
 ];
@@ -121,6 +122,34 @@ fn limits_are_per_port(bench: &mut dyn Bench) {
     assert_eq!(bench.dropped(A, DropCause::UpcallLimit), 2);
     bench.give(B, &udp(ENDS[0], (1, 9), 0));
     assert_eq!(bench.asked().len(), 1, "another port has its own share");
+}
+
+fn broadcasts_are_limited(bench: &mut dyn Bench) {
+    bench.three_ports();
+    let arp = Arp::request(MAC_A, [10, 0, 0, 1].into(), [10, 0, 0, 2].into()).frame();
+    let unicast = udp(ENDS[0], (1, 2), 0);
+    for port in [A, C] {
+        bench.port_flow(port, &arp, &[Action::Output(B)]);
+    }
+    let limit = |rate, burst| BroadcastLimit { rate, burst };
+    let set = |bench: &dyn Bench, limit| {
+        bench.datapath().set_broadcast_limit(A, limit).expect("the port is attached");
+    };
+    set(bench, limit(1, 3));
+    let of = |bench: &mut dyn Bench, port, frame: &[u8]| -> usize {
+        (0..5).map(|_| bench.give(port, frame).len()).sum()
+    };
+    assert_eq!(of(bench, A, &arp), 3);
+    assert_eq!(bench.dropped(A, DropCause::BroadcastLimit), 2);
+    assert_eq!(of(bench, A, &unicast), 5, "what has one receiver is not limited");
+    assert_eq!(of(bench, C, &arp), 5, "another port has no limit");
+    set(bench, limit(1000, 5));
+    assert_eq!(of(bench, A, &arp), 5, "the limit is another");
+    set(bench, limit(0, 0));
+    assert_eq!(of(bench, A, &arp), 5, "there is none");
+    assert_eq!(bench.dropped(A, DropCause::BroadcastLimit), 2);
+    let missing = bench.datapath().set_broadcast_limit(PortNo(99), limit(1, 1));
+    assert!(missing.is_err(), "a port that is not attached has no limit");
 }
 
 fn unreadable_is_dropped(bench: &mut dyn Bench) {

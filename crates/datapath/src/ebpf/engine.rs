@@ -29,9 +29,9 @@ use super::ring::Ring;
 use super::sys::{self, Shared};
 use super::underlay::Underlay;
 use crate::{
-    Aged, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow,
-    Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts, Tracking, Tuple,
-    UpcallLimit, Upcalls,
+    Aged, BroadcastLimit, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec,
+    InstalledFlow, Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts,
+    Tracking, Tuple, UpcallLimit, Upcalls,
 };
 
 /// The kernel's datapath of the network namespace it was opened in.
@@ -139,6 +139,14 @@ impl Datapath for Ebpf {
         limit: UpcallLimit,
     ) -> Result<(), DatapathError> {
         lock(&self.ports).set(port, interface, limit)
+    }
+
+    fn set_broadcast_limit(
+        &self,
+        port: PortNo,
+        limit: BroadcastLimit,
+    ) -> Result<(), DatapathError> {
+        lock(&self.ports).set_broadcast_limit(port, limit)
     }
 
     fn detach(&self, port: PortNo) -> Result<PortCounters, DatapathError> {
@@ -310,6 +318,7 @@ fn port_maps(programs: &aya::Ebpf) -> Result<PortMaps<'_>, DatapathError> {
         ifaces_more: map_fd(programs, "mn_ifaces_more")?,
         stats: map_fd(programs, "mn_port_stats")?,
         before: map_fd(programs, "mn_port_before")?,
+        broadcasts: map_fd(programs, "mn_broadcasts")?,
     })
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use mn_datapath_abi::limits::{IFACES_DIRECT, PORTS_MAX, ZONES_MAX};
-use mn_datapath_abi::{Config, Iface, Plain, Port, PortStats};
+use mn_datapath_abi::{Config, Iface, Plain, Port, PortStats, RateLimit};
 use mn_flow::{PortNo, Zone};
 
 use super::open::system;
 use super::sys::{self, Shared};
-use crate::{Counters, DatapathError, Interface, PortCounters, UpcallLimit};
+use crate::{BroadcastLimit, Counters, DatapathError, Interface, PortCounters, UpcallLimit};
 
 /// The tables of ports.
 pub struct Ports {
@@ -21,6 +21,7 @@ pub struct Ports {
     stats: OwnedFd,
     /// What was counted under an older version.
     before: Shared<PortStats>,
+    broadcasts: Shared<RateLimit>,
     processors: usize,
     /// The smallest MTU of any tunnel.
     tunnel_mtu: u32,
@@ -33,6 +34,7 @@ pub struct PortMaps<'a> {
     pub ifaces_more: BorrowedFd<'a>,
     pub stats: BorrowedFd<'a>,
     pub before: BorrowedFd<'a>,
+    pub broadcasts: BorrowedFd<'a>,
 }
 
 /// How many processors a value of each has.
@@ -53,6 +55,7 @@ impl Ports {
             ifaces_more: own(maps.ifaces_more)?,
             stats: own(maps.stats)?,
             before: Shared::map(maps.before).map_err(system("mmap of earlier counters"))?,
+            broadcasts: Shared::map(maps.broadcasts).map_err(system("mmap of limits"))?,
             processors: processors()?,
             tunnel_mtu: u32::MAX,
         })
@@ -98,6 +101,24 @@ impl Ports {
         Ok(())
     }
 
+    /// Limits the frames to several receivers of an attached port.
+    pub fn set_broadcast_limit(
+        &self,
+        port: PortNo,
+        limit: BroadcastLimit,
+    ) -> Result<(), DatapathError> {
+        self.zone(port)?;
+        let burst_ns = u64::from(limit.burst) * 1_000_000_000;
+        let value = RateLimit {
+            arrival_at: 0,
+            burst_ns: burst_ns.checked_div(limit.rate.into()).unwrap_or(0),
+            rate: limit.rate,
+            zero: 0,
+        };
+        self.broadcasts.write(Self::index(port)?, &value);
+        Ok(())
+    }
+
     /// Writes a port as an older version had it.
     pub fn restore(&mut self, port: PortNo, value: &Port) -> Result<(), DatapathError> {
         self.ports.write(Self::index(port)?, value);
@@ -124,6 +145,7 @@ impl Ports {
         self.forget_interface(old.ifindex, port)?;
         self.ports.half(index, Port::IFINDEX_AT).store(0, Release);
         self.ports.half(index, Port::ZONE_AT).store(0, Release);
+        self.broadcasts.write(index, &RateLimit::default());
         let counters = self.counters(port)?;
         let zero = vec![0; size_of::<PortStats>() * self.processors];
         sys::map_update(self.stats.as_fd(), port.0.octets(), &zero).map_err(system("bpf"))?;

@@ -11,9 +11,9 @@ use mn_time::Instant;
 use super::engine::{Port, Software};
 use super::upcall::{TokenBucket, Worker};
 use crate::{
-    Aged, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow,
-    Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts, Tracking, Tuple,
-    UpcallLimit, Upcalls,
+    Aged, BroadcastLimit, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec,
+    InstalledFlow, Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts,
+    Tracking, Tuple, UpcallLimit, Upcalls,
 };
 
 /// As many meters as the kernel's engine has.
@@ -44,8 +44,23 @@ impl Datapath for Software {
         bindable(port)?;
         let bucket = TokenBucket::full(limit);
         let mut state = self.state();
-        let tracking = state.ports.get(&port).map(|port| port.tracking).unwrap_or_default();
-        state.ports.insert(port, Port { interface, bucket, tracking });
+        let before = state.ports.remove(&port);
+        let (tracking, broadcasts) =
+            before.map_or_else(Default::default, |it| (it.tracking, it.broadcasts));
+        state.ports.insert(port, Port { interface, bucket, tracking, broadcasts });
+        Ok(())
+    }
+
+    fn set_broadcast_limit(
+        &self,
+        port: PortNo,
+        limit: BroadcastLimit,
+    ) -> Result<(), DatapathError> {
+        let mut state = self.state();
+        let missing = || DatapathError::Missing(format!("port {}", port.0));
+        let BroadcastLimit { rate, burst } = limit;
+        let bucket = (rate > 0).then(|| TokenBucket::full(UpcallLimit { rate, burst }));
+        state.ports.get_mut(&port).ok_or_else(missing)?.broadcasts = bucket;
         Ok(())
     }
 

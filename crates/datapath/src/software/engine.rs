@@ -63,6 +63,8 @@ pub(super) struct Port {
     pub interface: Interface,
     pub bucket: TokenBucket,
     pub tracking: Tracking,
+    /// Of frames to several receivers, where there is a limit.
+    pub broadcasts: Option<TokenBucket>,
 }
 
 /// An action says that the packet goes no further.
@@ -125,6 +127,9 @@ impl State {
             return self.drop(PortNo::NONE, DropCause::PortGone, 1);
         };
         let Some(mut packet) = self.read(port, frame, offload, None) else { return };
+        if packet.key.eth_dst.is_multicast() && !self.may_broadcast(port) {
+            return self.drop(port, DropCause::BroadcastLimit, packet.load().packets);
+        }
         self.fragments.follow(&mut packet, self.now);
         if zone != Zone(0) {
             packet.key.conn = self.connections.ask(zone, &packet, self.now);
@@ -144,6 +149,12 @@ impl State {
             flow.used_at = now;
         }
         self.act(packet, &actions);
+    }
+
+    fn may_broadcast(&mut self, port: PortNo) -> bool {
+        let now = self.now;
+        let bucket = self.ports.get_mut(&port).and_then(|port| port.broadcasts.as_mut());
+        bucket.is_none_or(|bucket| bucket.take(now))
     }
 
     /// Why a packet may not pass through its flow's actions; `None` if it may. Both causes are a

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use mn_datapath::ebpf::Ebpf;
 use mn_datapath::{
-    Aged, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec, InstalledFlow,
-    Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts, Tracking, Tuple,
-    UpcallLimit, Upcalls,
+    Aged, BroadcastLimit, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec,
+    InstalledFlow, Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts,
+    Tracking, Tuple, UpcallLimit, Upcalls,
 };
 use mn_flow::{
     Action, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey, Zone,
@@ -41,6 +41,9 @@ impl Datapath for Recorder {
     }
     fn serve(&self, port: PortNo, interface: Interface, limit: UpcallLimit) -> Result<()> {
         self.engine.serve(port, interface, limit)
+    }
+    fn set_broadcast_limit(&self, port: PortNo, limit: BroadcastLimit) -> Result<()> {
+        self.engine.set_broadcast_limit(port, limit)
     }
     fn detach(&self, port: PortNo) -> Result<PortCounters> {
         self.engine.detach(port)
