@@ -385,7 +385,7 @@ impl Control {
                 Row::Mac(place, Some(port))
             }
             Heard::BridgeNeighbor { bridge, addr, mac } => {
-                self.state.tables.learn_bridge_neighbor(bridge, addr, mac);
+                self.state.tables.learn_bridge_neighbor(bridge, addr, mac, &mut Vec::new());
                 Row::BridgeNeighbor { bridge, addr, mac: Some(mac) }
             }
             Heard::Neighbor { router, port, addr, mac } => {

@@ -12,6 +12,7 @@ mod learn;
 pub(crate) mod message;
 pub(crate) mod nat;
 mod news;
+mod pairs;
 pub(crate) mod report;
 mod uses;
 pub(crate) mod walk;
@@ -42,6 +43,7 @@ use batch::Batch;
 pub(crate) use decide::host_of;
 use intake::Asked;
 use message::{Announcement, FromWorker, Reach, ToWorker};
+use pairs::Pairs;
 use report::Report;
 
 /// How long a worker waits for packets or messages before it looks at the clock.
@@ -141,6 +143,7 @@ pub(crate) struct Worker {
     questions: HashMap<Question, Path>,
     buffers: Buffers,
     translation: Translation,
+    pairs: Pairs,
     /// Flows to be activated once the packets that came for them are sent.
     installs: Batch,
     /// Flows on their way out of the datapath. Empty between two calls.
@@ -232,6 +235,7 @@ impl Worker {
             questions: HashMap::new(),
             buffers: Buffers::default(),
             translation: Translation::default(),
+            pairs: Pairs::default(),
             installs: Batch::default(),
             leaving: Vec::new(),
             unanswered: false,

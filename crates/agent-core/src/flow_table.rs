@@ -160,6 +160,12 @@ impl FlowTable {
         self.flows[self.slot(cookie)? as usize].as_ref().map(|flow| &flow.key)
     }
 
+    /// When a flow was last used, as far as this was told; `None` for one that is gone.
+    #[must_use]
+    pub fn used_at(&self, cookie: Cookie) -> Option<Instant> {
+        self.flows[self.slot(cookie)? as usize].as_ref().map(|flow| flow.used_at)
+    }
+
     /// Takes out every flow that a change of one of `tags` touches, and no other.
     pub fn invalidate(&mut self, tags: &[Tag], leaving: &mut Vec<Leaving>) {
         let mut slots = std::mem::take(&mut self.leaving);

@@ -146,8 +146,9 @@ impl StateTables {
             }
             Row::BridgeNeighbor { bridge, addr, mac } => {
                 let key = (*bridge, *addr);
-                // ARP answers are packets of our own: no flow depends on them.
-                cell::set(&mut self.bridge_neighbors, key, owner, revision, *mac);
+                if cell::set(&mut self.bridge_neighbors, key, owner, revision, *mac) {
+                    tags.push(Tag::BridgeNeighbor { bridge: *bridge, addr: *addr });
+                }
             }
             Row::Neighbor { router, addr, value } => {
                 if cell::set(&mut self.neighbors, (*router, *addr), owner, revision, *value) {
@@ -184,8 +185,18 @@ impl StateTables {
     }
 
     /// Learns a neighbour of a bridge's network, ahead of the table. Whether that is news here.
-    pub fn learn_bridge_neighbor(&mut self, bridge: BridgeId, addr: IpAddr, mac: Mac) -> bool {
-        cell::learn(&mut self.bridge_neighbors, (bridge, addr), mac)
+    pub fn learn_bridge_neighbor(
+        &mut self,
+        bridge: BridgeId,
+        addr: IpAddr,
+        mac: Mac,
+        tags: &mut Vec<Tag>,
+    ) -> bool {
+        let news = cell::learn(&mut self.bridge_neighbors, (bridge, addr), mac);
+        if news {
+            tags.push(Tag::BridgeNeighbor { bridge, addr });
+        }
+        news
     }
 
     /// Learns a neighbour of a router, ahead of the table. Whether that is news here.
@@ -223,7 +234,9 @@ impl StateTables {
             tags.push(place.tag());
         }
         for addr in self.addresses_of(place.bridge, place.mac) {
-            cell::unlearn(&mut self.bridge_neighbors, (place.bridge, addr));
+            if cell::unlearn(&mut self.bridge_neighbors, (place.bridge, addr)) {
+                tags.push(Tag::BridgeNeighbor { bridge: place.bridge, addr });
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a flow depends on.
 
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use mn_ids::{BridgeId, ChainId, HostId, IpAddrGroupId, PortGroupId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
@@ -19,6 +19,11 @@ pub enum Tag {
         bridge: BridgeId,
         vlan: Option<VlanId>,
         mac: Mac,
+    },
+    /// The MAC that a bridge's network has for an address, be it "unknown".
+    BridgeNeighbor {
+        bridge: BridgeId,
+        addr: IpAddr,
     },
     /// The set of ports a flood on a bridge reaches.
     Flood {

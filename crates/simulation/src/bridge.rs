@@ -2,7 +2,7 @@
 
 use mn_flow::{DropCause, Tag};
 use mn_ids::{BridgeId, PortId};
-use mn_packet::{EtherType, Mac, VlanId, VlanTag};
+use mn_packet::{Mac, VlanId, VlanTag};
 use mn_topology::snapshot::{BridgeView, FarEnd, Link};
 use mn_topology::{Port, PortKind};
 
@@ -31,7 +31,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         enter_vlan(branch, port)?;
         self.need_ends(bridge)?;
         let vlan = learning_vlan(branch, bridge, port);
-        self.learn(branch, bridge, vlan);
+        self.learn(branch, bridge, vlan)?;
         match self.forward(branch, bridge, vlan)? {
             Forward::Port(out) => {
                 branch.out_port = Some(out);
@@ -71,19 +71,24 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
 
     /// Learns where the source is. The ports of linked routers are known without that, and nobody
     /// else can pass for one.
-    fn learn(&mut self, branch: &mut Branch, bridge: &BridgeView, vlan: Option<VlanId>) {
-        let (Some(port), mac) = (branch.in_port, branch.packet.eth_src()) else { return };
+    fn learn(
+        &mut self,
+        branch: &mut Branch,
+        bridge: &BridgeView,
+        vlan: Option<VlanId>,
+    ) -> Result<(), Stop> {
+        let (Some(port), mac) = (branch.in_port, branch.packet.eth_src()) else { return Ok(()) };
         let from_router = |link: &Link| link.port == port || router_mac(link) == Some(mac);
         let is_router = |link: &Link| matches!(link.far, FarEnd::Router { .. });
         self.tag(Tag::Mac { bridge: bridge.id, vlan: None, mac });
         if bridge.links().iter().any(|link| is_router(link) && from_router(link)) {
-            return;
+            return Ok(());
         }
         if vlan.is_some() {
             self.tag(Tag::Mac { bridge: bridge.id, vlan, mac });
         }
         self.effect(Effect::LearnMac { bridge: bridge.id, vlan, mac, port });
-        self.learn_bridge_neighbor(branch, bridge.id, mac);
+        self.learn_bridge_neighbor(branch, bridge.id, mac)
     }
 
     /// Where the frame goes.
@@ -99,10 +104,6 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
                 return Ok(forward);
             }
             return Ok(Forward::Flood);
-        }
-        if branch.packet.eth_type() == EtherType::ARP {
-            // Each of these teaches, so each is to be seen.
-            self.once = true;
         }
         match self.whereabouts(bridge, vlan, dst)? {
             Some(port) => {

@@ -1,10 +1,11 @@
 //! ARP and neighbour discovery, at bridges and routers (agent-facts §9, §12; RFC 826, RFC 4861).
 //!
-//! Each such packet may teach something, so none makes a flow.
+//! A packet that may teach something makes no flow, nor does one that is answered here. What one
+//! station of a bridge says to another, and is known of it, makes one.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use mn_flow::{DropCause, ScopedAddr};
+use mn_flow::{DropCause, ScopedAddr, Tag};
 use mn_ids::{BridgeId, RouterId};
 use mn_packet::ndp::{self, NdMessage};
 use mn_packet::{Arp, ArpOp, EtherType, IpProtocol, Layers, Mac, Network, from_v6};
@@ -20,29 +21,42 @@ use crate::{Effect, Known, Limit, NeighborState, StateView, dhcp};
 
 impl<'a, S: StateView + ?Sized> Sim<'a, S> {
     /// Notes the address that a frame on a bridge says is at its source.
+    ///
+    /// A frame to one station alone that can only tell what is known makes a flow. By such frames
+    /// hosts find out whether a neighbour is there still (RFC 1122 §2.3.2.1, RFC 4861 §7.3.1), and
+    /// they do so while no agent lives, too. The headers show all that the frame can tell: an
+    /// address, and the MAC it comes from, for who speaks for another MAC is not believed.
     pub(crate) fn learn_bridge_neighbor(
         &mut self,
         branch: &mut Branch,
         bridge: BridgeId,
         from: Mac,
-    ) {
-        let said = match branch.packet.eth_type() {
-            EtherType::ARP => {
-                self.once = true;
-                let arp = self.arp();
-                arp.filter(|arp| !arp.sender.is_unspecified())
-                    .map(|arp| (IpAddr::V4(arp.sender), arp.sender_mac))
+    ) -> Result<(), Stop> {
+        let is_arp = branch.packet.eth_type() == EtherType::ARP;
+        if !is_arp && (branch.packet.eth_type() != EtherType::IPV6 || !is_discovery(branch)) {
+            return Ok(());
+        }
+        let told = if is_arp { Some(branch.packet.nw_src()) } else { told_by_nd(branch) };
+        if !branch.packet.eth_dst().is_multicast() {
+            let Some(told) = told.map(from_v6) else { return Ok(()) };
+            self.tag(Tag::BridgeNeighbor { bridge, addr: told });
+            match self.state.bridge_neighbor(bridge, told) {
+                Known::Is(mac) if mac == from => return Ok(()),
+                Known::Is(_) | Known::Absent => {}
+                Known::Unknown => return Err(self.load(bridge)),
             }
-            EtherType::IPV6 if is_discovery(branch) => {
-                self.once = true;
-                self.said_by_nd()
-            }
-            _ => None,
+        }
+        self.once = true;
+        let said = if is_arp {
+            let arp = self.arp().filter(|arp| !arp.sender.is_unspecified());
+            arp.map(|arp| (IpAddr::V4(arp.sender), arp.sender_mac))
+        } else {
+            self.said_by_nd()
         };
-        // Who speaks for another MAC is not believed.
         if let Some((addr, mac)) = said.filter(|(_, mac)| *mac == from) {
             self.effect(Effect::LearnBridgeNeighbor { bridge, addr, mac });
         }
+        Ok(())
     }
 
     /// Answers a question for an address that is known, or sends it only to who has it.
@@ -291,6 +305,19 @@ fn is_solicitation(branch: &mut Branch) -> bool {
     is_discovery(branch)
         && branch.packet.neighbor_discovery()
         && (branch.packet.tp_src() >> 8) as u8 == ndp::NEIGHBOR_SOLICITATION
+}
+
+/// The address that a message of neighbour discovery may say is at its source. What its headers
+/// show not to be one (RFC 4861 §7.1) tells nothing.
+fn told_by_nd(branch: &mut Branch) -> Option<Ipv6Addr> {
+    if !branch.packet.neighbor_discovery() {
+        return None;
+    }
+    match (branch.packet.tp_src() >> 8) as u8 {
+        ndp::NEIGHBOR_SOLICITATION => Some(branch.packet.nw_src()),
+        ndp::NEIGHBOR_ADVERTISEMENT => Some(branch.packet.nw_dst()),
+        _ => None,
+    }
 }
 
 fn is_own_v6(inside: Inside<'_>, addr: Ipv6Addr) -> bool {

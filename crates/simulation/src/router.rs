@@ -148,7 +148,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         let spent = if branch.hops == 0 {
             branch.packet.ttl_spent()
         } else {
-            self.ttl().is_none_or(|ttl| ttl <= branch.hops + 1)
+            self.ttl().is_some_and(|ttl| ttl <= branch.hops + 1)
         };
         if !spent {
             return Ok(());
@@ -158,7 +158,8 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         Err(DropCause::TtlExpired.into())
     }
 
-    /// The time to live that the packet came with.
+    /// The time to live that the packet came with; `None` where only its headers are at hand, as of
+    /// a flow that an agent adopts. Those that the datapath lets through the flow have enough.
     fn ttl(&self) -> Option<u8> {
         let key = &self.packet.key;
         let tags = usize::from(key.vlan.is_present()) + usize::from(key.inner_vlan.is_present());

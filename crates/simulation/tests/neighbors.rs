@@ -1,11 +1,11 @@
 //! Neighbours of routers: who is asked, who answers, and what an answer means.
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use mn_flow::{DropCause, Expiry, ScopedAddr};
+use mn_flow::{DropCause, Expiry, Field, FlowMask, ScopedAddr, Tag};
 use mn_packet::ndp::{self, NdMessage, NeighborAdvertisement};
-use mn_packet::{EtherType, EthernetHeader};
+use mn_packet::{Arp, EtherType, EthernetHeader};
 use mn_simulation::{Effect, Entry, neighbor_query};
 use mn_testkit::packet::Built;
 use mn_testkit::{Lab, mac, named};
@@ -111,4 +111,78 @@ fn an_answer_without_a_mac_confirms_the_one_that_is_known_and_teaches_no_other()
     assert_eq!(learned(&lab, "02::66"), None, "somebody else");
     lab.tables.neighbors.clear();
     assert_eq!(learned(&lab, "02::01"), None, "nothing is known that it could confirm");
+}
+
+/// What stations of one bridge say to one another, each to the other alone.
+const SAID: [&str; 4] = [
+    "vm1 > vm2 arp mac-to 02::02",
+    "vm1 > vm2 arp-reply",
+    "vm1 > vm2 ns v6 mac-to 02::02",
+    "vm1 > vm2 na v6",
+];
+
+fn knows(lab: &mut Lab, addrs: [&str; 2], station: &str) {
+    for text in addrs {
+        lab.tables.bridge_neighbors.insert((named("blue"), addr(text)), mac(station));
+    }
+}
+
+#[test]
+fn what_one_station_says_to_another_makes_a_flow_where_it_is_known_already() {
+    let mut lab = Lab::read(NETWORK);
+    for said in SAID {
+        let sent = lab.send(said);
+        sent.arrives("vm2", 0).lasts(Expiry::None);
+        let learned = |effect: &Effect| matches!(effect, Effect::LearnBridgeNeighbor { .. });
+        assert!(sent.buffers.effects.iter().any(learned), "{said} teaches");
+    }
+    knows(&mut lab, ["10.0.1.5", "fd01::5"], "02::01");
+    for said in SAID {
+        let told = addr(if said.contains("v6") { "fd01::5" } else { "10.0.1.5" });
+        let read = Tag::BridgeNeighbor { bridge: named("blue"), addr: told };
+        lab.send(said).arrives("vm2", 0).lasts(Expiry::Idle).tagged(read);
+    }
+    // Question and answer are one flow: it reads who speaks, to whom, and what it could teach.
+    let headers = [Field::EthDst, Field::EthSrc, Field::EthType, Field::NwSrc];
+    let read = headers.into_iter().fold(FlowMask::NONE, |mask, field| mask | field.into());
+    lab.send(SAID[0]).reads(read);
+    lab.send(SAID[1]).reads(read);
+}
+
+#[test]
+fn an_address_that_is_known_elsewhere_or_that_all_hear_of_makes_no_flow() {
+    let mut lab = Lab::read(NETWORK);
+    knows(&mut lab, ["10.0.1.5", "fd01::5"], "02::66");
+    for said in SAID {
+        lab.send(said).arrives("vm2", 0).lasts(Expiry::None);
+    }
+    knows(&mut lab, ["10.0.1.5", "fd01::5"], "02::01");
+    for said in ["vm1 > vm2 arp", "vm1 > vm2 garp", "vm1 > vm2 ns v6"] {
+        lab.send(said).lasts(Expiry::None);
+    }
+}
+
+#[test]
+fn who_speaks_for_another_mac_teaches_nothing_whatever_the_flow() {
+    let lab = Lab::read(NETWORK);
+    let poison =
+        Arp::request(mac("02::66"), Ipv4Addr::new(10, 0, 1, 5), Ipv4Addr::new(10, 0, 1, 6));
+    let header = EthernetHeader::untagged(mac("02::01"), mac("02::02"), EtherType::ARP);
+    let frame = Built::of(named("vm1"), poison.frame_in(&header));
+    let sent = lab.inject("a lie", Entry::Ingress(named("vm1")), &frame);
+    // The station itself may speak next, and be heard: no flow hides it.
+    sent.arrives("vm2", 0).lasts(Expiry::None);
+    let learned = |effect: &Effect| matches!(effect, Effect::LearnBridgeNeighbor { .. });
+    assert!(!sent.buffers.effects.iter().any(learned));
+}
+
+#[test]
+fn what_a_router_answers_makes_no_flow() {
+    let mut lab = Lab::read(NETWORK);
+    knows(&mut lab, ["10.0.1.5", "fd01::5"], "02::01");
+    for asked in ["vm1 > 10.0.1.1 arp mac-to 02::a1", "vm1 > fd01::1 ns v6 mac-to 02::a1"] {
+        let sent = lab.send(asked);
+        sent.drops(DropCause::Consumed).lasts(Expiry::None);
+        sent.answered_at("edge.blue");
+    }
 }

@@ -8,7 +8,8 @@ use mn_flow::{DropCause, Expiry, Field, FlowMask, ScopedAddr, Tag};
 use mn_packet::ndp::NdMessage;
 use mn_packet::{Arp, IcmpHeader, Layers, Network, TcpFlags, TcpHeader, to_v6};
 use mn_simulation::walk::{RouteLost, Step};
-use mn_simulation::{Effect, neighbor_query};
+use mn_simulation::{Effect, Entry, neighbor_query};
+use mn_testkit::packet::Built;
 use mn_testkit::{Lab, mac, named};
 
 const TWO_BRIDGES: &str = "
@@ -115,6 +116,24 @@ fn each_router_of_a_path_takes_a_hop_and_answers_for_itself() {
     let answer = second.answered_at("east.west");
     assert_eq!(icmp(&answer).2, addr("10.9.0.2"));
     lab.emit(named("east.west"), &answer).arrives("vm1", 1);
+}
+
+#[test]
+fn a_flow_of_which_only_the_headers_are_left_is_decided_as_its_packets_were() {
+    let lab = Lab::read(CHAIN_OF_ROUTERS);
+    let packet = lab.send("vm1 > vm3 udp 9 ttl 64");
+    let headers = Built { frame: Vec::new(), ..packet.built.clone() };
+    let again = lab.inject("its headers", Entry::Ingress(headers.port), &headers);
+    again.arrives("vm3", 2).lasts(Expiry::Idle);
+    assert_eq!(
+        (&again.outcome, &again.buffers.actions),
+        (&packet.outcome, &packet.buffers.actions)
+    );
+    // Whether any hop was left when it came, its headers say.
+    let spent = lab.send("vm1 > vm3 udp 9 ttl 1").built.clone();
+    let spent = Built { frame: Vec::new(), ..spent };
+    let refused = lab.inject("headers", Entry::Ingress(spent.port), &spent);
+    refused.drops(DropCause::TtlExpired);
 }
 
 #[test]

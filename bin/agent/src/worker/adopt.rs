@@ -76,8 +76,9 @@ impl Worker {
         } else {
             self.report.replaced.add(1)
         }
-        self.enter(spec.key, mask, &tags, decision.expiry, now);
+        let cookie = self.enter(spec.key, mask, &tags, decision.expiry, now);
         self.buffers.tags = tags;
+        self.prepare_probes(&spec.key, cookie, now);
         if mask != spec.mask {
             // The new one first, so that no packet is without a flow.
             self.activate();

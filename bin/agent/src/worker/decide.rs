@@ -3,7 +3,8 @@
 use mn_agent_core::{Means, Stay, View, Wait, limits, translate};
 use mn_datapath::{Offload, Upcall, UpcallReason};
 use mn_flow::{
-    Action, DropCause, Expiry, FlowKey, FlowMask, PortNo, ScopedAddr, Tag, VirtualAction, extract,
+    Action, Cookie, DropCause, Expiry, FlowKey, FlowMask, PortNo, ScopedAddr, Tag, VirtualAction,
+    extract,
 };
 use mn_ids::{HostId, PortId};
 use mn_simulation::{Decision, Effect, Entry, Inputs, Outcome, Packet, simulate};
@@ -182,12 +183,15 @@ impl Worker {
         // What comes before the last port has its place is to reach that too.
         let whole = arrives_by.is_none();
         let install = arrival.install && decision.expiry != Expiry::None && !stale && whole;
-        self.carry_out(arrival, &decision, &tags, install, now);
+        let flow = self.carry_out(arrival, &decision, &tags, install, now);
         self.touch(&changed, now);
         tags.clear();
         self.buffers.tags = tags;
         if begins && install {
             self.prepare_answer(&arrival.key, now);
+        }
+        if let Some(flow) = flow.filter(|_| decision.drop.is_none()) {
+            self.prepare_probes(&arrival.key, flow, now);
         }
         Ok(())
     }
@@ -312,8 +316,8 @@ impl Worker {
         Err(Wait::Load)
     }
 
-    /// Sends the packet through its actions, and enters the flow. It is activated after everything
-    /// that came for it has been sent (contracts §2, Order).
+    /// Sends the packet through its actions, and enters the flow, whose cookie is returned. It is
+    /// activated after everything that came for it has been sent (contracts §2, Order).
     fn carry_out(
         &mut self,
         arrival: &Arrival<'_>,
@@ -321,7 +325,7 @@ impl Worker {
         tags: &[Tag],
         install: bool,
         now: Instant,
-    ) {
+    ) -> Option<Cookie> {
         self.fit_groups();
         match *self.translation.actions {
             [Action::Drop { cause, rule }] => {
@@ -340,9 +344,10 @@ impl Worker {
         }
         let mask = decision.mask | FlowMask::from(mn_flow::Field::InPort);
         if install && self.has_room(&arrival.key, mask) {
-            self.enter(arrival.key, mask, tags, decision.expiry, now);
+            Some(self.enter(arrival.key, mask, tags, decision.expiry, now))
         } else {
             self.release_groups();
+            None
         }
     }
 }

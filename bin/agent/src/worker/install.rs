@@ -2,7 +2,7 @@
 
 use mn_agent_core::{Leaving, NewFlow, PortLimit, is_within, limits};
 use mn_datapath::{DatapathError, FlowSpec, Output};
-use mn_flow::{Action, Expiry, FlowKey, FlowMask, GroupIndex, Tag};
+use mn_flow::{Action, Cookie, Expiry, FlowKey, FlowMask, GroupIndex, Tag};
 use mn_time::Instant;
 
 use super::Worker;
@@ -36,7 +36,8 @@ impl Worker {
         room
     }
 
-    /// Enters a flow with the translated actions, to be activated when the batch is done.
+    /// Enters a flow with the translated actions, to be activated when the batch is done. Its
+    /// cookie.
     pub(super) fn enter(
         &mut self,
         key: FlowKey,
@@ -44,7 +45,7 @@ impl Worker {
         tags: &[Tag],
         expiry: Expiry,
         now: Instant,
-    ) {
+    ) -> Cookie {
         if self.flows.is_full() {
             self.evict();
         }
@@ -61,6 +62,7 @@ impl Worker {
             }
         }
         self.installs.push(cookie, key, mask, &self.translation.actions);
+        cookie
     }
 
     /// Installs the flows that were entered.

@@ -27,7 +27,7 @@ impl Worker {
                     self.hear_mac(MacPlace { bridge, vlan, mac }, port, now, &mut tags);
                 }
                 Effect::LearnBridgeNeighbor { bridge, addr, mac } => {
-                    if self.tables.learn_bridge_neighbor(bridge, addr, mac) {
+                    if self.tables.learn_bridge_neighbor(bridge, addr, mac, &mut tags) {
                         self.tell(Heard::BridgeNeighbor { bridge, addr, mac });
                     }
                 }
@@ -53,7 +53,7 @@ impl Worker {
                 }
             }
             Heard::BridgeNeighbor { bridge, addr, mac } => {
-                self.tables.learn_bridge_neighbor(bridge, addr, mac);
+                self.tables.learn_bridge_neighbor(bridge, addr, mac, &mut tags);
             }
             Heard::Neighbor { router, port, addr, mac } => {
                 self.tables.learn_neighbor(router, addr, (mac, port), &mut tags);

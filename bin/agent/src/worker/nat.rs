@@ -2,8 +2,10 @@
 
 use mn_agent_core::{Lease, NatOwner, Stay, Wait, is_within};
 use mn_datapath::Offload;
-use mn_flow::{DropCause, Expiry, Field, FlowMask, NatTag, PortNo, Tag, extract};
-use mn_ids::{ChainId, RuleId};
+use mn_flow::{
+    Cookie, DropCause, Expiry, Field, FlowMask, NatTag, PortNo, Tag, extract,
+};
+use mn_ids::{ChainId, PortId, RuleId};
 use mn_simulation::nat::{NatBinding, NatKey, NatKind};
 use mn_simulation::{Effect, Entry, Packet, answer};
 use mn_time::Instant;
@@ -180,26 +182,36 @@ impl Worker {
         }
         let gso_size = Offload::default().gso_size;
         let packet = Packet { key, frame: &answer.frame, gso_size };
-        let Ok(decision) = self.simulate(&packet, Entry::Ingress(answer.port), now) else { return };
+        self.enter_ahead(&packet, answer.port, now);
+    }
+
+    /// Installs the flow of a packet that has not come yet, if it may have one; its cookie.
+    /// Nothing is learned of such a packet, and nothing begins with it.
+    pub(super) fn enter_ahead(
+        &mut self,
+        packet: &Packet<'_>,
+        port: PortId,
+        now: Instant,
+    ) -> Option<Cookie> {
+        let decision = self.simulate(packet, Entry::Ingress(port), now).ok()?;
         let begins = |effect: &Effect| matches!(effect, Effect::Translate(_) | Effect::Emit { .. });
         let begins = self.buffers.effects.iter().any(begins);
-        // Nothing was heard: a packet like this has not come yet.
         self.buffers.effects.clear();
         if begins || decision.drop.is_some() || decision.expiry != Expiry::Idle {
-            return;
+            return None;
         }
-        if self.translated(number, &decision, None).is_err() {
-            return;
-        }
+        self.translated(packet.key.in_port, &decision, None).ok()?;
         let mut tags = std::mem::take(&mut self.buffers.tags);
         tags.extend_from_slice(&self.translation.tags);
         self.fit_groups();
         let mask = decision.mask | FlowMask::from(Field::InPort);
-        if !self.has_room(&key, mask) {
-            return self.release_groups();
+        let room = self.has_room(&packet.key, mask);
+        let cookie = room.then(|| self.enter(packet.key, mask, &tags, decision.expiry, now));
+        if cookie.is_none() {
+            self.release_groups();
         }
-        self.enter(key, mask, &tags, decision.expiry, now);
         self.buffers.tags = tags;
+        cookie
     }
 
     /// Whether a port may have the ports that the verdict at hand takes.

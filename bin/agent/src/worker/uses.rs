@@ -15,6 +15,7 @@ impl Worker {
             return;
         }
         self.last.uses = now;
+        self.keep_probes(now);
         let (mut macs, mut neighbors, mut held) = (Vec::new(), Vec::new(), Vec::new());
         for tag in self.flows.tags() {
             held.extend(Holding::of(tag));

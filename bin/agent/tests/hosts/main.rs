@@ -1,5 +1,6 @@
 //! Agents in one process, from a drawn topology to frames at stations.
 
+mod adoption;
 mod advertisements;
 mod cable;
 mod contact;

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use mn_agent::Patience;
-use mn_packet::{Arp, ArpOp, EthernetHeader, IcmpHeader, Layers, Mac, Network};
+use mn_packet::ndp::NdMessage;
+use mn_packet::{Arp, ArpOp, EtherType, EthernetHeader, IcmpHeader, Layers, Mac, Network, ndp};
 
-use crate::lab::{Lab, SETTLE_FOR, Seen, Station};
+use crate::lab::{Lab, SETTLE_FOR, Seen, Station, is_arp_reply};
 
 /// So that a test does not take minutes.
 const IMPATIENT: Patience = Patience { reachable_for: Duration::from_secs(2) };
@@ -129,6 +130,114 @@ async fn while_the_agent_that_would_hear_a_neighbor_is_dead_its_silence_stops_no
     assert!(!questions(&lab.take_seen(), "tap2", "10.0.2.2").is_empty(), "it was asked");
     for sequence in 2..5 {
         assert!(lab.pings(&one, GATEWAYS[0], "10.0.2.2", sequence).await, "ping {sequence}");
+    }
+    lab.stop().await;
+}
+
+/// What a machine sends to find out whether a neighbour that it knows is there still.
+fn probes(from: &Station, to: &Station) -> [Vec<u8>; 2] {
+    let [IpAddr::V4(v4), IpAddr::V6(v6)] = from.addrs[..] else { panic!("one of each version") };
+    let [IpAddr::V4(target4), IpAddr::V6(target6)] = to.addrs[..] else { panic!("likewise") };
+    let header = |eth_type| EthernetHeader::untagged(from.mac, to.mac, eth_type);
+    let solicitation =
+        NdMessage::NeighborSolicitation { target: target6, source_mac: Some(from.mac) };
+    [
+        Arp::request(from.mac, v4, target4).frame_in(&header(EtherType::ARP)),
+        solicitation.frame(&header(EtherType::IPV6), v6, target6),
+    ]
+}
+
+/// Whether it says where `station` is, by ARP or by neighbour discovery.
+fn tells_of(frame: &[u8], station: &Station) -> bool {
+    let Ok(layers) = Layers::of(frame) else { return false };
+    match layers.network {
+        Network::Arp(arp) => arp.op == ArpOp::REPLY && station.addrs.contains(&arp.sender.into()),
+        Network::Ip(ip) => matches!(
+            NdMessage::parse(ip.payload),
+            Ok(Some(NdMessage::NeighborAdvertisement(told)))
+                if station.addrs.contains(&told.target.into())
+        ),
+        Network::Other => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_all_agents_are_dead_machines_that_spoke_are_found_where_they_are() {
+    let mut lab = Lab::new(2).await;
+    let bridge = lab.bridge().await;
+    let (one, _) = lab.station(0, bridge, 1, &["10.0.1.1", "2001:db8:1::1"]).await;
+    let (two, _) = lab.station(1, bridge, 2, &["10.0.1.2", "2001:db8:1::2"]).await;
+    let (three, _) = lab.station(0, bridge, 3, &["10.0.1.3", "2001:db8:1::3"]).await;
+    // Everybody announces itself, and pings both others: no probe was sent yet.
+    for station in [&one, &two, &three] {
+        let [IpAddr::V4(v4), IpAddr::V6(v6)] = station.addrs[..] else { panic!("one of each") };
+        lab.send(station, &Arp::gratuitous(station.mac, v4).frame());
+        lab.send(station, &ndp::announce(station.mac, v6, false));
+    }
+    tokio::time::sleep(SETTLE_FOR).await;
+    let pairs = [(&one, &two), (&two, &one), (&one, &three), (&three, &one)];
+    for (from, to) in pairs {
+        for addr in &to.addrs {
+            assert!(lab.pings(from, to.mac, &addr.to_string(), 1).await, "{addr}");
+        }
+    }
+    lab.stop_agent(0).await;
+    lab.stop_agent(1).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for (from, to) in pairs {
+        for probe in probes(from, to) {
+            lab.take_seen();
+            lab.send(from, &probe);
+            let told = lab.arrives(&from.interface, |frame| tells_of(frame, to)).await;
+            assert!(told.is_some(), "{} of {}", from.interface, to.interface);
+        }
+    }
+    // Who was never spoken to is not found: that takes an agent.
+    lab.take_seen();
+    lab.send(&two, &probes(&two, &three)[0]);
+    tokio::time::sleep(SETTLE_FOR).await;
+    assert!(lab.take_seen().is_empty());
+    lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_takes_over_an_address_is_learned_though_probes_of_the_other_flow() {
+    let lab = Lab::new(1).await;
+    let bridge = lab.bridge().await;
+    let (one, _) = lab.station(0, bridge, 1, &["10.0.1.1", "2001:db8:1::1"]).await;
+    let (two, _) = lab.station(0, bridge, 2, &["10.0.1.2", "2001:db8:1::2"]).await;
+    let (three, _) = lab.station(0, bridge, 3, &["10.0.1.3", "2001:db8:1::3"]).await;
+    let announce = |station: &Station, addr: &str| {
+        let frame = Arp::gratuitous(station.mac, addr.parse().unwrap()).frame();
+        lab.send(station, &frame);
+    };
+    let carried = |lab: &Lab, from: &Station| {
+        let of = |flow: &&mn_datapath::InstalledFlow| {
+            (flow.spec.key.eth_type, flow.spec.key.eth_src) == (EtherType::ARP, from.mac)
+        };
+        lab.flows(0).iter().filter(of).count()
+    };
+    announce(&one, "10.0.1.1");
+    for _ in 0..3 {
+        lab.send(&one, &probes(&one, &two)[0]);
+        tokio::time::sleep(SETTLE_FOR / 5).await;
+    }
+    assert_eq!(carried(&lab, &one), 1, "its probes flow");
+    // It does not defend its address.
+    lab.silence(&one);
+    announce(&three, "10.0.1.1");
+    tokio::time::sleep(SETTLE_FOR).await;
+    assert_eq!(carried(&lab, &one), 0, "the flow went with what it depended on");
+    // A question for the address is answered with where it is now, and where it is again later.
+    for (station, mac) in [(None, three.mac), (Some(&one), one.mac)] {
+        if let Some(station) = station {
+            lab.send(station, &probes(station, &two)[0]);
+            tokio::time::sleep(SETTLE_FOR).await;
+        }
+        lab.take_seen();
+        lab.send(&two, &two.who_has("10.0.1.1"));
+        let (answer, _) = lab.arrives("tap2", is_arp_reply).await.expect("an answer");
+        assert_eq!(EthernetHeader::split(&answer).unwrap().0.src, mac);
     }
     lab.stop().await;
 }

@@ -34,7 +34,7 @@ fn flow(lab: &Lab, built: &Built) -> Option<Flow> {
 
 #[test]
 fn every_flow_that_a_change_changes_is_touched_by_it() {
-    let (mut changed, mut touched, mut kept) = (0_u64, 0_u64, 0_u64);
+    let (mut changed, mut touched, mut kept, mut heard) = (0_u64, 0_u64, 0_u64, 0_u64);
     for seed in 0..cases(300) {
         let mut draw = Draw(seed ^ 0x5eed);
         let mut lab = lab(&mut draw);
@@ -47,6 +47,8 @@ fn every_flow_that_a_change_changes_is_touched_by_it() {
                 let differs = is.is_none_or(|is| !is_kept(&was.verdict, &is.verdict));
                 let hit = tags.iter().any(|tag| was.tags.iter().any(|read| tag.touches(read)));
                 changed += u64::from(differs);
+                let by_neighbor = |tag: &Tag| matches!(tag, Tag::BridgeNeighbor { .. });
+                heard += u64::from(differs && tags.iter().any(by_neighbor));
                 touched += u64::from(hit);
                 kept += u64::from(!hit);
                 assert!(
@@ -63,6 +65,7 @@ fn every_flow_that_a_change_changes_is_touched_by_it() {
     }
     // The law is worth something only if changes changed flows, and left others alone.
     assert!(changed > 1000 && kept > 4 * touched, "{changed} {touched} {kept}");
+    assert!(heard > 2, "{heard} flows changed because an address moved");
 }
 
 #[test]
@@ -267,6 +270,16 @@ fn change_route(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
 fn change_learned(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
     let macs: Vec<_> = lab.tables.macs.keys().copied().collect();
     let neighbors: Vec<_> = lab.tables.neighbors.keys().copied().collect();
+    let stations: Vec<_> = lab.tables.bridge_neighbors.keys().copied().collect();
+    if draw.one_in(2) && !stations.is_empty() {
+        let (bridge, addr) = draw.pick(&stations);
+        if draw.one_in(2) {
+            lab.tables.bridge_neighbors.remove(&(bridge, addr));
+        } else {
+            lab.tables.bridge_neighbors.insert((bridge, addr), mac("02::55"));
+        }
+        return (format!("{addr} moved"), vec![Tag::BridgeNeighbor { bridge, addr }]);
+    }
     if draw.one_in(2) && !macs.is_empty() {
         let (bridge, vlan, mac) = draw.pick(&macs);
         if draw.one_in(2) {

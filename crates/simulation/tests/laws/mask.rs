@@ -1,6 +1,6 @@
 //! The mask is all that a verdict read.
 
-use mn_flow::{Expiry, FlowMask, VirtualAction};
+use mn_flow::{Expiry, FlowMask, Tag, VirtualAction};
 use mn_ids::RuleId;
 use mn_simulation::{Effect, Entry, Outcome};
 use mn_testkit::packet::Built;
@@ -23,7 +23,7 @@ fn send<'a>(lab: &'a Lab, built: &Built) -> Sent<'a> {
 
 #[test]
 fn packets_that_agree_on_the_mask_have_one_verdict() {
-    let (mut flows, mut twins, mut delivered) = (0, 0, 0);
+    let (mut flows, mut twins, mut delivered, mut neighbors) = (0, 0, 0, 0);
     for seed in 0..cases(400) {
         let mut draw = Draw(seed);
         let mut lab = lab(&mut draw);
@@ -42,6 +42,8 @@ fn packets_that_agree_on_the_mask_have_one_verdict() {
             }
             flows += 1;
             delivered += u64::from(expected.1.is_none());
+            let by_neighbor = |tag: &Tag| matches!(tag, Tag::BridgeNeighbor { .. });
+            neighbors += u64::from(sent.buffers.tags.iter().any(by_neighbor));
             for _ in 0..8 {
                 let Some(twin) = twin(&spec, &built, mask, &mut draw) else { continue };
                 if twin.key == built.key {
@@ -66,6 +68,7 @@ fn packets_that_agree_on_the_mask_have_one_verdict() {
         }
     }
     // The law is worth something only if it was tried.
+    assert!(neighbors > 30, "{neighbors} flows of ARP and neighbour discovery");
     assert!(flows > 1000 && delivered > 300 && twins > 4000, "{flows} {delivered} {twins}");
 }
 

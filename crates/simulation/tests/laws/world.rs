@@ -11,6 +11,7 @@ use mn_packet::{
 };
 use mn_testkit::packet::Built;
 use mn_testkit::{Lab, mac};
+use mn_topology::{AnyObject, DeviceId};
 
 /// How many cases a law is tried on: by default a slice, with `MIDONET_LONG=1` twenty times that.
 #[expect(clippy::disallowed_methods, reason = "how much is tried is said by who starts the test")]
@@ -188,7 +189,22 @@ pub fn lab(draw: &mut Draw) -> Lab {
     for (index, chain) in CHAINS.iter().enumerate() {
         let _ = write!(text, "chain {chain}\n{}", rules(draw, index));
     }
-    Lab::read(&text)
+    let mut lab = Lab::read(&text);
+    know_stations(&mut lab, draw);
+    lab
+}
+
+/// Bridges know addresses of most stations.
+fn know_stations(lab: &mut Lab, draw: &mut Draw) {
+    for station in lab.stations.values() {
+        let Some(AnyObject::Port(port)) = lab.objects.get(&station.port.into()) else { continue };
+        let DeviceId::Bridge(bridge) = port.device() else { continue };
+        for addr in &station.addrs {
+            if !draw.one_in(4) {
+                lab.tables.bridge_neighbors.insert((bridge, *addr), station.mac);
+            }
+        }
+    }
 }
 
 /// Everything about a packet that a key shows, each part to be changed by itself.
@@ -289,7 +305,27 @@ impl Spec {
         if draw.one_in(12) {
             spec.src_mac = Mac([3, 0, 0, 0, 0, 1]);
         }
+        if draw.one_in(8) {
+            spec.speak_of_neighbors(draw);
+        }
         spec
+    }
+
+    /// Makes it a machine's word about its own address.
+    fn speak_of_neighbors(&mut self, draw: &mut Draw) {
+        let (mac_of, v4, v6) = draw.pick(&[
+            ("02::01", "10.0.1.5", "fd01::5"),
+            ("02::02", "10.0.1.6", "fd01::6"),
+            ("02::04", "10.0.2.7", "fd02::7"),
+        ]);
+        self.src_mac = mac(mac_of);
+        self.src = [v4.parse().unwrap(), v6.parse().unwrap()];
+        self.kind = draw.pick(&[Kind::Arp, Kind::V6]);
+        (self.protocol, self.fragment, self.spent) = (58, 0, false);
+        self.icmp = (draw.pick(&[135, 136]), 0, 0);
+        if self.icmp.0 == 136 {
+            self.dst = self.src;
+        }
     }
 
     /// Draws one part anew.
@@ -311,10 +347,10 @@ impl Spec {
             2 => self.vlan = tag(draw),
             3 => self.inner_vlan = tag(draw),
             4 => {
-                self.kind = match draw.below(12) {
+                self.kind = match draw.below(13) {
                     0..7 => Kind::V4,
                     7..10 => Kind::V6,
-                    10 => Kind::Arp,
+                    10 | 11 => Kind::Arp,
                     _ => Kind::Other(draw.pick(&[0x88cc, 0x8847, 0x0100])),
                 }
             }
@@ -324,7 +360,7 @@ impl Spec {
             8 => self.sport = draw.pick(&[1, 53, 40000, draw_port(draw.0)]),
             9 => self.dport = draw.pick(&[9, 22, 80, 999, draw_port(draw.0)]),
             10 => {
-                let ty = draw.pick(&[0, 8, 3, 11, 1, 128, 129, 133, 135, 13]);
+                let ty = draw.pick(&[0, 8, 3, 11, 1, 128, 129, 133, 135, 136, 13]);
                 self.icmp = (ty, draw.below(3) as u8, draw.below(4) as u16);
             }
             11 => self.flags = draw.pick(&[0x02, 0x10, 0x11, 0x04, 0x12]),
@@ -382,13 +418,25 @@ impl Spec {
             }
             own if own == icmp::icmp_of(src) => {
                 let (ty, code, id) = self.icmp;
+                if let (IpAddr::V6(target), 135 | 136) = (dst, ty) {
+                    let mut body = target.octets().to_vec();
+                    // The MAC of who asks, or of the target.
+                    body.extend_from_slice(&[ty - 134, 1]);
+                    body.extend_from_slice(&self.src_mac.0);
+                    let header = IcmpHeader { ty, code, rest: [0; 4] };
+                    let hops = if self.spent { 1 } else { 255 };
+                    return self.ip(src, dst, hops, &header.message(src, dst, &body));
+                }
                 let [a, b] = id.to_be_bytes();
                 IcmpHeader { ty, code, rest: [a, b, 0, 1] }.message(src, dst, &data)
             }
             _ => data.to_vec(),
         };
-        let hops = if self.spent { 1 } else { 64 };
-        let mut packet = ip_packet(src, dst, hops, protocol, &message);
+        self.ip(src, dst, if self.spent { 1 } else { 64 }, &message)
+    }
+
+    fn ip(&self, src: IpAddr, dst: IpAddr, hops: u8, message: &[u8]) -> Vec<u8> {
+        let mut packet = ip_packet(src, dst, hops, IpProtocol(self.protocol), message);
         if packet[0] >> 4 == 6 {
             packet[0] = 0x60 | self.tos >> 4;
             packet[1] = self.tos << 4;
