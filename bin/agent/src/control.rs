@@ -6,6 +6,7 @@
 
 mod advertise;
 mod answer;
+mod heard;
 mod holdings;
 mod load;
 mod nat;
@@ -25,8 +26,8 @@ use std::time::Duration;
 
 use mn_agent_api::{HostReport, Request, Response};
 use mn_agent_core::{
-    Advertising, Attached, Learned, LocalView, MacAges, NeighborAges, Row, RowChange, StateTables,
-    TableName, TunnelKeys, limits,
+    Advertising, Attached, Duplicates, LocalView, MacAges, NeighborAges, Row, RowChange,
+    StateTables, TableName, TunnelKeys, limits,
 };
 use mn_datapath::{Bell, BroadcastLimit, Datapath, DatapathError, PeerAddresses, UpcallLimit};
 use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
@@ -125,6 +126,7 @@ pub(crate) struct State {
     tables: StateTables,
     ages: MacAges,
     neighbor_ages: NeighborAges,
+    duplicates: Duplicates,
     local: LocalView,
     links: Links,
     /// Ports bound to this host, once they are known.
@@ -196,6 +198,7 @@ impl State {
             tables: StateTables::default(),
             ages: MacAges::default(),
             neighbor_ages: NeighborAges::default(),
+            duplicates: Duplicates::default(),
             local: LocalView::new(host, MTU_UNKNOWN),
             links: Links::new(),
             bound: BTreeMap::new(),
@@ -371,38 +374,6 @@ impl Control {
                 "a MAC moves more than five times a second; it is held where it is"
             ),
         }
-    }
-
-    /// Tells the other workers and the table what a worker learned.
-    fn take_heard(&mut self, worker: usize, heard: Heard) {
-        let now = clock::now();
-        let row = match heard {
-            Heard::Mac(place, port) => {
-                if matches!(self.state.ages.hear(place, port, now), Learned::Held { .. }) {
-                    return;
-                }
-                self.state.tables.learn_mac(place, port, &mut Vec::new());
-                Row::Mac(place, Some(port))
-            }
-            Heard::BridgeNeighbor { bridge, addr, mac } => {
-                self.state.tables.learn_bridge_neighbor(bridge, addr, mac, &mut Vec::new());
-                Row::BridgeNeighbor { bridge, addr, mac: Some(mac) }
-            }
-            Heard::Neighbor { router, port, addr, mac } => {
-                self.state.tables.learn_neighbor(router, addr, (mac, port), &mut Vec::new());
-                self.state.neighbor_ages.hear(router, addr, now);
-                Row::Neighbor { router, addr, value: Some((mac, port)) }
-            }
-            Heard::NeighborGone { router, addr } => {
-                self.state.tables.refute_neighbor(router, addr, &mut Vec::new());
-                self.state.neighbor_ages.forget(router, addr);
-                Row::Neighbor { router, addr, value: None }
-            }
-        };
-        for other in (0..self.workers.len()).filter(|other| *other != worker) {
-            self.tell(other, ToWorker::Heard(heard));
-        }
-        self.write(&row);
     }
 
     fn tick(&mut self) {

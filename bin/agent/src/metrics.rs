@@ -100,6 +100,9 @@ const COUNTERS: &[Metric] = &[
     (names::AGENT_LEFT_PACKETS, "Packets carried by flows that left", |r| &r.left_packets),
     (names::AGENT_LEFT_OCTETS, "Octets carried by flows that left", |r| &r.left_octets),
     (names::AGENT_FAILURES, "Datapath operations that failed", |r| &r.failed),
+    (names::AGENT_MOVED_ADDRESSES, "Addresses heard at another MAC than before", |r| {
+        &r.moved_addresses
+    }),
     (names::AGENT_UNHEARD, "Messages lost to a full queue", |r| &r.unheard),
 ];
 

@@ -71,6 +71,10 @@ pub const MAC_IDLE_FOR: Duration = Duration::from_secs(300);
 pub const MAC_MOVES_MAX: u8 = 5;
 /// How long a MAC that moved too often stays where it is.
 pub const MAC_HOLD_FOR: Duration = Duration::from_secs(10);
+/// How long nothing more is said of an address that two machines claim.
+pub const DUPLICATE_QUIET_FOR: Duration = Duration::from_secs(60);
+/// Of how many such addresses something is said within that time.
+pub const DUPLICATES_MAX: usize = 256;
 /// ICMP errors and resets of our own per port and second, and at once (RFC 1812 §4.3.2.8).
 pub const ERRORS_PER_SECOND: u32 = 100;
 /// Flows of packets of one port, by default: half of what a datapath holds by default.

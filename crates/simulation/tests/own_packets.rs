@@ -1,9 +1,12 @@
 //! Packets of the network's own: which filters they pass, and what they are.
 
+use std::net::IpAddr;
+
 use mn_flow::{DropCause, Expiry};
-use mn_packet::{IcmpHeader, Layers};
-use mn_simulation::router_advertisement;
-use mn_testkit::{Lab, named};
+use mn_packet::{EtherType, EthernetHeader, IcmpHeader, IpProtocol, Layers, UdpHeader, ip_packet};
+use mn_simulation::{Entry, router_advertisement};
+use mn_testkit::packet::Built;
+use mn_testkit::{Lab, mac, named};
 use mn_topology::snapshot::Lookup;
 use mn_topology::{Port, PortKind};
 
@@ -24,6 +27,8 @@ fn network(port: &str, router: &str) -> Lab {
         chain silence
           drop icmp
           drop icmpv6
+        chain narrow
+          drop udp
         "
     ))
 }
@@ -79,6 +84,39 @@ fn a_first_fragment_that_a_router_s_filter_drops_is_told_to_be_smaller() {
     // Whole datagrams are dropped in silence, and of later fragments nobody speaks.
     lab.send("vm1 > vm3 udp 9").drops(DropCause::Rule).silently().lasts(Expiry::Idle);
     lab.send("vm1 > vm3 udp 9 later").drops(DropCause::Rule).silently();
+}
+
+/// A fragment of a UDP datagram over IPv6: the first, which has the ports, or a later one.
+fn fragment_v6(from: &str, to: &str, later: bool) -> Vec<u8> {
+    let (src, dst): (IpAddr, IpAddr) = (from.parse().unwrap(), to.parse().unwrap());
+    let datagram = UdpHeader { src: 1, dst: 9 }.datagram(src, dst, &[0x5a; 1000]);
+    // Offset 800 octets, or 0 and more follow (RFC 8200 §4.5).
+    let [high, low] = if later { 800_u16 } else { 1 }.to_be_bytes();
+    let header = [IpProtocol::UDP.0, 0, high, low, 0, 0, 0, 7];
+    let payload = [&header[..], &datagram[..800]].concat();
+    let packet = ip_packet(src, dst, 64, IpProtocol(44), &payload);
+    EthernetHeader::untagged(mac("02::01"), mac("02::a1"), EtherType::IPV6).frame(&packet)
+}
+
+#[test]
+fn a_first_fragment_over_ipv6_that_a_router_s_filter_drops_is_told_to_be_smaller() {
+    let lab = network("", "in narrow");
+    let send = |later| {
+        let frame = fragment_v6("fd01::5", "fd02::7", later);
+        let built = Built::of(named("vm1"), frame);
+        lab.inject("a fragment", Entry::Ingress(named("vm1")), &built)
+    };
+    let sent = send(false);
+    let answer = sent.drops(DropCause::Rule).lasts(Expiry::None).answered_at("edge.blue");
+    let layers = Layers::of(&answer).unwrap();
+    let ip = layers.ip().unwrap();
+    assert_eq!((ip.src, ip.dst), ("fd01::1".parse().unwrap(), "fd01::5".parse().unwrap()));
+    let (header, quoted) = IcmpHeader::split(ip.payload).unwrap();
+    // Packet too big (RFC 4443 §3.2), with the size that fits and the packet it is about.
+    assert_eq!((header.ty, header.code, u32::from_be_bytes(header.rest)), (2, 0, 1450));
+    let about = &sent.built.frame[14..];
+    assert!(about.starts_with(&quoted[..quoted.len().min(about.len())]), "it quotes the fragment");
+    send(true).drops(DropCause::Rule).silently();
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub const AGENT_PORT_PRESSURE: &str = "midonet_agent_port_pressure_total";
 pub const AGENT_RULE_DROPS: &str = "midonet_agent_rule_drops_total";
 /// Walks through the topology.
 pub const AGENT_SIMULATIONS: &str = "midonet_agent_simulations_total";
+/// Addresses of bridges' networks that were heard at another MAC than before.
+pub const AGENT_MOVED_ADDRESSES: &str = "midonet_agent_moved_addresses_total";
 /// Messages of packet workers that found the control thread's queue full.
 pub const AGENT_UNHEARD: &str = "midonet_agent_unheard_total";
 /// Packets the datapath asked about.

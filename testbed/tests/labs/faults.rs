@@ -38,7 +38,10 @@ fn while_both_agents_are_dead_no_packet_of_installed_flows_is_lost() -> Outcome 
     let asked = asked.stop()?;
     let count = |what: &str| asked.iter().filter(|line| line.contains(what)).count();
     let (requests, replies) = (count("Request who-has"), count("Reply"));
-    assert!(requests >= 2 && replies >= requests, "{requests} asked, {replies} answered");
+    assert!(
+        requests >= 2 && replies >= requests,
+        "{requests} asked, {replies} answered: {asked:#?}"
+    );
     assert_eq!(count("ff:ff:ff:ff:ff:ff"), 0, "none had to ask everybody: {asked:?}");
     for to in [cloud.v4(FRONT1), cloud.v6(FRONT1)] {
         cloud.assert_reaches(FRONT0, &to)?;

@@ -27,6 +27,10 @@ impl Worker {
                     self.hear_mac(MacPlace { bridge, vlan, mac }, port, now, &mut tags);
                 }
                 Effect::LearnBridgeNeighbor { bridge, addr, mac } => {
+                    let before = self.tables.bridge_neighbor(bridge, addr);
+                    if before.is_some_and(|before| before != mac) {
+                        self.report.moved_addresses.add(1);
+                    }
                     if self.tables.learn_bridge_neighbor(bridge, addr, mac, &mut tags) {
                         self.tell(Heard::BridgeNeighbor { bridge, addr, mac });
                     }

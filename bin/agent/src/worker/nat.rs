@@ -2,9 +2,7 @@
 
 use mn_agent_core::{Lease, NatOwner, Stay, Wait, is_within};
 use mn_datapath::Offload;
-use mn_flow::{
-    Cookie, DropCause, Expiry, Field, FlowMask, NatTag, PortNo, Tag, extract,
-};
+use mn_flow::{Cookie, DropCause, Expiry, Field, FlowMask, NatTag, PortNo, Tag, extract};
 use mn_ids::{ChainId, PortId, RuleId};
 use mn_simulation::nat::{NatBinding, NatKey, NatKind};
 use mn_simulation::{Effect, Entry, Packet, answer};

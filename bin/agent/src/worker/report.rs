@@ -26,6 +26,8 @@ pub(crate) struct Report {
     pub(crate) adoption_ms: Count,
     /// Messages to the control thread that found its queue full.
     pub(crate) unheard: Count,
+    /// Addresses of bridges' networks that were heard at another MAC than before.
+    pub(crate) moved_addresses: Count,
     pub(crate) flows: Count,
     /// Translations that were made, those that are known, and blocks of ports.
     pub(crate) translated: Count,

@@ -8,6 +8,7 @@ use mn_packet::ndp::NdMessage;
 use mn_packet::{Arp, ArpOp, EtherType, EthernetHeader, IcmpHeader, Layers, Mac, Network, ndp};
 
 use crate::lab::{Lab, SETTLE_FOR, Seen, Station, is_arp_reply};
+use crate::metrics::{get, sample};
 
 /// So that a test does not take minutes.
 const IMPATIENT: Patience = Patience { reachable_for: Duration::from_secs(2) };
@@ -225,6 +226,9 @@ async fn a_machine_that_takes_over_an_address_is_learned_though_probes_of_the_ot
     assert_eq!(carried(&lab, &one), 1, "its probes flow");
     // It does not defend its address.
     lab.silence(&one);
+    let metrics = lab.serves_metrics(0).await;
+    let moved = "midonet_agent_moved_addresses_total";
+    assert_eq!(sample(&get(metrics, "/metrics").await, &[moved]), Some(0.0));
     announce(&three, "10.0.1.1");
     tokio::time::sleep(SETTLE_FOR).await;
     assert_eq!(carried(&lab, &one), 0, "the flow went with what it depended on");
@@ -239,6 +243,8 @@ async fn a_machine_that_takes_over_an_address_is_learned_though_probes_of_the_ot
         let (answer, _) = lab.arrives("tap2", is_arp_reply).await.expect("an answer");
         assert_eq!(EthernetHeader::split(&answer).unwrap().0.src, mac);
     }
+    let told = get(metrics, "/metrics").await;
+    assert_eq!(sample(&told, &[moved]), Some(2.0), "there and back: two machines claim it");
     lab.stop().await;
 }
 
