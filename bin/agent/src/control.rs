@@ -44,7 +44,7 @@ use crate::interfaces::Links;
 use crate::leaser::LeaseAsk;
 use crate::numbers::{KeptFlood, Numbers};
 use crate::subscriptions::Subscriptions;
-use crate::worker::message::{Announcement, FromWorker, Heard, News, ToWorker};
+use crate::worker::message::{Announcement, FromWorker, News, ToWorker};
 use crate::worker::report::Report;
 
 /// How often recurring work is done.

@@ -52,17 +52,15 @@ impl Worker {
     pub(super) fn prepare_probes(&mut self, key: &FlowKey, flow: Cookie, now: Instant) {
         let Some((pair, port)) = self.pair(key) else { return };
         let table = &self.flows;
-        match self.pairs.0.get_mut(&pair) {
-            Some(of) => {
-                of.packets = flow;
-                // Those that left did so for what they depended on, as others of the pair did.
-                // Where none was possible it is tried again soon, not with every packet.
-                if of.probes.iter().flatten().all(|probes| table.used_at(*probes).is_some()) {
-                    return;
-                }
+        if let Some(of) = self.pairs.0.get_mut(&pair) {
+            of.packets = flow;
+            // Those that left did so for what they depended on, as others of the pair did. Where
+            // none was possible it is tried again soon, not with every packet.
+            if of.probes.iter().flatten().all(|probes| table.used_at(*probes).is_some()) {
+                return;
             }
-            None if self.pairs.0.len() >= PAIRS_MAX => return,
-            None => {}
+        } else if self.pairs.0.len() >= PAIRS_MAX {
+            return;
         }
         let probes = self.enter_probes(key, port, now);
         self.pairs.0.insert(pair, Flows { packets: flow, probes });
