@@ -12,6 +12,7 @@ mod filters;
 mod nat;
 mod nat_errors;
 mod reach;
+mod slaac;
 mod street;
 mod talk;
 mod vxlan;

@@ -3,6 +3,7 @@
 mod adoption;
 mod advertisements;
 mod cable;
+mod changes;
 mod contact;
 mod deletion;
 mod holdings;
@@ -13,6 +14,7 @@ mod neighbors;
 mod rejects;
 mod settled;
 mod station;
+mod tagged;
 mod underlay;
 
 use std::time::{Duration, Instant};
