@@ -10,6 +10,7 @@ mod contact;
 mod figure;
 mod flood;
 mod layout;
+mod machine;
 mod measure;
 mod new_flows;
 mod report;
@@ -80,7 +81,7 @@ pub fn run_bench(options: &Options) -> Outcome {
         return rebuilt(options);
     }
     let mut document = report::Document::default();
-    let mut figures = Vec::new();
+    let mut figures = machine::figures();
     let paths = of_layouts(options, &mut document, &mut figures)?;
     let contact = contact_of(options, &mut document)?;
     if options.has(Part::Flood) {

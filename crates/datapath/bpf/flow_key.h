@@ -290,6 +290,30 @@ static __always_inline int flow_key_arp(void *l3, void *end, struct flow_key *ke
 	return 0;
 }
 
+/*
+ * Whether all that is parsed lies in one piece already.
+ *
+ * What TCP sends has its headers there and its payload elsewhere, and shares both with the copy that
+ * is kept to be sent again: to pull the payload's beginning in, the kernel would copy every such
+ * packet's head. The headers alone may be written although the rest is shared.
+ */
+static __always_inline int has_headers(struct __sk_buff *skb, void *data, void *end)
+{
+	const struct eth_words *eth = data;
+	const struct iphdr *ip4 = data + sizeof(*eth);
+	const struct ipv6hdr *ip6 = data + sizeof(*eth);
+
+	if (data + PULL_LEN <= end || end - data >= skb->len)
+		return 1;
+	if ((void *)(ip4 + 1) + TCP_MIN > end)
+		return 0;
+	if (eth->type == bpf_htons(ETH_P_IP))
+		return ip4->ihl == 5 && ip4->protocol == IPPROTO_TCP;
+	if ((void *)(ip6 + 1) + TCP_MIN > end)
+		return 0;
+	return eth->type == bpf_htons(ETH_P_IPV6) && ip6->nexthdr == IPPROTO_TCP;
+}
+
 /**
  * Reads the headers of a frame.
  * @pkt: all zero on entry but what the caller knows (in_port, tunnel)
@@ -305,7 +329,7 @@ static __always_inline int flow_key_read(struct __sk_buff *skb, struct packet *p
 	struct eth_words *eth;
 	__be16 type;
 
-	if (data + PULL_LEN > end && end - data < skb->len) {
+	if (!has_headers(skb, data, end)) {
 		if (bpf_skb_pull_data(skb, skb->len < PULL_LEN ? skb->len : PULL_LEN))
 			return DROP_TRUNCATED;
 		data = (void *)(long)skb->data;

@@ -65,7 +65,8 @@ impl Figure {
             (_, Some(aim)) if self.reaches(aim) => "aim",
             (Some(must), _) if self.reaches(must) => "reached",
             (Some(_), _) => "missed",
-            (None, _) => "below",
+            (None, None) => "-",
+            (None, Some(_)) => "below",
         }
     }
 
