@@ -15,7 +15,10 @@
 
 #include "abi.h"
 
-/* The first octets of a frame that the parser wants in one piece, where it cannot tell how many are headers. */
+/*
+ * The first octets of a frame that the parser wants in one piece, where it cannot tell how many are
+ * headers.
+ */
 #define PULL_LEN 128
 
 /* Not the whole struct ethhdr: clang reads a packed one octet by octet. */
