@@ -18,9 +18,9 @@ const RATE: &str = "100000";
 /// The flood's sources: half a network, of which nobody else is.
 const FLOOD: (&str, u8, &str) = ("10.6.0.128", 25, "100");
 /// First packets of each run.
-const FIRST: &str = "1000";
+const FIRST: &str = "600";
 /// How long a flood goes on; the neighbour takes less.
-const SECONDS: &str = "6";
+const SECONDS: &str = "3.5";
 
 /// A host with a VM that floods, one that takes it, and two neighbours.
 struct Stage {

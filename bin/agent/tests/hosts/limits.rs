@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mn_agent::{Capacities, Patience, PortLimits};
-use mn_packet::{EthernetHeader, Mac};
+use mn_ids::Id;
+use mn_packet::{EtherType, EthernetHeader, IpProtocol, Layers, Mac};
+use mn_topology::{AnyObject, Chain, Condition, NatTarget, Rule, RuleAction, Test, Then};
 
-use crate::lab::{Lab, Seen};
+use crate::lab::{Lab, SETTLE_FOR, Seen};
 use crate::metrics::{get, sample};
+use crate::station::Station;
 
 /// Machines that are not there: frames to them are flooded, each by a flow of its own.
 fn nobody(number: u16) -> Mac {
@@ -122,6 +125,78 @@ async fn a_flood_of_new_flows_is_cut_down_to_its_tokens_and_costs_its_neighbour_
     let dropped = sample(&metrics, &["midonet_agent_htb_drops_total"]).unwrap_or(0.0);
     assert!(dropped >= 1.0, "{metrics}");
     assert!(lab.pings(&flooder, two.mac, "10.0.1.3", 100).await, "and it is served again");
+    lab.stop().await;
+}
+
+/// Translates the source of all UDP to one address.
+fn translates() -> Chain {
+    let addr = "10.9.9.9".parse().expect("an address");
+    let target = NatTarget { addr_from: addr, addr_to: addr, port_from: 1024, port_to: 65_535 };
+    let condition = Condition {
+        dl_type: Some(Test::Is(EtherType::IPV4)),
+        nw_proto: Some(Test::Is(IpProtocol::UDP)),
+        ..Condition::default()
+    };
+    let rule = Rule {
+        id: Id::random(),
+        condition,
+        action: RuleAction::Snat { targets: vec![target], then: Then::Accept },
+        meter_name: None,
+    };
+    Chain {
+        id: Id::random(),
+        tenant_id: None,
+        name: Some("translates".to_owned()),
+        rules: vec![rule],
+        segments: Vec::new(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_beyond_a_port_s_ports_of_translation_are_dropped_and_those_it_has_go_on() {
+    let limits = PortLimits { nat_ports: 5, ..PortLimits::default() };
+    let lab = Lab::limited(Capacities::default(), limits).await;
+    let bridge = lab.bridge().await;
+    let (one, port) = lab.station(0, bridge, 1, &["10.0.1.1"]).await;
+    let (two, _) = lab.station(0, bridge, 2, &["10.0.1.2"]).await;
+    let chain = translates();
+    let chain_id = chain.id;
+    lab.create(chain).await;
+    lab.change(bridge.into(), |object| {
+        if let AnyObject::Bridge(bridge) = object {
+            bridge.inbound_filter_id = Some(chain_id);
+        }
+    })
+    .await;
+    tokio::time::sleep(SETTLE_FOR).await;
+    let send_all = |from: &Station| {
+        for number in 0..20 {
+            let to = if from.mac == one.mac { "10.0.1.2" } else { "10.0.1.1" };
+            let via = if from.mac == one.mac { two.mac } else { one.mac };
+            lab.send(from, &from.datagram(via, to.parse().unwrap(), 5000 + number, 53));
+        }
+    };
+    let translated = |seen: Vec<Seen>| {
+        let of = |seen: &Seen| match seen {
+            Seen::At { frame, .. } => {
+                let layers = Layers::of(frame).ok()?;
+                let ip = layers.ip()?;
+                (ip.src.to_string() == "10.9.9.9").then(|| ip.payload[..2].to_vec())
+            }
+            Seen::Between { .. } => None,
+        };
+        seen.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    lab.take_seen();
+    send_all(&one);
+    assert!(lab.pressure(&port.to_string(), "nat-ports", 15.0).await >= 15.0);
+    assert_eq!(translated(lab.take_seen()).len(), 5);
+    send_all(&one);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(translated(lab.take_seen()).len(), 5, "those that were first go on");
+    send_all(&two);
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    assert_eq!(translated(lab.take_seen()).len(), 5, "another port has its own");
     lab.stop().await;
 }
 
