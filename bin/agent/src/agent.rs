@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use mn_agent_core::{
-    Block, Capacities, LocalView, Neighbors, Patience, PortLimits, RuleDrops, TunnelKeys, limits,
+    Block, Capacities, LocalView, NatTimeouts, Neighbors, Patience, PortLimits, RuleDrops,
+    TunnelKeys, limits,
 };
 use mn_datapath::{BroadcastLimit, Datapath, DatapathError, Timeouts, UpcallLimit};
 use mn_ids::HostId;
@@ -24,7 +25,7 @@ use crate::control::{Control, Events, State, WorkerHandle};
 use crate::handle::{ActivePort, Handle};
 use crate::interfaces::Links;
 use crate::leaser::{LeaseAsk, Leaser};
-use crate::nat_journal::{self, NatJournal};
+use crate::nat_journal::{self, Kept, NatJournal};
 use crate::numbers::Numbers;
 use crate::presses::Presses;
 use crate::session;
@@ -74,11 +75,16 @@ pub struct Connections {
     /// The most of one port; 0: no limit.
     pub port_max: u32,
     pub timeouts: Timeouts,
+    pub translations: NatTimeouts,
 }
 
 impl Default for Connections {
     fn default() -> Self {
-        Self { port_max: limits::CONNECTIONS_PER_PORT, timeouts: Timeouts::default() }
+        Self {
+            port_max: limits::CONNECTIONS_PER_PORT,
+            timeouts: Timeouts::default(),
+            translations: NatTimeouts::default(),
+        }
     }
 }
 
@@ -305,7 +311,7 @@ fn start_workers(
     for (number, from_control) in receivers.into_iter().enumerate() {
         let boot = nat_journal::boot_id();
         let own = leaser.translations.iter().filter(|(owner, _)| *owner == number);
-        let own = own.map(|(_, binding)| binding);
+        let own = own.map(|(_, kept)| (&kept.binding, kept.ended));
         let journal = NatJournal::create(&parts.root, number, boot, own);
         let channels = Channels {
             from_control,
@@ -325,7 +331,7 @@ struct Starting {
     store: Arc<dyn Store>,
     host: HostId,
     senders: Vec<std::sync::mpsc::Sender<ToWorker>>,
-    translations: Vec<(usize, NatBinding)>,
+    translations: Vec<(usize, Kept)>,
 }
 
 impl Starting {
@@ -348,22 +354,23 @@ impl Starting {
 struct Channels {
     from_control: std::sync::mpsc::Receiver<ToWorker>,
     all: Vec<std::sync::mpsc::Sender<ToWorker>>,
-    restored: Vec<(usize, NatBinding)>,
+    restored: Vec<(usize, Kept)>,
     journal: NatJournal,
 }
 
 /// The translations of an earlier agent and the worker that is to have each: all of one block of
 /// ports go to one worker.
-fn restore(parts: &Parts) -> Vec<(usize, NatBinding)> {
-    let bindings = nat_journal::read_all(&parts.root, nat_journal::boot_id());
+fn restore(parts: &Parts) -> Vec<(usize, Kept)> {
+    let kept = nat_journal::read_all(&parts.root, nat_journal::boot_id());
     nat_journal::remove_all(&parts.root);
     let owner = |binding: &NatBinding| usize::from(binding.to.port / 64) % parts.workers.max(1);
-    bindings.into_iter().map(|binding| (owner(&binding), binding)).collect()
+    kept.into_iter().map(|kept| (owner(&kept.binding), kept)).collect()
 }
 
 /// The blocks of ports that these translations have.
-fn held(translations: &[(usize, NatBinding)]) -> HashMap<(DeviceId, Block), usize> {
-    let sources = translations.iter().filter(|(_, it)| it.key.kind == NatKind::Source);
+fn held(translations: &[(usize, Kept)]) -> HashMap<(DeviceId, Block), usize> {
+    let all = translations.iter().map(|(worker, kept)| (worker, kept.binding));
+    let sources = all.filter(|(_, it)| it.key.kind == NatKind::Source);
     let block = |to: Endpoint| Block { addr: to.addr, number: to.port / 64 };
     sources.map(|(worker, it)| ((it.key.device, block(it.to)), *worker)).collect()
 }
@@ -393,6 +400,7 @@ fn start_worker(
         neighbors: Arc::clone(&crew.neighbors),
         others: channels.all,
         restored: channels.restored,
+        timeouts: parts.connections.translations,
         journal: channels.journal,
     });
     let upcalls = parts.datapath.upcalls(number)?;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use mn_agent_api::{ConnectionRow, DropCount, FlowRow, FlowUse, PortRow, Request, Response};
 use mn_agent_core::RuleDrops;
 use mn_datapath::{Connection, Datapath, DatapathError, InstalledFlow};
-use mn_flow::{Field, FlowKey, FlowMask, PortNo};
+use mn_flow::{Field, FlowKey, FlowMask, PortNo, TcpClass};
 use mn_ids::{Class, PortId};
 use mn_nsdb_remote::RequestHandler;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -146,6 +146,7 @@ fn matches(key: &FlowKey, mask: FlowMask) -> String {
                 Field::Fragment => format!("{:?}", masked.class.fragment),
                 Field::Ttl => masked.class.ttl_spent.to_string(),
                 Field::Tcp => format!("{:?}", masked.class.tcp),
+                Field::TcpEnds => (masked.class.tcp != TcpClass::Other).to_string(),
                 Field::NeighborDiscovery => masked.class.neighbor_discovery.to_string(),
                 Field::Conn => format!("{:?}", masked.conn),
                 Field::TpSrc => masked.tp_src.to_string(),

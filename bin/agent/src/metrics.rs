@@ -103,12 +103,16 @@ const COUNTERS: &[Metric] = &[
     (names::AGENT_MOVED_ADDRESSES, "Addresses heard at another MAC than before", |r| {
         &r.moved_addresses
     }),
+    (names::AGENT_NAT_TRANSLATIONS_MADE, "Address translations chosen", |r| &r.translated),
+    (names::AGENT_NAT_EXHAUSTED, "Leases of ports asked for in vain", |r| &r.nat_exhausted),
     (names::AGENT_UNHEARD, "Messages lost to a full queue", |r| &r.unheard),
 ];
 
 const GAUGES: &[Metric] = &[
     (names::AGENT_FLOWS, "Flows installed now", |r| &r.flows),
     (names::AGENT_FLOWS_UNVERIFIED, "Adopted flows not yet decided anew", |r| &r.unverified),
+    (names::AGENT_NAT_TRANSLATIONS, "Address translations remembered", |r| &r.translations),
+    (names::AGENT_NAT_BLOCKS, "Blocks of 64 ports leased", |r| &r.nat_blocks),
     (names::AGENT_WAITING, "Packets that wait for an answer", |r| &r.waiting),
 ];
 

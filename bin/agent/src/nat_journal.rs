@@ -8,7 +8,8 @@
 //! file   = boot id (16) record*
 //! record = length of the body (2, little-endian) | checksum of the body (4) | body
 //! body   = 1 key to(18) chain(16) rule(16)    made
-//!        | 2 key                              ended
+//!        | 2 key                              forgotten
+//!        | 3 key                              its connection has ended
 //! key    = kind(1) device class(1) device(16) protocol(1) src(16) dst(16) ports(4)
 //! ```
 
@@ -30,7 +31,16 @@ const GROWTH: usize = 4;
 const TIDY_FROM: usize = 16 << 20;
 const MADE: u8 = 1;
 const ENDED: u8 = 2;
+const CLOSED: u8 = 3;
 const KEY_LEN: usize = 55;
+
+/// A translation of an earlier agent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Kept {
+    pub(crate) binding: NatBinding,
+    /// Its connection has ended.
+    pub(crate) ended: bool,
+}
 
 /// One worker's file.
 #[derive(Debug)]
@@ -45,7 +55,7 @@ pub(crate) struct NatJournal {
 }
 
 /// What the files of an earlier agent say.
-pub(crate) fn read_all(root: &Path, boot: Uuid) -> Vec<NatBinding> {
+pub(crate) fn read_all(root: &Path, boot: Uuid) -> Vec<Kept> {
     let mut live = BTreeMap::new();
     let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -92,7 +102,7 @@ impl NatJournal {
         root: &Path,
         worker: usize,
         boot: Uuid,
-        live: impl Iterator<Item = &'a NatBinding>,
+        live: impl Iterator<Item = (&'a NatBinding, bool)>,
     ) -> io::Result<Self> {
         let path = root.join(format!("nat.{worker}.log"));
         let mut journal = Self { path, boot, file: None, pending: Vec::new(), size: 0 };
@@ -111,9 +121,18 @@ impl NatJournal {
         append(&mut self.pending, &body);
     }
 
-    /// Notes a translation that ended.
+    /// Notes a translation that is forgotten.
     pub(crate) fn ended(&mut self, key: &NatKey) {
-        let mut body = vec![ENDED];
+        self.note(ENDED, key);
+    }
+
+    /// Notes a translation whose connection has ended.
+    pub(crate) fn closed(&mut self, key: &NatKey) {
+        self.note(CLOSED, key);
+    }
+
+    fn note(&mut self, what: u8, key: &NatKey) {
+        let mut body = vec![what];
         put_key(&mut body, key);
         append(&mut self.pending, &body);
     }
@@ -146,12 +165,18 @@ impl NatJournal {
         }
     }
 
-    fn write_anew<'a>(&mut self, live: impl Iterator<Item = &'a NatBinding>) -> io::Result<()> {
+    fn write_anew<'a>(
+        &mut self,
+        live: impl Iterator<Item = (&'a NatBinding, bool)>,
+    ) -> io::Result<()> {
         let new = self.path.with_extension("new");
         self.pending.clear();
         self.pending.extend(self.boot.as_bytes());
-        for binding in live {
+        for (binding, ended) in live {
             self.made(binding);
+            if ended {
+                self.closed(&binding.key);
+            }
         }
         fs::write(&new, &self.pending)?;
         fs::rename(&new, &self.path)?;
@@ -191,7 +216,7 @@ fn checksum(body: &[u8]) -> u32 {
 }
 
 /// Does what a file says, as far as it can be read.
-fn replay(octets: &[u8], boot: Uuid, live: &mut BTreeMap<NatKey, NatBinding>) {
+fn replay(octets: &[u8], boot: Uuid, live: &mut BTreeMap<NatKey, Kept>) {
     let Some((of_boot, mut rest)) = octets.split_first_chunk::<16>() else { return };
     if of_boot != boot.as_bytes() {
         return;
@@ -207,12 +232,17 @@ fn replay(octets: &[u8], boot: Uuid, live: &mut BTreeMap<NatKey, NatBinding>) {
         match body.split_first() {
             Some((&MADE, body)) => {
                 if let Some(binding) = binding(body) {
-                    live.insert(binding.key, binding);
+                    live.insert(binding.key, Kept { binding, ended: false });
                 }
             }
             Some((&ENDED, body)) => {
                 if let Some((key, _)) = key(body) {
                     live.remove(&key);
+                }
+            }
+            Some((&CLOSED, body)) => {
+                if let Some(kept) = key(body).and_then(|(key, _)| live.get_mut(&key)) {
+                    kept.ended = true;
                 }
             }
             _ => return,
@@ -284,20 +314,26 @@ mod tests {
 
     const BOOT: Uuid = Uuid::from_u128(1);
 
+    fn open(bindings: &[NatBinding]) -> impl Iterator<Item = (&NatBinding, bool)> {
+        bindings.iter().map(|binding| (binding, false))
+    }
+
     #[test]
     fn what_was_made_and_not_ended_is_there_in_the_next_life() {
         let root = directory();
         let mut journal =
-            NatJournal::create(&root, 0, BOOT, [binding(1), binding(2)].iter()).unwrap();
+            NatJournal::create(&root, 0, BOOT, open(&[binding(1), binding(2)])).unwrap();
         journal.made(&binding(3));
         journal.ended(&binding(1).key);
+        journal.closed(&binding(2).key);
         journal.flush();
-        let mut other = NatJournal::create(&root, 1, BOOT, [].iter()).unwrap();
+        let mut other = NatJournal::create(&root, 1, BOOT, open(&[])).unwrap();
         other.made(&binding(4));
         other.flush();
         let mut live = read_all(&root, BOOT);
-        live.sort_by_key(|binding| binding.key.tuple.src_port);
-        assert_eq!(live, [binding(2), binding(3), binding(4)]);
+        live.sort_by_key(|kept| kept.binding.key.tuple.src_port);
+        let kept = |n, ended| Kept { binding: binding(n), ended };
+        assert_eq!(live, [kept(2, true), kept(3, false), kept(4, false)]);
         assert_eq!(read_all(&root, Uuid::from_u128(2)), [], "the machine was started anew");
         remove_all(&root);
         assert_eq!(read_all(&root, BOOT), []);
@@ -307,22 +343,23 @@ mod tests {
     #[test]
     fn a_record_that_was_cut_off_takes_nothing_from_those_before_it() {
         let root = directory();
-        let mut journal = NatJournal::create(&root, 0, BOOT, [].iter()).unwrap();
+        let mut journal = NatJournal::create(&root, 0, BOOT, open(&[])).unwrap();
         journal.made(&binding(1));
         journal.made(&binding(2));
         journal.flush();
         let path = root.join("nat.0.log");
+        let kept = Kept { binding: binding(1), ended: false };
         let whole = fs::read(&path).unwrap();
         for len in 0..whole.len() {
             fs::write(&path, &whole[..len]).unwrap();
             let read = read_all(&root, BOOT);
-            assert!(read.is_empty() || read == [binding(1)], "{len}: {read:?}");
+            assert!(read.is_empty() || read == [kept], "{len}: {read:?}");
         }
         let mut wrong = whole;
         let last = wrong.len() - 1;
         wrong[last] ^= 1;
         fs::write(&path, &wrong).unwrap();
-        assert_eq!(read_all(&root, BOOT), [binding(1)]);
+        assert_eq!(read_all(&root, BOOT), [kept]);
         fs::remove_dir_all(root).unwrap();
     }
 }

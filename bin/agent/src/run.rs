@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
-use mn_agent_core::{Patience, PortLimits, limits};
+use mn_agent_core::{NatTimeouts, Patience, PortLimits, limits};
 use mn_datapath::ebpf::{Ebpf, Options, remove_datapath};
 use mn_datapath::{ConnState, Datapath, DatapathError, Timeouts, UpcallLimit};
 use mn_nsdb::Store;
@@ -76,6 +76,10 @@ pub struct Settings {
     /// How long a connection stays without a packet, by state: tcp-established=432000,udp=120.
     #[arg(long, value_name = "STATE=SECONDS", value_delimiter = ',', value_parser = timeout)]
     connection_timeouts: Vec<(ConnState, Duration)>,
+    /// How long an address translation stays that nobody uses: tcp=7440,udp=300,icmp=60; and after
+    /// both sides have ended a TCP connection or one has reset it: tcp-ended=30.
+    #[arg(long, value_name = "KIND=SECONDS", value_delimiter = ',', value_parser = nat_timeout)]
+    nat_timeouts: Vec<(NatKeeps, Duration)>,
     /// New flows a second that one port may ask for.
     #[arg(long, default_value_t = 100_000)]
     upcall_rate: u32,
@@ -175,7 +179,44 @@ fn connections(settings: &Settings) -> Connections {
     for (state, timeout) in &settings.connection_timeouts {
         timeouts.set(*state, *timeout);
     }
-    Connections { port_max: settings.port_connections_max, timeouts }
+    let mut translations = NatTimeouts::default();
+    for (what, timeout) in &settings.nat_timeouts {
+        *match what {
+            NatKeeps::Tcp => &mut translations.tcp,
+            NatKeeps::Udp => &mut translations.udp,
+            NatKeeps::Icmp => &mut translations.echo,
+            NatKeeps::TcpEnded => &mut translations.ended,
+        } = *timeout;
+    }
+    Connections { port_max: settings.port_connections_max, timeouts, translations }
+}
+
+/// What a timeout of translations is about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum NatKeeps {
+    Tcp,
+    Udp,
+    Icmp,
+    TcpEnded,
+}
+
+/// Reads the timeout of a kind of translations.
+fn nat_timeout(text: &str) -> Result<(NatKeeps, Duration), String> {
+    let (name, seconds) = text.split_once('=').ok_or("it is not KIND=SECONDS")?;
+    let what = match name {
+        "tcp" => NatKeeps::Tcp,
+        "udp" => NatKeeps::Udp,
+        "icmp" => NatKeeps::Icmp,
+        "tcp-ended" => NatKeeps::TcpEnded,
+        _ => return Err("kinds are tcp, udp, icmp, tcp-ended".to_owned()),
+    };
+    Ok((what, whole_seconds(seconds)?))
+}
+
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0);
+    let seconds = seconds.ok_or("a timeout is a whole number of seconds above 0")?;
+    Ok(Duration::from_secs(seconds))
 }
 
 /// Reads the timeout of a state.
@@ -183,9 +224,7 @@ fn timeout(text: &str) -> Result<(ConnState, Duration), String> {
     let names = || ConnState::ALL.map(ConnState::name).join(", ");
     let (name, seconds) = text.split_once('=').ok_or("it is not STATE=SECONDS")?;
     let state = ConnState::from_name(name).ok_or_else(|| format!("states are {}", names()))?;
-    let seconds = seconds.parse().ok().filter(|seconds| *seconds > 0);
-    let seconds = seconds.ok_or("a timeout is a whole number of seconds above 0")?;
-    Ok((state, Duration::from_secs(seconds)))
+    Ok((state, whole_seconds(seconds)?))
 }
 
 /// Serves whoever asks until a signal says stop.

@@ -25,20 +25,20 @@ use std::time::Duration;
 
 use mn_agent_core::{
     Arriving, Block, Capacities, Copies, ErrorLimit, FlowTable, GroupTable, Intake, Lease, Leaving,
-    LocalView, MacAges, NatOwner, NatShares, NatTable, Neighbors, Pending, PortLimit, PortLimits,
-    RuleDrops, StateTables, Translation, limits,
+    LocalView, MacAges, NatOwner, NatShares, NatTable, NatTimeouts, Neighbors, Pending, PortLimit,
+    PortLimits, RuleDrops, StateTables, Translation, limits,
 };
 use mn_datapath::{Datapath, InstalledFlow, Offload, Upcalls};
-use mn_flow::{DropCause, FlowKey, GroupIndex, PortNo, ScopedAddr, Tag};
+use mn_flow::{DropCause, FlowKey, GroupIndex, PortNo, ScopedAddr, Tag, TcpClass};
 use mn_ids::{ObjectKey, PortId, RouterId, RuleId};
-use mn_simulation::nat::{NatBinding, NatKind};
+use mn_simulation::nat::{NatKind, Way};
 use mn_simulation::{Buffers, Entry};
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
 use tokio::sync::mpsc;
 
 use crate::clock;
-use crate::nat_journal::NatJournal;
+use crate::nat_journal::{Kept, NatJournal};
 use batch::Batch;
 pub(crate) use decide::host_of;
 use intake::Asked;
@@ -77,7 +77,8 @@ pub(crate) struct Setup {
     /// The channels of all workers, this one's too.
     pub(crate) others: Vec<Sender<ToWorker>>,
     /// Translations of an earlier agent, and the worker that has each now.
-    pub(crate) restored: Vec<(usize, NatBinding)>,
+    pub(crate) restored: Vec<(usize, Kept)>,
+    pub(crate) timeouts: NatTimeouts,
     pub(crate) journal: NatJournal,
 }
 
@@ -176,9 +177,9 @@ pub(crate) struct Worker {
 }
 
 /// What a worker begins with: translations whose packets it may see, and the ports of its own.
-fn restored(worker: usize, bindings: &[(usize, NatBinding)]) -> NatTable {
-    let (mut table, now) = (NatTable::default(), clock::now());
-    for (owner, binding) in bindings {
+fn restored(worker: usize, all: &[(usize, Kept)], timeouts: NatTimeouts) -> NatTable {
+    let (mut table, now) = (NatTable::new(timeouts), clock::now());
+    for (owner, Kept { binding, ended }) in all {
         let owner = if *owner == worker {
             NatOwner::Own
         } else {
@@ -189,6 +190,9 @@ fn restored(worker: usize, bindings: &[(usize, NatBinding)]) -> NatTable {
             table.ports.add(&Lease { device: binding.key.device, blocks: vec![block] }, now);
         }
         table.insert(*binding, owner, now, &mut Vec::new());
+        if *ended {
+            table.see(&binding.key, Way::Back, TcpClass::Rst, now, &mut Vec::new());
+        }
     }
     table
 }
@@ -221,7 +225,7 @@ impl Worker {
             tables: StateTables::default(),
             neighbors: setup.neighbors,
             macs: MacAges::new(setup.limits.macs),
-            translations: restored(setup.number, &setup.restored),
+            translations: restored(setup.number, &setup.restored, setup.timeouts),
             journal: setup.journal,
             others: setup.others,
             errors: ErrorLimit::default(),

@@ -60,6 +60,9 @@ pub struct Status {
     pub adoption_ms: u64,
     /// Packets that wait for an answer.
     pub waiting: usize,
+    /// Address translations that are remembered.
+    #[serde(default)]
+    pub translations: usize,
 }
 
 /// How the agent stands to the state database.

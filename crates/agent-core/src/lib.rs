@@ -46,7 +46,7 @@ pub use icmp_limit::ErrorLimit;
 pub use intake::Intake;
 pub use local::LocalView;
 pub use mac_age::{Learned, MacAges, MacPlace};
-pub use nat::{Block, Gone, Lease, NatOwner, NatPorts, NatTable, Need};
+pub use nat::{Block, Gone, Lease, NatOwner, NatPorts, NatTable, NatTimeouts, Need, Turn};
 pub use neighbor::{Due, Neighbor, NeighborEffect, NeighborEvent, Neighbors, Patience};
 pub use neighbor_age::NeighborAges;
 pub use pending::{Pending, Refused, Stay, Wait};

@@ -100,6 +100,10 @@ pub const NAT_TCP_IDLE_FOR: Duration = Duration::from_secs(2 * 3600 + 240);
 pub const NAT_UDP_IDLE_FOR: Duration = Duration::from_secs(300);
 /// Likewise of an echo (RFC 5508 REQ-2).
 pub const NAT_ECHO_IDLE_FOR: Duration = Duration::from_secs(60);
+/// Likewise of a TCP connection that both sides have ended, or one has reset: for what comes late.
+pub const NAT_ENDED_FOR: Duration = Duration::from_secs(30);
+/// How many ended connections are looked at for a port that may be used again when none is free.
+pub const NAT_REUSE_LOOKS: usize = 256;
 /// Blocks of ports that are leased in one go.
 pub const NAT_BLOCKS_AT_ONCE: usize = 32;
 /// A block of ports that no connection uses is given back after this long (agent-facts §14).

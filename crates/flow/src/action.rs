@@ -92,7 +92,8 @@ pub enum VirtualAction {
 pub enum Expiry {
     /// A flow like any other.
     Idle,
-    /// A flow that drops because of something that may mend itself: gone soon, traffic or not.
+    /// A flow that drops because of something that may mend itself, or that carries what comes after
+    /// the end of a connection: gone soon, traffic or not.
     Brief,
     /// No flow at all: the next packet is decided anew.
     None,

@@ -134,6 +134,8 @@ impl Class {
     pub const TTL: u8 = 0b0000_0100;
     /// The bits of [`Class::tcp`].
     pub const TCP: u8 = 0b0001_1000;
+    /// Of the bits of [`Class::tcp`] the one that FIN and RST have.
+    pub const TCP_ENDS: u8 = 0b0001_0000;
     /// The bit of [`Class::neighbor_discovery`].
     pub const ND: u8 = 0b0010_0000;
 

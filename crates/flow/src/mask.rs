@@ -30,6 +30,8 @@ pub enum Field {
     Ttl,
     /// The TCP bits of the class.
     Tcp,
+    /// Of these the one that tells FIN and RST from the rest.
+    TcpEnds,
     /// The neighbour discovery bit of the class.
     NeighborDiscovery,
     Conn,
@@ -39,7 +41,7 @@ pub enum Field {
 
 impl Field {
     /// Every field, in the order of the key.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::InPort,
         Self::TunKey,
         Self::TunSrc,
@@ -55,6 +57,7 @@ impl Field {
         Self::Fragment,
         Self::Ttl,
         Self::Tcp,
+        Self::TcpEnds,
         Self::NeighborDiscovery,
         Self::Conn,
         Self::TpSrc,
@@ -62,7 +65,8 @@ impl Field {
     ];
 }
 
-/// A set of fields; of `nw_src` and `nw_dst` it may hold the first bits alone.
+/// A set of fields; of `nw_src` and `nw_dst` it may hold the first bits alone. Where `Tcp` is in it,
+/// so is `TcpEnds`.
 #[derive(Clone, Copy, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct FlowMask {
     fields: u32,
@@ -119,9 +123,10 @@ impl FlowMask {
         self.nw_dst_len
     }
 
-    /// The fields in the set.
+    /// The fields in the set, but for those that another is a part of.
     pub fn fields(self) -> impl Iterator<Item = Field> {
-        Field::ALL.into_iter().filter(move |field| self.contains(*field))
+        let part = move |field| field == Field::TcpEnds && self.contains(Field::Tcp);
+        Field::ALL.into_iter().filter(move |field| self.contains(*field) && !part(*field))
     }
 
     /// The key with every field and bit outside this set zeroed: two packets meet in one flow of
@@ -132,7 +137,12 @@ impl FlowMask {
         let class = Class {
             fragment: if has(Field::Fragment) { key.class.fragment } else { Fragment::None },
             ttl_spent: has(Field::Ttl) && key.class.ttl_spent,
-            tcp: if has(Field::Tcp) { key.class.tcp } else { TcpClass::Other },
+            tcp: match key.class.tcp {
+                class if has(Field::Tcp) => class,
+                // What the two have in common, as a number.
+                TcpClass::Fin | TcpClass::Rst if has(Field::TcpEnds) => TcpClass::Fin,
+                _ => TcpClass::Other,
+            },
             neighbor_discovery: has(Field::NeighborDiscovery) && key.class.neighbor_discovery,
         };
         FlowKey {
@@ -171,8 +181,9 @@ fn first_bits(addr: Ipv6Addr, len: u8) -> Ipv6Addr {
 impl From<Field> for FlowMask {
     fn from(field: Field) -> Self {
         let len = |this| if field == this { 128 } else { 0 };
+        let part = if field == Field::Tcp { 1 << Field::TcpEnds as u8 } else { 0 };
         Self {
-            fields: 1 << field as u8,
+            fields: 1 << field as u8 | part,
             nw_src_len: len(Field::NwSrc),
             nw_dst_len: len(Field::NwDst),
         }
@@ -235,5 +246,26 @@ mod tests {
         assert_eq!(mask.apply(&key), expected);
         assert_eq!(FlowMask::all().apply(&key), key);
         assert_eq!(FlowMask::NONE.apply(&key), FlowKey::default());
+    }
+
+    #[test]
+    fn what_ends_a_connection_is_told_from_the_rest_and_not_from_each_other() {
+        let ends = FlowMask::from(Field::TcpEnds);
+        let masked = |tcp| {
+            let class = Class { tcp, ..Class::default() };
+            ends.apply(&FlowKey { class, ..FlowKey::default() })
+        };
+        assert_eq!(masked(TcpClass::Syn), masked(TcpClass::Other));
+        assert_eq!(masked(TcpClass::Fin), masked(TcpClass::Rst));
+        assert_ne!(masked(TcpClass::Fin), masked(TcpClass::Other));
+        // It is what the datapath does with the octet.
+        for tcp in [TcpClass::Other, TcpClass::Syn, TcpClass::Fin, TcpClass::Rst] {
+            let octet = Class { tcp, ..Class::default() }.octet();
+            assert_eq!(masked(tcp).class.octet(), octet & Class::TCP_ENDS);
+        }
+        let whole = FlowMask::from(Field::Tcp);
+        assert!(whole.covers(ends) && !ends.covers(whole));
+        assert_eq!(whole.fields().collect::<Vec<_>>(), [Field::Tcp]);
+        assert_eq!(ends.fields().collect::<Vec<_>>(), [Field::TcpEnds]);
     }
 }

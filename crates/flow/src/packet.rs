@@ -190,6 +190,14 @@ impl TracedPacket {
         self.headers.class.tcp
     }
 
+    /// Reads whether it is a TCP segment that ends its connection: FIN or RST.
+    pub fn tcp_ends(&mut self) -> bool {
+        self.trace(Field::EthType);
+        self.trace(Field::NwProto);
+        self.trace(Field::TcpEnds);
+        matches!(self.headers.class.tcp, TcpClass::Fin | TcpClass::Rst)
+    }
+
     /// Reads whether it is a neighbour solicitation or advertisement.
     pub fn neighbor_discovery(&mut self) -> bool {
         self.trace(Field::EthType);

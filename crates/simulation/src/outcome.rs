@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use mn_flow::{DropCause, Expiry, FlowMask, Tag, VirtualAction};
+use mn_flow::{DropCause, Expiry, FlowMask, Tag, TcpClass, VirtualAction};
 use mn_ids::{BridgeId, ChainId, ObjectKey, PortId, RouterId, RuleId};
 use mn_packet::{Mac, VlanId};
 use mn_topology::DeviceId;
 
 use crate::delivery::Delivery;
-use crate::nat::NatBinding;
+use crate::nat::{NatBinding, NatKey, Way};
 
 /// The caller's buffers; `simulate` clears them first. Nothing is allocated once they have grown,
 /// except for packets of our own.
@@ -78,6 +78,9 @@ pub enum Effect {
     Emit { port: PortId, frame: Vec<u8>, limit: Limit },
     /// A translation was chosen and is to be remembered, before the packet is sent.
     Translate(NatBinding),
+    /// A TCP segment that ends the connection of the translation with this forward key (FIN, RST),
+    /// or any of one that has ended.
+    Segment { key: NatKey, way: Way, class: TcpClass },
 }
 
 /// Which budget pays for a packet of our own.

@@ -38,6 +38,8 @@ pub fn simulate<S: StateView + ?Sized>(
         read: FlowMask::NONE,
         once: false,
         refused: false,
+        closes: false,
+        closed: false,
         crossings: 0,
         dropped: None,
     };
@@ -67,6 +69,10 @@ pub(crate) struct Sim<'a, S: ?Sized> {
     pub once: bool,
     /// An error or a reset answers the packet.
     pub refused: bool,
+    /// It is a segment that ends a translated connection: the next such is to be seen too.
+    pub closes: bool,
+    /// It is of a translated connection that has ended.
+    pub closed: bool,
     /// Ports entered, by all branches together.
     pub crossings: u32,
     /// Why the first branch of a flood that went nowhere did.
@@ -175,7 +181,9 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             // What sends nothing, and is not answered, needs no port to send it from.
             let answered = |effect: &Effect| matches!(effect, Effect::Emit { .. });
             if !buffers.effects.iter().any(answered) {
-                buffers.effects.retain(|effect| !matches!(effect, Effect::Translate(_)));
+                buffers.effects.retain(|effect| {
+                    !matches!(effect, Effect::Translate(_) | Effect::Segment { .. })
+                });
             }
             // A flood that had nobody to go to has the port it came by left.
             Some(self.dropped.unwrap_or((DropCause::SamePort, None)))
@@ -190,7 +198,10 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         let expiry = match drop {
             _ if self.once || self.refused => Expiry::None,
             Some((cause, _)) if may_mend(cause) => Expiry::Brief,
-            _ => Expiry::Idle,
+            Some(_) => Expiry::Idle,
+            None if self.closes => Expiry::None,
+            None if self.closed => Expiry::Brief,
+            None => Expiry::Idle,
         };
         let budgeted = self.refused && !self.once && drop.is_some();
         Outcome::Decided(Decision { mask: self.read, expiry, budgeted, drop })

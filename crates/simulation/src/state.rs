@@ -37,6 +37,13 @@ pub trait StateView {
         None
     }
 
+    /// Whether the TCP connection of the translation with this forward key has ended: it is kept for
+    /// what comes late.
+    fn nat_has_ended(&self, key: &NatKey) -> bool {
+        let _ = key;
+        false
+    }
+
     /// An address and port for a new connection: of those leased to this host, one that no
     /// other connection to the same destination has.
     fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use mn_flow::{DropCause, Fragment, Tag};
 use mn_ids::ChainId;
-use mn_packet::{EtherType, from_v6, icmp, to_v6};
+use mn_packet::{EtherType, IpProtocol, from_v6, icmp, to_v6};
 use mn_topology::snapshot::{Lookup, Probe, RuleView};
 use mn_topology::{NatTarget, RuleAction};
 
@@ -96,6 +96,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
                 NatKind::Destination => branch.packet.set_nw_dst(becomes.dst),
             }
         } else {
+            self.follow(branch, &binding.key, Way::Forward);
             set_end(branch, kind, binding.to);
         }
         branch.dst_rewritten |= kind == NatKind::Destination;
@@ -132,7 +133,10 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         };
         let told = NatTold::Known { from: tuple.end(other), to: own };
         match subject {
-            Subject::Packet(_) => set_end(branch, other, own),
+            Subject::Packet(_) => {
+                self.follow(branch, &binding.key, Way::Back);
+                set_end(branch, other, own);
+            }
             Subject::Error(tuple) => {
                 self.set_quote(branch, tuple.with(other, own));
                 match other {
@@ -147,6 +151,21 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         }
         branch.dst_rewritten |= kind == NatKind::Source;
         Ok((told, true))
+    }
+
+    /// Sees a TCP connection end: its FIN and RST have no flows, and what comes after them has
+    /// brief ones, so that the end, and a new connection between the same ends, are not missed.
+    fn follow(&mut self, branch: &mut Branch, key: &NatKey, way: Way) {
+        if key.tuple.protocol != IpProtocol::TCP {
+            return;
+        }
+        let ends = branch.packet.tcp_ends();
+        if ends || self.state.nat_has_ended(key) {
+            self.closes |= ends;
+            self.closed |= !ends;
+            let class = branch.packet.tcp();
+            self.effect(Effect::Segment { key: *key, way, class });
+        }
     }
 
     /// Whether the rule that made a translation still says so.
@@ -246,8 +265,8 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             let (protocol, ty) = icmp_type(branch)?;
             if icmp::is_error(protocol, ty) {
                 let quote = self.quote(branch)?;
-                let same_version = quote.now.dst.to_ipv4_mapped().is_some()
-                    == (protocol == mn_packet::IpProtocol::ICMP);
+                let same_version =
+                    quote.now.dst.to_ipv4_mapped().is_some() == (protocol == IpProtocol::ICMP);
                 return (quote.has_ports && same_version)
                     .then(|| Subject::Error(quote.now.reversed()));
             }

@@ -28,6 +28,14 @@ pub const AGENT_HTB_DROPS: &str = "midonet_agent_htb_drops_total";
 pub const AGENT_LEFT_OCTETS: &str = "midonet_agent_left_octets_total";
 /// Packets that flows had carried when they left.
 pub const AGENT_LEFT_PACKETS: &str = "midonet_agent_left_packets_total";
+/// Blocks of 64 ports that are leased for address translation.
+pub const AGENT_NAT_BLOCKS: &str = "midonet_agent_nat_blocks";
+/// Leases of such blocks that were asked for in vain.
+pub const AGENT_NAT_EXHAUSTED: &str = "midonet_agent_nat_exhausted_total";
+/// Address translations that are remembered.
+pub const AGENT_NAT_TRANSLATIONS: &str = "midonet_agent_nat_translations";
+/// Address translations that were chosen.
+pub const AGENT_NAT_TRANSLATIONS_MADE: &str = "midonet_agent_nat_translations_made_total";
 /// Objects of the topology that the agent holds, by class.
 pub const AGENT_OBJECTS: &str = "midonet_agent_objects";
 /// Octets of a port, by direction seen from the virtual network.

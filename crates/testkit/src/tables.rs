@@ -40,6 +40,7 @@ impl Tables {
                     self.neighbors.insert((router, ScopedAddr::on(port, addr)), mac);
                 }
                 Effect::Translate(binding) => self.translations.insert(binding),
+                Effect::Segment { key, way, class } => self.translations.see(key, way, class),
                 Effect::Emit { .. } => {}
             }
         }
@@ -78,6 +79,10 @@ impl StateView for Tables {
 
     fn nat_reverse(&self, key: &NatKey) -> Option<NatBinding> {
         self.translations.reverse(key)
+    }
+
+    fn nat_has_ended(&self, key: &NatKey) -> bool {
+        self.translations.ended.contains(key)
     }
 
     fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use mn_flow::TcpClass;
 use mn_simulation::nat::{
-    Endpoint, NatBinding, NatKey, SourceChoice, SourceWanted, addresses, source_ports,
+    Endpoint, NatBinding, NatKey, SourceChoice, SourceWanted, Way, addresses, source_ports,
 };
 
 /// Translations, and the ports that may be used.
@@ -15,6 +16,10 @@ pub struct Translations {
     pub leased: Option<BTreeSet<(u128, u16)>>,
     /// No more blocks can be leased.
     pub exhausted: bool,
+    /// Those whose connection has ended.
+    pub ended: BTreeSet<NatKey>,
+    /// Which way a connection sends no more.
+    half: BTreeSet<(NatKey, bool)>,
 }
 
 impl Translations {
@@ -22,6 +27,23 @@ impl Translations {
     pub fn insert(&mut self, binding: NatBinding) {
         self.all.retain(|other| other.key != binding.key && other.answer() != binding.answer());
         self.all.push(binding);
+    }
+
+    /// Sees a segment that ends a connection, or follows its end.
+    pub fn see(&mut self, key: NatKey, way: Way, class: TcpClass) {
+        let forward = way == Way::Forward;
+        match class {
+            TcpClass::Fin => drop(self.half.insert((key, forward))),
+            TcpClass::Rst => drop(self.ended.insert(key)),
+            TcpClass::Syn => {
+                self.half.retain(|(other, _)| *other != key);
+                self.ended.remove(&key);
+            }
+            TcpClass::Other => {}
+        }
+        if self.half.contains(&(key, true)) && self.half.contains(&(key, false)) {
+            self.ended.insert(key);
+        }
     }
 
     pub(crate) fn forward(&self, key: &NatKey) -> Option<NatBinding> {

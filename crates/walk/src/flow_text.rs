@@ -21,6 +21,7 @@ pub const fn field_name(field: Field) -> &'static str {
         Field::Fragment => "fragment",
         Field::Ttl => "ttlSpent",
         Field::Tcp => "tcpFlags",
+        Field::TcpEnds => "tcpEnds",
         Field::NeighborDiscovery => "neighborDiscovery",
         Field::Conn => "connection",
         Field::TpSrc => "srcPort",

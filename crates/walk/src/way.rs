@@ -188,6 +188,10 @@ impl StateView for After<'_> {
         self.translated(|it| it.answer() == *key).or_else(|| self.state.nat_reverse(key))
     }
 
+    fn nat_has_ended(&self, key: &NatKey) -> bool {
+        self.state.nat_has_ended(key)
+    }
+
     fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {
         self.state.free_source(wanted)
     }

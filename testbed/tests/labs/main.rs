@@ -11,6 +11,7 @@ mod faults;
 mod filters;
 mod nat;
 mod nat_errors;
+mod nat_state;
 mod reach;
 mod slaac;
 mod street;

@@ -35,7 +35,12 @@ pub const NARROW: u32 = 1300;
 impl Street {
     /// Sets everything up on one host; returns when all ports are active.
     pub fn start(name: &str) -> Outcome<Self> {
-        let mut lab = Lab::start(&Plan { hosts: 1, ..Plan::new(name) })?;
+        Self::start_with(name, &[])
+    }
+
+    /// As [`Street::start`], with more flags of the agent.
+    pub fn start_with(name: &str, agent: &[&str]) -> Outcome<Self> {
+        let mut lab = Lab::start(&Plan { hosts: 1, agent, ..Plan::new(name) })?;
         let control = lab.control.clone();
         let router = control.router("edge")?;
         let (inside, street) = (control.bridge("inside")?, control.bridge("street")?);

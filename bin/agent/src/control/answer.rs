@@ -49,6 +49,9 @@ impl Control {
             replaced: reports().map(|report| report.replaced.get()).sum(),
             adoption_ms: reports().map(|report| report.adoption_ms.get()).max().unwrap_or(0),
             waiting: reports().map(|report| report.waiting.get()).sum::<u64>() as usize,
+            // Each worker knows all of them.
+            translations: reports().map(|report| report.translations.get()).max().unwrap_or(0)
+                as usize,
         }
     }
 }

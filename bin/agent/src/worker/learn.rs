@@ -40,6 +40,9 @@ impl Worker {
                     self.hear_neighbor(router, port, addr, mac, now, &mut tags);
                 }
                 Effect::Translate(binding) => self.remember(binding, now, &mut tags),
+                Effect::Segment { key, way, class } => {
+                    self.see_segment(key, way, class, now, &mut tags);
+                }
                 Effect::Emit { port, frame, limit } => self.emit(port, frame, limit, now),
             }
         }

@@ -1,10 +1,10 @@
 //! Address translations a worker makes, keeps and ends.
 
-use mn_agent_core::{Lease, NatOwner, Stay, Wait, is_within};
+use mn_agent_core::{Lease, NatOwner, Stay, Turn, Wait, is_within};
 use mn_datapath::Offload;
-use mn_flow::{Cookie, DropCause, Expiry, Field, FlowMask, NatTag, PortNo, Tag, extract};
+use mn_flow::{Cookie, DropCause, Expiry, Field, FlowMask, NatTag, PortNo, Tag, TcpClass, extract};
 use mn_ids::{ChainId, PortId, RuleId};
-use mn_simulation::nat::{NatBinding, NatKey, NatKind};
+use mn_simulation::nat::{NatBinding, NatKey, NatKind, Way};
 use mn_simulation::{Effect, Entry, Packet, answer};
 use mn_time::Instant;
 use mn_topology::snapshot::Lookup;
@@ -22,6 +22,8 @@ pub(crate) enum Translated {
     Ended(NatKey),
     /// A flow of another worker was used at this time.
     Used(NatKey, Instant),
+    /// A segment came that ends its connection, or after that end.
+    Segment(NatKey, Way, TcpClass),
 }
 
 /// What became of a wish for ports.
@@ -53,6 +55,30 @@ impl Worker {
             if self.translations.ports.is_low(device, tuple, &targets) {
                 self.want_ports(device, binding.rule, &targets);
             }
+        }
+    }
+
+    /// A connection that is translated ends, or has ended.
+    pub(super) fn see_segment(
+        &mut self,
+        key: NatKey,
+        way: Way,
+        class: TcpClass,
+        now: Instant,
+        tags: &mut Vec<Tag>,
+    ) {
+        let turn = self.translations.see(&key, way, class, now, tags);
+        self.note_turn(&key, turn);
+        self.tell_others(Translated::Segment(key, way, class));
+    }
+
+    /// Keeps on disk that a connection has ended, or goes on, where it is this worker's.
+    fn note_turn(&mut self, key: &NatKey, turn: Option<Turn>) {
+        let Some(binding) = turn.and_then(|_| self.translations.own_forward(key)) else { return };
+        match turn {
+            Some(Turn::Ended) => self.journal.closed(key),
+            Some(Turn::Resumed) => self.journal.made(&binding),
+            None => {}
         }
     }
 
@@ -89,6 +115,7 @@ impl Worker {
     pub(super) fn take_ports(&mut self, leased: &Leased, now: Instant) {
         let Leased { rule, lease } = leased;
         let denied = lease.blocks.is_empty().then(|| now + mn_agent_core::limits::NAT_DENIED_FOR);
+        self.report.nat_exhausted.add(denied.is_some().into());
         self.translations.ports.add(lease, now);
         self.translations.ports.answered(lease.device, *rule, denied);
         self.report.nat_blocks.set(self.translations.ports.len());
@@ -106,7 +133,7 @@ impl Worker {
                 })
         };
         let keys: Vec<NatKey> =
-            self.translations.own().filter(|it| of(it)).map(|it| it.key).collect();
+            self.translations.own().filter(|(it, _)| of(it)).map(|(it, _)| it.key).collect();
         let mut tags = Vec::new();
         for key in keys {
             if let Some(gone) = self.translations.remove(&key, now, &mut tags) {
@@ -130,6 +157,10 @@ impl Worker {
             }
             Translated::Ended(key) => drop(self.translations.remove(&key, now, &mut tags)),
             Translated::Used(key, used_at) => self.translations.note_use(&key, used_at),
+            Translated::Segment(key, way, class) => {
+                let turn = self.translations.see(&key, way, class, now, &mut tags);
+                self.note_turn(&key, turn);
+            }
         }
         self.drop_touched(&tags);
     }

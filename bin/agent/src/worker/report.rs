@@ -33,6 +33,8 @@ pub(crate) struct Report {
     pub(crate) translated: Count,
     pub(crate) translations: Count,
     pub(crate) nat_blocks: Count,
+    /// Wishes for ports that were refused: none is left to lease.
+    pub(crate) nat_exhausted: Count,
     pub(crate) waiting: Count,
     pub(crate) unverified: Count,
     /// Packets dropped here and not in the datapath. Copied once a second, off the packet path.

@@ -1,14 +1,16 @@
 //! Remembered translations, found by the forward key and by the answer's.
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use mn_flow::{NatTag, Tag};
+use mn_flow::{NatTag, Tag, TcpClass};
 use mn_packet::IpProtocol;
-use mn_simulation::nat::{NatBinding, NatKey, NatKind, SourceChoice, SourceWanted, Way};
+use mn_simulation::nat::{NatBinding, NatKey, NatKind, SourceChoice, SourceWanted, Way, allows};
 use mn_time::{Duration, Instant};
 
 use super::NatPorts;
+use super::ending::{Life, Turn};
 use crate::limits;
 
 type Slot = u32;
@@ -26,11 +28,33 @@ pub enum Owner {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gone(pub NatBinding);
 
+/// How long a translation is kept that nobody uses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NatTimeouts {
+    pub tcp: Duration,
+    pub udp: Duration,
+    pub echo: Duration,
+    /// Of a TCP connection that has ended.
+    pub ended: Duration,
+}
+
+impl Default for NatTimeouts {
+    fn default() -> Self {
+        Self {
+            tcp: limits::NAT_TCP_IDLE_FOR,
+            udp: limits::NAT_UDP_IDLE_FOR,
+            echo: limits::NAT_ECHO_IDLE_FOR,
+            ended: limits::NAT_ENDED_FOR,
+        }
+    }
+}
+
 /// The translations one worker knows.
 #[derive(Debug, Default)]
 pub struct NatTable {
     /// The ports it may give away.
     pub ports: NatPorts,
+    timeouts: NatTimeouts,
     entries: Vec<Option<Entry>>,
     free: Vec<Slot>,
     forward: HashTable<Slot>,
@@ -38,6 +62,9 @@ pub struct NatTable {
     hasher: DefaultHashBuilder,
     /// Where the search for idle ones goes on.
     cursor: usize,
+    /// Those whose connection has ended, and when that was: the first is the oldest. Some may be
+    /// gone, or go on, by now.
+    ended: VecDeque<(Instant, Slot)>,
 }
 
 #[derive(Debug)]
@@ -45,6 +72,7 @@ struct Entry {
     binding: NatBinding,
     used_at: Instant,
     owner: Owner,
+    life: Life,
 }
 
 /// Entries looked at for their age in one go, at least.
@@ -53,10 +81,23 @@ const LOOKED_AT: usize = 1024;
 const GOES: usize = 16;
 
 impl NatTable {
+    /// An empty one.
+    #[must_use]
+    pub fn new(timeouts: NatTimeouts) -> Self {
+        Self { timeouts, ..Self::default() }
+    }
+
     /// The translation with this forward key.
     #[must_use]
     pub fn forward(&self, key: &NatKey) -> Option<NatBinding> {
         self.find_forward(key).and_then(|slot| self.binding(slot))
+    }
+
+    /// Likewise, where it is this worker's own.
+    #[must_use]
+    pub fn own_forward(&self, key: &NatKey) -> Option<NatBinding> {
+        let entry = self.entries[self.find_forward(key)? as usize].as_ref()?;
+        (entry.owner == Owner::Own).then_some(entry.binding)
     }
 
     /// The translation whose answers have this key.
@@ -84,11 +125,16 @@ impl NatTable {
         let gone = [same_key, same_answer];
         tags.extend(gone.iter().flatten().map(|gone| Tag::Nat(gone.0.tag())));
         tags.push(Tag::Nat(binding.answer_tag()));
+        if self.free.is_empty() && self.entries.len() == self.entries.capacity() {
+            // By half and not to the double: most of what a translation takes is here.
+            self.entries.reserve_exact(self.entries.len() / 2 + 64);
+        }
         let slot = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             Slot::try_from(self.entries.len() - 1).expect("fewer than 2^32 translations")
         });
-        self.entries[slot as usize] = Some(Entry { binding, used_at: now, owner });
+        self.entries[slot as usize] =
+            Some(Entry { binding, used_at: now, owner, life: Life::Open });
         let (entries, hasher) = (&self.entries, &self.hasher);
         let at = |slot: &Slot| entries[*slot as usize].as_ref().map(|entry| &entry.binding);
         let forward = |slot: &Slot| at(slot).map_or(0, |it| hasher.hash_one(it.tag()));
@@ -107,6 +153,35 @@ impl NatTable {
         let gone = self.take(slot, now)?;
         tags.push(Tag::Nat(gone.0.tag()));
         Some(gone)
+    }
+
+    /// Sees a TCP segment that may end the connection of a translation, or follow its end; adds
+    /// what that touches to `tags`.
+    pub fn see(
+        &mut self,
+        key: &NatKey,
+        way: Way,
+        class: TcpClass,
+        now: Instant,
+        tags: &mut Vec<Tag>,
+    ) -> Option<Turn> {
+        let slot = self.find_forward(key)?;
+        let entry = self.entries[slot as usize].as_mut()?;
+        entry.used_at = entry.used_at.max(now);
+        let turn = entry.life.take(way, class, now)?;
+        tags.push(Tag::Nat(entry.binding.tag()));
+        if turn == Turn::Ended {
+            self.ended.push_back((now, slot));
+        }
+        Some(turn)
+    }
+
+    /// Whether the connection of a translation has ended.
+    #[must_use]
+    pub fn has_ended(&self, key: &NatKey) -> bool {
+        self.find_forward(key)
+            .and_then(|slot| self.entries[slot as usize].as_ref())
+            .is_some_and(|entry| entry.life.has_ended())
     }
 
     /// Notes that a translation was used.
@@ -141,12 +216,15 @@ impl NatTable {
         mut keeps: impl FnMut(u8, NatKey, Instant),
         tags: &mut Vec<Tag>,
     ) -> Vec<Gone> {
-        let mut gone = Vec::new();
+        let mut gone = self.expire_ended(now, tags);
         let count = LOOKED_AT.max(self.entries.len() / GOES + 1).min(self.entries.len());
         for _ in 0..count {
             self.cursor = if self.cursor + 1 < self.entries.len() { self.cursor + 1 } else { 0 };
             let Some(entry) = &mut self.entries[self.cursor] else { continue };
-            let timeout = idle_for(entry.binding.key.tuple.protocol);
+            if entry.life.has_ended() {
+                continue;
+            }
+            let timeout = self.timeouts.of(entry.binding.key.tuple.protocol);
             match entry.owner {
                 Owner::Own if entry.used_at + timeout <= now => {}
                 Owner::Worker(worker) if entry.used_at + timeout / 4 <= now => {
@@ -173,10 +251,32 @@ impl NatTable {
         gone
     }
 
-    /// Every translation of this worker's own.
-    pub fn own(&self) -> impl Iterator<Item = &NatBinding> {
+    /// Those of ended connections that nothing has come for since.
+    fn expire_ended(&mut self, now: Instant, tags: &mut Vec<Tag>) -> Vec<Gone> {
+        let (mut gone, timeout) = (Vec::new(), self.timeouts.ended);
+        while let Some((_, slot)) =
+            self.ended.front().copied().filter(|(at, _)| *at + timeout <= now)
+        {
+            self.ended.pop_front();
+            let Some(entry) = &self.entries[slot as usize] else { continue };
+            if !entry.life.has_ended() || entry.owner != Owner::Own {
+                continue;
+            }
+            if entry.used_at + timeout > now {
+                self.ended.push_back((entry.used_at, slot));
+            } else if let Some(ended) = self.take(slot, now) {
+                tags.push(Tag::Nat(ended.0.tag()));
+                gone.push(ended);
+            }
+        }
+        gone
+    }
+
+    /// Every translation of this worker's own, and whether its connection has ended.
+    pub fn own(&self) -> impl Iterator<Item = (&NatBinding, bool)> {
         let entries = self.entries.iter().flatten();
-        entries.filter(|entry| entry.owner == Owner::Own).map(|entry| &entry.binding)
+        let own = entries.filter(|entry| entry.owner == Owner::Own);
+        own.map(|entry| (&entry.binding, entry.life.has_ended()))
     }
 
     /// How many there are.
@@ -191,10 +291,30 @@ impl NatTable {
         self.len() == 0
     }
 
-    /// A port for a new connection.
+    /// A port for a new connection. Where none is free and no more can be leased, one whose
+    /// connection has ended: its end is waited for no longer.
     #[must_use]
     pub fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {
-        self.ports.free_source(wanted)
+        match self.ports.free_source(wanted) {
+            SourceChoice::Exhausted => self.ended_source(wanted),
+            choice => choice,
+        }
+    }
+
+    fn ended_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {
+        let to = |key: &NatKey| {
+            (key.kind, key.device, key.tuple.protocol, key.tuple.end(NatKind::Destination))
+        };
+        let fits = |entry: &&Entry| {
+            let binding = &entry.binding;
+            entry.life.has_ended()
+                && entry.owner == Owner::Own
+                && to(&binding.key) == to(&wanted.key)
+                && allows(wanted.targets, binding)
+        };
+        let oldest = self.ended.iter().take(limits::NAT_REUSE_LOOKS);
+        let mut oldest = oldest.filter_map(|(_, slot)| self.entries[*slot as usize].as_ref());
+        oldest.find(fits).map_or(SourceChoice::Exhausted, |it| SourceChoice::Is(it.binding.to))
     }
 
     fn binding(&self, slot: Slot) -> Option<NatBinding> {
@@ -230,11 +350,12 @@ impl NatTable {
     }
 }
 
-/// How long a translation nobody uses is kept.
-const fn idle_for(protocol: IpProtocol) -> Duration {
-    match protocol {
-        IpProtocol::TCP => limits::NAT_TCP_IDLE_FOR,
-        IpProtocol::UDP => limits::NAT_UDP_IDLE_FOR,
-        _ => limits::NAT_ECHO_IDLE_FOR,
+impl NatTimeouts {
+    const fn of(&self, protocol: IpProtocol) -> Duration {
+        match protocol {
+            IpProtocol::TCP => self.tcp,
+            IpProtocol::UDP => self.udp,
+            _ => self.echo,
+        }
     }
 }

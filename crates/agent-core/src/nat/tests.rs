@@ -1,11 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
-use mn_flow::Tag;
+use mn_flow::{Tag, TcpClass};
 use mn_ids::{ChainId, Id, RouterId, RuleId};
 use mn_packet::IpProtocol;
 use mn_simulation::nat::{
-    Endpoint, NatBinding, NatKey, NatKind, NatTuple, SourceChoice, SourceWanted,
+    Endpoint, NatBinding, NatKey, NatKind, NatTuple, SourceChoice, SourceWanted, Way,
 };
 use mn_time::{Duration, Instant};
 use mn_topology::{DeviceId, NatTarget};
@@ -267,6 +267,71 @@ fn another_worker_s_translation_ends_there_and_is_told_of_use_here() {
     let gone = table.expire(at(4000), |_| Some(at(3990)), keeps, &mut Vec::new());
     assert_eq!((gone.len(), told), (0, vec![(3, key, at(3990))]));
     assert_eq!(table.own().count(), 0);
+}
+
+/// A connection that ends by both sides' FIN, or by a reset.
+fn end(table: &mut NatTable, key: &NatKey, by_reset: bool, now: Instant) -> Vec<Tag> {
+    let mut tags = Vec::new();
+    if by_reset {
+        assert_eq!(table.see(key, Way::Back, TcpClass::Rst, now, &mut tags), Some(Turn::Ended));
+    } else {
+        assert_eq!(table.see(key, Way::Forward, TcpClass::Fin, now, &mut tags), None);
+        assert_eq!(tags, [], "the other side may speak for long");
+        assert_eq!(table.see(key, Way::Back, TcpClass::Fin, now, &mut tags), Some(Turn::Ended));
+    }
+    tags
+}
+
+#[test]
+fn a_connection_that_has_ended_gives_its_port_back_half_a_minute_after_its_last_packet() {
+    for by_reset in [true, false] {
+        let mut table = leased([100]);
+        let key = key(TCP, 1, 1, 80);
+        connect(&mut table, key, &[target(1024, 65535)], 0).unwrap();
+        let tag = Tag::Nat(table.forward(&key).unwrap().tag());
+        assert_eq!(end(&mut table, &key, by_reset, at(10)), [tag], "its flows go");
+        assert!(table.has_ended(&key));
+        // The last acknowledgement is of this connection still.
+        table.see(&key, Way::Forward, TcpClass::Other, at(11), &mut Vec::new());
+        assert_eq!(expire(&mut table, at(40), None), 0);
+        assert!(table.forward(&key).is_some());
+        assert_eq!(expire(&mut table, at(41), None), 1);
+        assert!(table.is_empty());
+    }
+}
+
+#[test]
+fn a_new_connection_between_the_same_ends_keeps_the_port_and_the_usual_time() {
+    let mut table = leased([100]);
+    let key = key(TCP, 1, 1, 80);
+    let port = connect(&mut table, key, &[target(1024, 65535)], 0).unwrap();
+    end(&mut table, &key, false, at(10));
+    let resumed = table.see(&key, Way::Forward, TcpClass::Syn, at(20), &mut Vec::new());
+    assert_eq!(resumed, Some(Turn::Resumed));
+    assert_eq!(expire(&mut table, at(4000), None), 0);
+    assert_eq!(table.forward(&key).unwrap().to.port, port);
+    assert!(!table.has_ended(&key));
+}
+
+#[test]
+fn where_no_port_is_free_the_one_that_ended_first_is_given_again() {
+    let mut table = leased([100]);
+    let targets = [target(1024, 65535)];
+    let ports: Vec<u16> =
+        (0..64).map(|n| connect(&mut table, key(TCP, 1, n, 80), &targets, 3).unwrap()).collect();
+    for n in [20, 7, 30] {
+        end(&mut table, &key(TCP, 1, n, 80), true, at(u64::from(n)));
+    }
+    let new = key(TCP, 2, 1, 80);
+    assert_eq!(choose(&table, new, &targets, 0), SourceChoice::NoLease, "more may be had");
+    table.ports.need(device(1), rule(), &targets).unwrap();
+    table.ports.answered(device(1), rule(), Some(at(100)));
+    assert_eq!(connect(&mut table, new, &targets, 0), Some(ports[20]));
+    assert_eq!(table.forward(&key(TCP, 1, 20, 80)), None, "nothing late is taken for the new one");
+    assert_eq!(connect(&mut table, key(TCP, 2, 2, 80), &targets, 0), Some(ports[7]));
+    // Not for another destination's sake, and not one that lives.
+    assert_eq!(connect(&mut table, key(TCP, 2, 3, 80), &targets, 0), Some(ports[30]));
+    assert_eq!(choose(&table, key(TCP, 2, 4, 80), &targets, 0), SourceChoice::Exhausted);
 }
 
 /// The table against a list that is searched from end to end.

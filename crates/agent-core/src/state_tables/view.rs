@@ -62,6 +62,10 @@ impl StateView for View<'_> {
         self.translations.reverse(key)
     }
 
+    fn nat_has_ended(&self, key: &NatKey) -> bool {
+        self.translations.has_ended(key)
+    }
+
     fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {
         self.translations.free_source(wanted)
     }

@@ -2,6 +2,7 @@
 //! grown.
 
 mod count;
+mod translations;
 
 use std::net::Ipv6Addr;
 

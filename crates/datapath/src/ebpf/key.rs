@@ -62,6 +62,7 @@ const fn class_bits(field: Field) -> u8 {
         Field::Fragment => Class::FRAGMENT,
         Field::Ttl => Class::TTL,
         Field::Tcp => Class::TCP,
+        Field::TcpEnds => Class::TCP_ENDS,
         Field::NeighborDiscovery => Class::ND,
         _ => 0,
     }
@@ -84,9 +85,11 @@ pub fn mask_to_abi(mask: FlowMask) -> AbiKey {
             Field::NwDst => out.nw_dst = prefix(mask.nw_dst_len()),
             Field::NwProto => out.nw_proto = 0xff,
             Field::NwTos => out.nw_tos = 0xff,
-            Field::Fragment | Field::Ttl | Field::Tcp | Field::NeighborDiscovery => {
-                out.class |= class_bits(field);
-            }
+            Field::Fragment
+            | Field::Ttl
+            | Field::Tcp
+            | Field::TcpEnds
+            | Field::NeighborDiscovery => out.class |= class_bits(field),
             Field::Conn => out.conn = 0xff,
             Field::TpSrc => out.tp_src = [0xff; 2],
             Field::TpDst => out.tp_dst = [0xff; 2],
@@ -113,9 +116,11 @@ pub fn mask_from_abi(octets: &AbiKey) -> FlowMask {
             Field::NwSrc | Field::NwDst => false,
             Field::NwProto => octets.nw_proto != 0,
             Field::NwTos => octets.nw_tos != 0,
-            Field::Fragment | Field::Ttl | Field::Tcp | Field::NeighborDiscovery => {
-                octets.class & class_bits(field) != 0
-            }
+            Field::Fragment
+            | Field::Ttl
+            | Field::Tcp
+            | Field::TcpEnds
+            | Field::NeighborDiscovery => octets.class & class_bits(field) == class_bits(field),
             Field::Conn => octets.conn != 0,
             Field::TpSrc => octets.tp_src[0] != 0,
             Field::TpDst => octets.tp_dst[0] != 0,

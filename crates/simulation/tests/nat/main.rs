@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what a test has built can be read")]
 
+mod closing;
 mod errors;
 mod law;
 mod memory;

@@ -47,7 +47,7 @@ fn converse(lab: &mut Lab, packet: &str) -> (Ends, Ends) {
     (asked, seen)
 }
 
-const FLOATING: (&str, &str) =
+pub const FLOATING: (&str, &str) =
     ("dnat 10.0.1.5 to 203.0.113.5/32", "snat 203.0.113.5 from 10.0.1.5/32 out-port edge.street");
 
 #[test]
@@ -85,7 +85,7 @@ fn a_floating_address_of_one_version_leaves_the_other_alone() {
     assert_eq!(Ends::of(&only(&sent).headers).src, addr("fd01::5"));
 }
 
-const MASQUERADE: (&str, &str) = (
+pub const MASQUERADE: (&str, &str) = (
     "rev-snat to 203.0.113.2/32\n rev-snat to 2001:db8:1::2/128",
     "snat 203.0.113.2@1024-65535,2001:db8:1::2@1024-65535 out-port edge.street",
 );
