@@ -42,6 +42,8 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             self.tag(Tag::BridgeNeighbor { bridge, addr: told });
             match self.state.bridge_neighbor(bridge, told) {
                 Known::Is(mac) if mac == from => return Ok(()),
+                // Kernels ask from there, and of nobody else it could be.
+                Known::Absent if told == ndp::link_local(from) => return Ok(()),
                 Known::Is(_) | Known::Absent => {}
                 Known::Unknown => return Err(self.load(bridge)),
             }

@@ -150,6 +150,19 @@ fn what_one_station_says_to_another_makes_a_flow_where_it_is_known_already() {
 }
 
 #[test]
+fn a_probe_from_the_link_local_address_of_its_mac_makes_a_flow_though_nobody_learned_it() {
+    let mut lab = Lab::read(NETWORK);
+    let own = ndp::link_local(mac("02::01"));
+    let probe = format!("vm1 > vm2 ns v6 mac-to 02::02 addr-from {own}");
+    lab.send(&probe).arrives("vm2", 0).lasts(Expiry::Idle);
+    // Where it is known to be another's, and for any other such address, it must be heard.
+    let other = "vm1 > vm2 ns v6 mac-to 02::02 addr-from fe80::77";
+    lab.send(other).arrives("vm2", 0).lasts(Expiry::None);
+    lab.tables.bridge_neighbors.insert((named("blue"), own.into()), mac("02::66"));
+    lab.send(&probe).arrives("vm2", 0).lasts(Expiry::None);
+}
+
+#[test]
 fn an_address_that_is_known_elsewhere_or_that_all_hear_of_makes_no_flow() {
     let mut lab = Lab::read(NETWORK);
     knows(&mut lab, ["10.0.1.5", "fd01::5"], "02::66");

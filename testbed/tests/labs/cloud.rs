@@ -97,13 +97,30 @@ impl Cloud {
         })
     }
 
-    /// Makes a VM keep the MACs it knows: asking for them again takes a living agent.
-    pub fn keep_neighbors(&self, vm: usize) -> Outcome {
+    /// Makes a VM ask again every second or two for neighbours in use, and give up soon those that
+    /// do not answer: what kernels do within a minute.
+    pub fn doubt_neighbors(&self, vm: usize) -> Outcome {
         let vm = &self.vms[vm].namespace;
-        for line in vm.ip("-4 neigh show dev eth0")?.lines() {
-            if let [address, "lladdr", mac, ..] = line.split_whitespace().collect::<Vec<_>>()[..] {
-                vm.ip(&format!("neigh replace {address} lladdr {mac} dev eth0 nud permanent"))?;
+        for version in ["ipv4", "ipv6"] {
+            let keys = [
+                ("base_reachable_time_ms", "500"),
+                ("retrans_time_ms", "200"),
+                ("delay_first_probe_time", "1"),
+            ];
+            for (key, value) in keys {
+                vm.set(&format!("{version}/neigh/eth0/{key}"), value)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Makes a VM keep its gateway's MAC: asking a router for it takes a living agent.
+    pub fn keep_gateway(&self, vm: usize) -> Outcome {
+        let gateway = format!("10.1.{}.1", 1 + vm / 2);
+        let vm = &self.vms[vm].namespace;
+        let known = vm.ip(&format!("-4 neigh show {gateway} dev eth0"))?;
+        if let [_, "lladdr", mac, ..] = known.split_whitespace().collect::<Vec<_>>()[..] {
+            vm.ip(&format!("neigh replace {gateway} lladdr {mac} dev eth0 nud permanent"))?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mn_testbed::Outcome;
+use mn_testbed::{Capture, Outcome};
 
 use crate::asked::{ask, number};
 use crate::cloud::{BACK0, BACK1, Cloud, FRONT0, FRONT1};
@@ -10,18 +10,18 @@ use crate::cloud::{BACK0, BACK1, Cloud, FRONT0, FRONT1};
 /// How long agents stay dead: seconds in CI, ten minutes in a long run.
 fn dead_for() -> Duration {
     let long = std::env::var_os("MIDONET_LONG").is_some();
-    Duration::from_secs(if long { 600 } else { 4 })
+    Duration::from_secs(if long { 600 } else { 6 })
 }
 
 #[test]
 fn while_both_agents_are_dead_no_packet_of_installed_flows_is_lost() -> Outcome {
     let mut cloud = Cloud::start("agents-dead")?;
-    for (from, to) in [(FRONT0, FRONT1), (FRONT0, BACK0)] {
-        cloud.assert_reaches(from, &cloud.v4(to))?;
+    for to in [cloud.v4(FRONT1), cloud.v6(FRONT1), cloud.v4(BACK0)] {
+        cloud.assert_reaches(FRONT0, &to)?;
     }
-    // Both ways: who has answered a ping has asked for the MAC to answer to.
-    for vm in [FRONT0, FRONT1, BACK0] {
-        cloud.keep_neighbors(vm)?;
+    cloud.keep_gateway(FRONT0)?;
+    for vm in [FRONT0, FRONT1] {
+        cloud.doubt_neighbors(vm)?;
     }
     let between = cloud.probe(FRONT0, FRONT1)?;
     let within = cloud.probe(FRONT0, BACK0)?;
@@ -31,7 +31,21 @@ fn while_both_agents_are_dead_no_packet_of_installed_flows_is_lost() -> Outcome 
     let installed = installed.map(|answer| number(&answer, "installed"));
     cloud.lab.process("hv0")?.kill();
     cloud.lab.process("hv1")?.kill();
+    let (vm, directory) = (&cloud.vms[FRONT1].namespace, cloud.lab.directory());
+    let asked = Capture::start(vm, "eth0", "arp", directory)?;
     std::thread::sleep(dead_for());
+    // The sender asked for the other, was answered, and believes what it knew.
+    let asked = asked.stop()?;
+    let count = |what: &str| asked.iter().filter(|line| line.contains(what)).count();
+    let (requests, replies) = (count("Request who-has"), count("Reply"));
+    assert!(
+        requests >= 2 && replies >= requests,
+        "{requests} asked, {replies} answered: {asked:#?}"
+    );
+    assert_eq!(count("ff:ff:ff:ff:ff:ff"), 0, "none had to ask everybody: {asked:?}");
+    for to in [cloud.v4(FRONT1), cloud.v6(FRONT1)] {
+        cloud.assert_reaches(FRONT0, &to)?;
+    }
     cloud.lab.start_agent(0)?;
     cloud.lab.start_agent(1)?;
     std::thread::sleep(Duration::from_secs(2));

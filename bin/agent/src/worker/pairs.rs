@@ -3,9 +3,9 @@
 //! A station that sends to another asks it now and then, and it alone, whether the MAC holds (RFC
 //! 1122 §2.3.2.1, RFC 4861 §7.3.1). The first such probe may come when no agent lives any more,
 //! and has to be answered then, too: else the station gives the other up, and with it the flows
-//! that go on. So the flow of the probes is installed with the first flow from one to the other,
-//! and stays as long as there is one. Answers to the other's
-//! probes are like them: those of ARP fall into the same flow.
+//! that go on. So the flows of the probes and of the answers to the other's are installed with the
+//! first flow from one to the other, and stay as long as there is one. Of a link-local address that
+//! is not made of the MAC there is a flow only after it was heard.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use mn_flow::{Cookie, FlowKey, PortNo, extract};
 use mn_ids::{BridgeId, PortId};
 use mn_packet::ndp::{NdMessage, NeighborAdvertisement};
-use mn_packet::{Arp, EtherType, EthernetHeader, Mac, from_v6};
+use mn_packet::{Arp, EtherType, EthernetHeader, Mac, from_v6, ndp};
 use mn_simulation::Packet;
 use mn_time::Instant;
 use mn_topology::DeviceId;
@@ -23,6 +23,9 @@ use super::Worker;
 
 /// For so many pairs of stations: beyond, probes need a living agent.
 const PAIRS_MAX: usize = 1 << 16;
+
+/// Flows that the probes of a pair and its answers take at most.
+const PROBES: usize = 3;
 
 /// One station that speaks to another.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -40,7 +43,7 @@ struct Flows {
     /// The latest of those that carry its packets.
     packets: Cookie,
     /// Those that carry its probes and its answers to probes; none may be possible for now.
-    probes: [Option<Cookie>; 2],
+    probes: [Option<Cookie>; PROBES],
 }
 
 /// Who speaks to whom by flows of this worker.
@@ -119,7 +122,7 @@ impl Worker {
         packet: &FlowKey,
         port: PortId,
         now: Instant,
-    ) -> [Option<Cookie>; 2] {
+    ) -> [Option<Cookie>; PROBES] {
         probes(packet).map(|frame| {
             let frame = frame?;
             let key = extract(&frame, packet.in_port, None).ok()?;
@@ -131,12 +134,12 @@ impl Worker {
 impl Pair {
     /// How many flows its probes and answers take: those of ARP are one.
     const fn flows(&self) -> usize {
-        if self.addr.is_ipv4() { 1 } else { 2 }
+        if self.addr.is_ipv4() { 1 } else { PROBES }
     }
 }
 
 /// What the source of a packet would ask the station it sends to, and would answer it.
-fn probes(packet: &FlowKey) -> [Option<Vec<u8>>; 2] {
+fn probes(packet: &FlowKey) -> [Option<Vec<u8>>; PROBES] {
     let ethernet = EthernetHeader {
         dst: packet.eth_dst,
         src: packet.eth_src,
@@ -146,7 +149,7 @@ fn probes(packet: &FlowKey) -> [Option<Vec<u8>>; 2] {
     };
     let (src, dst, mac) = (packet.nw_src, packet.nw_dst, packet.eth_src);
     if let (IpAddr::V4(src), IpAddr::V4(dst)) = (from_v6(src), from_v6(dst)) {
-        return [Some(Arp::request(mac, src, dst).frame_in(&ethernet)), None];
+        return [Some(Arp::request(mac, src, dst).frame_in(&ethernet)), None, None];
     }
     let asked = NdMessage::NeighborSolicitation { target: dst, source_mac: Some(mac) };
     let told = NdMessage::NeighborAdvertisement(NeighborAdvertisement {
@@ -156,5 +159,7 @@ fn probes(packet: &FlowKey) -> [Option<Vec<u8>>; 2] {
         overrides: true,
         target_mac: None,
     });
-    [asked, told].map(|message| Some(message.frame(&ethernet, src, dst)))
+    // A kernel that has no packet at hand asks from its link-local address.
+    let frames = [(&asked, src), (&asked, ndp::link_local(mac)), (&told, src)];
+    frames.map(|(message, src)| Some(message.frame(&ethernet, src, dst)))
 }

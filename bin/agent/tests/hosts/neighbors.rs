@@ -136,7 +136,7 @@ async fn while_the_agent_that_would_hear_a_neighbor_is_dead_its_silence_stops_no
 }
 
 /// What a machine sends to find out whether a neighbour that it knows is there still.
-fn probes(from: &Station, to: &Station) -> [Vec<u8>; 2] {
+fn probes(from: &Station, to: &Station) -> [Vec<u8>; 3] {
     let [IpAddr::V4(v4), IpAddr::V6(v6)] = from.addrs[..] else { panic!("one of each version") };
     let [IpAddr::V4(target4), IpAddr::V6(target6)] = to.addrs[..] else { panic!("likewise") };
     let header = |eth_type| EthernetHeader::untagged(from.mac, to.mac, eth_type);
@@ -145,6 +145,8 @@ fn probes(from: &Station, to: &Station) -> [Vec<u8>; 2] {
     [
         Arp::request(from.mac, v4, target4).frame_in(&header(EtherType::ARP)),
         solicitation.frame(&header(EtherType::IPV6), v6, target6),
+        // As Linux does it: from its link-local address.
+        solicitation.frame(&header(EtherType::IPV6), ndp::link_local(from.mac), target6),
     ]
 }
 
