@@ -18,6 +18,7 @@ mod watching;
 mod zones;
 
 pub(crate) use peers::MTU_UNKNOWN;
+pub(crate) use publish::ActivePort;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -39,7 +40,6 @@ use mn_topology::{DeviceId, Host, Port, TunnelZone};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock;
-use crate::handle::ActivePort;
 use crate::interfaces::Links;
 use crate::leaser::LeaseAsk;
 use crate::numbers::{KeptFlood, Numbers};

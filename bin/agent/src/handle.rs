@@ -8,12 +8,12 @@ use mn_agent_api::{ConnectionRow, DropCount, FlowRow, FlowUse, PortRow, Request,
 use mn_agent_core::RuleDrops;
 use mn_datapath::{Connection, Datapath, DatapathError, InstalledFlow};
 use mn_flow::{Field, FlowKey, FlowMask, PortNo, TcpClass};
-use mn_ids::{Class, PortId};
+use mn_ids::Class;
 use mn_nsdb_remote::RequestHandler;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
-use crate::control::Ask;
+use crate::control::{ActivePort, Ask};
 use crate::worker::report::Report;
 
 /// Asks a running agent. Cheap to clone.
@@ -26,14 +26,6 @@ pub struct Handle {
     pub(crate) ports: watch::Receiver<Vec<ActivePort>>,
     /// How many objects of the topology are held.
     pub(crate) objects: watch::Receiver<Vec<(Class, usize)>>,
-}
-
-/// A port that forwards here.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct ActivePort {
-    pub(crate) interface: String,
-    pub(crate) port: PortId,
-    pub(crate) number: PortNo,
 }
 
 impl Handle {

@@ -32,7 +32,7 @@ mod translate;
 mod tunnel_keys;
 
 pub use advertising::{Advertising, Speaker};
-pub use announce::{announcements, probe, solicitation};
+pub use announce::{announcements, probe};
 pub use arriving::{Arriving, Copies};
 pub use binding::{Attached, PortOp, plan};
 pub use buckets::{Buckets, Capacities, Source};

@@ -33,7 +33,7 @@ pub mod walk;
 pub use answer::{Answer, answer};
 pub use dhcp::SERVER_MAC as DHCP_SERVER_MAC;
 pub use input::{Entry, Inputs, Packet};
-pub use next_hop::neighbor_query;
+pub use next_hop::{neighbor_query, own_address};
 pub use outcome::{Buffers, Decision, Effect, Limit, Outcome};
 pub use port::{CROSSINGS_MAX, DEVICES_MAX};
 pub use router_advertisement::router_advertisement;

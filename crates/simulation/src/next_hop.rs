@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use mn_flow::{DropCause, ScopedAddr, Tag};
-use mn_ids::{PortId, RouterId};
+use mn_ids::RouterId;
 use mn_packet::{Arp, IcmpError, Mac, from_v6, ndp};
-use mn_topology::snapshot::{Candidate, Lookup, Snapshot};
+use mn_topology::snapshot::Candidate;
 use mn_topology::{IfAddr, Port, PortKind, RouteTarget, RouterPort};
 
 use crate::branch::Branch;
@@ -87,7 +87,8 @@ pub(crate) fn is_broadcast_of(port: &RouterPort, addr: std::net::Ipv4Addr) -> bo
 
 /// The port's own address to speak to `addr` with: one of the same subnet, else the first of the
 /// same version, for IPv6 at last the link-local one.
-pub(crate) fn own_address(port: &RouterPort, addr: IpAddr) -> Option<IpAddr> {
+#[must_use]
+pub fn own_address(port: &RouterPort, addr: IpAddr) -> Option<IpAddr> {
     let same_version = |own: &&IfAddr| own.addr.is_ipv4() == addr.is_ipv4();
     let near = |own: &&IfAddr| own.subnet().is_some_and(|subnet| subnet.contains(addr));
     let link_local = || -> IpAddr { ndp::link_local(port.mac).into() };
@@ -100,13 +101,10 @@ pub(crate) fn own_address(port: &RouterPort, addr: IpAddr) -> Option<IpAddr> {
 }
 
 /// The frame that asks for a neighbour's MAC, to be sent from the egress of the port
-/// ([`crate::Entry::Egress`]); `None` where the port is not a loaded router's, or has no address to
-/// ask with.
+/// ([`crate::Entry::Egress`]); `None` where the port is no router's, or has no address to ask with.
 #[must_use]
-pub fn neighbor_query(snapshot: &Snapshot, port: PortId, addr: IpAddr) -> Option<Vec<u8>> {
-    let Lookup::Loaded(Port { kind: PortKind::Router(port), .. }) = snapshot.port(port) else {
-        return None;
-    };
+pub fn neighbor_query(port: &Port, addr: IpAddr) -> Option<Vec<u8>> {
+    let PortKind::Router(port) = &port.kind else { return None };
     match (own_address(port, addr)?, addr) {
         (IpAddr::V4(own), IpAddr::V4(addr)) => Some(Arp::request(port.mac, own, addr).frame()),
         (IpAddr::V6(own), IpAddr::V6(addr)) => Some(ndp::solicit(port.mac, own, addr)),

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use mn_flow::{DropCause, Expiry, Field, FlowMask, ScopedAddr, Tag};
 use mn_packet::ndp::{self, NdMessage, NeighborAdvertisement};
 use mn_packet::{Arp, EtherType, EthernetHeader};
-use mn_simulation::{Effect, Entry, neighbor_query};
+use mn_simulation::{Effect, Entry};
 use mn_testkit::packet::Built;
 use mn_testkit::{Lab, mac, named};
 
@@ -65,13 +65,13 @@ fn a_router_that_asks_for_what_it_knows_hears_the_machine_itself() {
     let mut lab = Lab::read(NETWORK);
     for target in ["10.0.1.5", "fd01::5"] {
         lab.tables.bridge_neighbors.insert((named("blue"), addr(target)), mac("02::01"));
-        let query = neighbor_query(&lab.snapshot, named("edge.blue"), addr(target)).unwrap();
+        let query = lab.query("edge.blue", target);
         // Nobody but a machine that lives can answer.
         lab.emit(named("edge.blue"), &query).floods(&["vm1", "vm2"]).silently();
     }
     lab.tables.neighbors.clear();
     for target in ["10.0.1.5", "fd01::5"] {
-        let query = neighbor_query(&lab.snapshot, named("edge.blue"), addr(target)).unwrap();
+        let query = lab.query("edge.blue", target);
         // What is not known may be answered by the bridge, which spares the machines.
         lab.emit(named("edge.blue"), &query).drops(DropCause::Consumed);
     }

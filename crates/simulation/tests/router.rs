@@ -8,7 +8,7 @@ use mn_flow::{DropCause, Expiry, Field, FlowMask, ScopedAddr, Tag};
 use mn_packet::ndp::NdMessage;
 use mn_packet::{Arp, IcmpHeader, Layers, Network, TcpFlags, TcpHeader, to_v6};
 use mn_simulation::walk::{RouteLost, Step};
-use mn_simulation::{Effect, Entry, neighbor_query};
+use mn_simulation::{Effect, Entry};
 use mn_testkit::packet::Built;
 use mn_testkit::{Lab, mac, named};
 
@@ -264,7 +264,7 @@ fn a_query_for_a_neighbour_reaches_it_and_its_answer_teaches_the_router() {
     for (to, version) in [("10.0.2.7", "arp-reply"), ("fd02::7", "na")] {
         let mut lab = Lab::read(TWO_BRIDGES);
         lab.tables.neighbors.clear();
-        let query = neighbor_query(&lab.snapshot, named("edge.green"), addr(to)).unwrap();
+        let query = lab.query("edge.green", to);
         lab.emit(named("edge.green"), &query).floods(&["vm3"]).lasts(Expiry::None);
         let own = if version == "na" { "fd02::1" } else { "10.0.2.1" };
         let told = lab.send(&format!("vm3 > {own} {version} mac-to 02::a2"));
@@ -472,7 +472,7 @@ fn two_tenants_with_the_same_addresses_do_not_meet() {
 #[test]
 fn arp_frames_have_the_form_the_query_promises() {
     let lab = Lab::read(TWO_BRIDGES);
-    let frame = neighbor_query(&lab.snapshot, named("edge.up"), addr("192.0.2.254")).unwrap();
+    let frame = lab.query("edge.up", "192.0.2.254");
     let Network::Arp(arp) = Layers::of(&frame).unwrap().network else { panic!("not ARP") };
     let own = "192.0.2.1".parse().unwrap();
     assert_eq!(arp, Arp::request(mac("02::b1"), own, "192.0.2.254".parse().unwrap()));

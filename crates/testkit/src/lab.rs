@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use mn_flow::Tag;
 use mn_ids::{Class, Id, Kind, ObjectKey, PortId};
 use mn_packet::Mac;
-use mn_simulation::{Buffers, Entry, Inputs, Packet, simulate, walk::Walk};
+use mn_simulation::{Buffers, Entry, Inputs, Packet, neighbor_query, simulate, walk::Walk};
 use mn_time::Instant;
-use mn_topology::snapshot::{Loaded, Snapshot};
+use mn_topology::snapshot::{Loaded, Lookup, Snapshot};
 use mn_topology::{AnyObject, Port, PortKind};
 
 use crate::packet::{Built, build};
@@ -102,6 +102,19 @@ impl Lab {
         let (snapshot, tags) = self.snapshot.apply([(key, object)], &Loaded::of(key));
         self.snapshot = snapshot;
         tags
+    }
+
+    /// The frame with which a router's port asks for a neighbour.
+    ///
+    /// # Panics
+    ///
+    /// Where the port is no router's, or has no address to ask with.
+    #[must_use]
+    pub fn query(&self, port: &str, addr: &str) -> Vec<u8> {
+        let Lookup::Loaded(object) = self.snapshot.port(named(port)) else {
+            panic!("there is no port {port}");
+        };
+        neighbor_query(object, addr.parse().unwrap()).expect("it has an address to ask with")
     }
 
     /// Changes a port.

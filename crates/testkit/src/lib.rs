@@ -34,17 +34,21 @@
     reason = "a text that cannot be read is a wrong test, which is to fail where it is read"
 )]
 
+mod cloud;
 mod lab;
 mod names;
 pub mod packet;
+mod random;
 mod reader;
 pub mod rule;
 mod sent;
 mod tables;
 mod translations;
 
+pub use cloud::CLOUD;
 pub use lab::{Lab, Station};
 pub use names::{mac, named};
+pub use random::Random;
 pub use sent::{Arrival, Sent};
 pub use tables::Tables;
 pub use translations::Translations;

@@ -79,24 +79,6 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// A port that nothing is attached to.
-fn port(name: &str, kind: PortKind) -> Port {
-    Port {
-        id: named(name),
-        tenant_id: None,
-        kind,
-        admin_state_up: true,
-        inbound_filter_id: None,
-        outbound_filter_id: None,
-        peer_id: None,
-        host_id: None,
-        interface_name: None,
-        previous_host_id: None,
-        vif_id: None,
-        tunnel_key: 0,
-    }
-}
-
 fn bind(port: &mut Port, name: &str) {
     port.host_id = Some(named::<mn_ids::Host>("host") as HostId);
     port.interface_name = Some(name.to_owned());
@@ -139,14 +121,14 @@ impl Read {
         };
         for (from, to, vlan_id) in [(near, far, vlan), (far, near, 0)] {
             let kind = PortKind::Bridge { bridge_id: named(from), vlan_id };
-            let mut end = port(&format!("{from}.{to}"), kind);
+            let mut end = Port::new(named(&format!("{from}.{to}")), kind);
             end.peer_id = Some(named(&format!("{to}.{from}")));
             self.objects.push(end.into());
         }
     }
 
     fn machine(&mut self, bridge: &str, name: &str, mac: Mac, rest: &[&str]) {
-        let mut at = port(name, PortKind::Bridge { bridge_id: named(bridge), vlan_id: 0 });
+        let mut at = Port::new(named(name), PortKind::Bridge { bridge_id: named(bridge), vlan_id: 0 });
         bind(&mut at, name);
         let mut addrs = Vec::new();
         let mut words = rest.iter();
@@ -255,7 +237,7 @@ impl Read {
             ra_prefixes: Vec::new(),
             ra_interval: None,
         };
-        let mut at = port(&format!("{router}.{far}"), PortKind::Router(kind.clone()));
+        let mut at = Port::new(named(&format!("{router}.{far}")), PortKind::Router(kind.clone()));
         let mut words = rest.iter().copied();
         while let Some(word) = words.next() {
             let mut value = || words.next().expect("a word that wants another is not the last");
@@ -288,7 +270,7 @@ impl Read {
             Some("bridge") => {
                 at.peer_id = Some(named(&format!("{far}.{router}")));
                 let kind = PortKind::Bridge { bridge_id: named(far), vlan_id: 0 };
-                let mut end = port(&format!("{far}.{router}"), kind);
+                let mut end = Port::new(named(&format!("{far}.{router}")), kind);
                 end.peer_id = Some(at.id);
                 self.objects.push(end.into());
             }

@@ -2,11 +2,20 @@
 
 use mn_agent_api::HostReport;
 use mn_agent_core::{Place, Row};
+use mn_flow::PortNo;
+use mn_ids::PortId;
 use mn_nsdb::{Entry, Op, Owner, Revision, TableId, TableKind};
 
 use super::Control;
-use crate::handle::ActivePort;
 use crate::rows;
+
+/// A port that forwards here.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ActivePort {
+    pub(crate) interface: String,
+    pub(crate) port: PortId,
+    pub(crate) number: PortNo,
+}
 
 impl Control {
     /// Writes what the state database has not been told yet. Before this host is registered it

@@ -2,12 +2,11 @@
 
 use mn_agent_core::{
     Hearing, Learned, MacPlace, NeighborEffect, NeighborEvent, PortLimit, Touched, Wait, probe,
-    solicitation,
 };
 use mn_flow::{DropCause, PortNo, ScopedAddr, Tag};
 use mn_ids::{PortId, RouterId};
 use mn_packet::Mac;
-use mn_simulation::{Effect, Entry, Limit};
+use mn_simulation::{Effect, Entry, Limit, neighbor_query};
 use mn_time::Instant;
 use mn_topology::Port;
 use mn_topology::snapshot::Lookup;
@@ -156,7 +155,7 @@ impl Worker {
         match effect {
             NeighborEffect::None | NeighborEffect::Tell => {}
             NeighborEffect::Ask => {
-                self.ask(port, Some((router, addr)), |port| solicitation(port, addr.addr()));
+                self.ask(port, Some((router, addr)), |port| neighbor_query(port, addr.addr()));
             }
             NeighborEffect::Probe => {
                 let Some((mac, port)) = self.tables.neighbor(router, addr) else { return };

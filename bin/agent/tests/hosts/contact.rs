@@ -10,7 +10,7 @@ use mn_ids::{BridgeId, Id, PortId};
 use mn_packet::Mac;
 use mn_topology::{Port, PortKind};
 
-use crate::lab::{Lab, SETTLE_FOR, Seen, Station, is_arp_reply, is_echo_reply, port, until};
+use crate::lab::{Lab, SETTLE_FOR, Seen, Station, is_arp_reply, is_echo_reply, until};
 
 /// The MAC of a router's first port in these labs.
 const GATEWAY: Mac = Mac([2, 0, 0, 0, 1, 1]);
@@ -49,7 +49,7 @@ impl Lab {
         self.create(Port {
             host_id: Some(self.hosts[station.host].id),
             interface_name: Some(station.interface.clone()),
-            ..port(id, kind)
+            ..Port::new(id, kind)
         })
         .await;
         id

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mn_ids::{BridgeId, Id, PortId};
-use mn_topology::{AnyObject, Chain, Condition, Rule, RuleAction};
+use mn_ids::{BridgeId, PortId};
+use mn_topology::{AnyObject, Condition, RuleAction};
 
 use crate::lab::{Lab, is_arp_reply};
 use crate::metrics::{get, sample};
@@ -99,15 +99,7 @@ async fn after_a_churn_of_devices_an_agent_holds_no_more_than_its_ports_need() {
     assert!(lab.talks(&stays, 2).await, "what is in use stayed");
 
     // What was given up is loaded as it is now when it is needed again.
-    let rule = Rule {
-        id: Id::random(),
-        condition: Condition::default(),
-        action: RuleAction::Drop,
-        meter_name: None,
-    };
-    let id = Id::random();
-    let segments = Vec::new();
-    lab.create(Chain { id, tenant_id: None, name: None, rules: vec![rule], segments }).await;
+    let (id, _) = lab.chain(Condition::default(), RuleAction::Drop).await;
     let shut = &islands[0];
     lab.change(shut.bridge.into(), |object| {
         if let AnyObject::Bridge(bridge) = object {

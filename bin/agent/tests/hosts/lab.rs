@@ -13,12 +13,12 @@ use mn_agent_api::{Endpoint, Interface, InterfaceKind, Request, Response, Status
 use mn_datapath::software::Software;
 use mn_datapath::{Datapath, InstalledFlow, Offload, Output, UpcallLimit};
 use mn_flow::{TunnelKey, TunnelOrigin};
-use mn_ids::{BridgeId, HostId, Id, Object, PortId, RouterId, TunnelZoneId};
+use mn_ids::{BridgeId, ChainId, HostId, Id, Object, PortId, RouterId, RuleId, TunnelZoneId};
 use mn_nsdb::{Engine, Op, Owner, Store, TableId, TableKind, Transaction};
 use mn_packet::Mac;
 use mn_topology::{
-    AnyObject, Bridge, IfAddr, Port, PortKind, RaMode, Route, RouteTarget, Router, RouterPort,
-    TunnelZone, TunnelZoneKind, TunnelZoneMember,
+    AnyObject, Bridge, Chain, Condition, IfAddr, Port, PortKind, RaMode, Route, RouteTarget, Router,
+    RouterPort, Rule, RuleAction, TunnelZone, TunnelZoneKind, TunnelZoneMember,
 };
 use tokio::sync::watch;
 
@@ -280,6 +280,26 @@ impl Lab {
         id
     }
 
+    /// A chain of one rule; it and the rule.
+    pub async fn chain(&self, condition: Condition, action: RuleAction) -> (ChainId, RuleId) {
+        let rule = Rule { id: Id::random(), condition, action, meter_name: None };
+        let (id, rule_id) = (Id::random(), rule.id);
+        let (rules, segments) = (vec![rule], Vec::new());
+        self.create(Chain { id, tenant_id: None, name: None, rules, segments }).await;
+        (id, rule_id)
+    }
+
+    /// What a port sends passes this chain, within the time that changes take.
+    pub async fn filter(&self, port: PortId, chain: ChainId) {
+        self.change(port.into(), |object| {
+            if let AnyObject::Port(port) = object {
+                port.inbound_filter_id = Some(chain);
+            }
+        })
+        .await;
+        tokio::time::sleep(SETTLE_FOR).await;
+    }
+
     /// Links a router and a bridge; the router's port, which is returned, has these addresses, and
     /// routes to their subnets.
     pub async fn link(
@@ -299,7 +319,7 @@ impl Lab {
             ra_prefixes: Vec::new(),
             ra_interval: None,
         });
-        self.create(port(near, kind)).await;
+        self.create(Port::new(near, kind)).await;
         let bridge_kind = PortKind::Bridge { bridge_id: bridge, vlan_id: 0 };
         self.create(Port { peer_id: Some(near), ..port(far, bridge_kind) }).await;
         self.change(near.into(), |object| {
@@ -532,23 +552,6 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut()
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     panic!("not within 5 s: {what}");
-}
-
-pub fn port(id: PortId, kind: PortKind) -> Port {
-    Port {
-        id,
-        tenant_id: None,
-        kind,
-        admin_state_up: true,
-        inbound_filter_id: None,
-        outbound_filter_id: None,
-        peer_id: None,
-        host_id: None,
-        interface_name: None,
-        previous_host_id: None,
-        vif_id: None,
-        tunnel_key: 0,
-    }
 }
 
 fn underlay(number: usize) -> IpAddr {

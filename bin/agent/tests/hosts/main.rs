@@ -160,21 +160,7 @@ async fn a_rule_that_is_added_stops_a_live_flow_and_the_flow_comes_back_without_
     let bridge = lab.bridge().await;
     let (one, _) = lab.station(0, bridge, 1, &["10.0.1.1"]).await;
     let (two, port) = lab.station(1, bridge, 2, &["10.0.1.2"]).await;
-    let rule = Rule {
-        id: Id::random(),
-        condition: Condition::default(),
-        action: RuleAction::Drop,
-        meter_name: None,
-    };
-    let chain = Chain {
-        id: Id::random(),
-        tenant_id: None,
-        name: Some("closed".to_owned()),
-        rules: vec![rule],
-        segments: Vec::new(),
-    };
-    let id = chain.id;
-    lab.create(chain).await;
+    let (id, _) = lab.chain(Condition::default(), RuleAction::Drop).await;
     let filter = async |filter| {
         lab.change(port.into(), |object| {
             if let AnyObject::Port(port) = object {

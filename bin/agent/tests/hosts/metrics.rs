@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use mn_ids::Id;
-use mn_topology::{AnyObject, Chain, Condition, Rule, RuleAction};
+use mn_topology::{Condition, RuleAction};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::lab::{Lab, SETTLE_FOR};
+use crate::lab::Lab;
 
 impl Lab {
     /// Serves a host's metrics; where.
@@ -43,36 +42,16 @@ async fn metrics_tell_drops_by_cause_port_and_rule_and_nothing_else_is_served() 
     let bridge = lab.bridge().await;
     let (one, port) = lab.station(0, bridge, 1, &["10.0.1.1"]).await;
     let (two, _) = lab.station(0, bridge, 2, &["10.0.1.2"]).await;
-    let rule = Rule {
-        id: Id::random(),
-        condition: Condition::default(),
-        action: RuleAction::Drop,
-        meter_name: None,
-    };
-    let rule_id = rule.id.to_string();
-    let chain = Chain {
-        id: Id::random(),
-        tenant_id: None,
-        name: Some("shut".to_owned()),
-        rules: vec![rule],
-        segments: Vec::new(),
-    };
-    let chain_id = chain.id;
-    lab.create(chain).await;
-    lab.change(port.into(), |object| {
-        if let AnyObject::Port(port) = object {
-            port.inbound_filter_id = Some(chain_id);
-        }
-    })
-    .await;
-    tokio::time::sleep(SETTLE_FOR).await;
+    let (chain, rule) = lab.chain(Condition::default(), RuleAction::Drop).await;
+    lab.filter(port, chain).await;
+    let rule = rule.to_string();
     for sequence in 0..10 {
         lab.send(&one, &one.echo(two.mac, "10.0.1.2".parse().unwrap(), sequence));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let address = lab.serves_metrics(0).await;
     // The flow's own counter is read by the sweep.
-    let by_rule = ["midonet_agent_rule_drops_total", rule_id.as_str()];
+    let by_rule = ["midonet_agent_rule_drops_total", rule.as_str()];
     let mut answer = get(address, "/metrics").await;
     for _ in 0..100 {
         if sample(&answer, &by_rule) == Some(10.0) {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use mn_ids::Id;
 use mn_packet::{IcmpHeader, Layers};
-use mn_topology::{AnyObject, Chain, Condition, PortRange, Rule, RuleAction, Test};
+use mn_topology::{Condition, PortRange, RuleAction, Test};
 
 use crate::lab::{Lab, SETTLE_FOR, Seen};
 use crate::metrics::{get, sample};
@@ -22,31 +21,10 @@ async fn a_flood_of_refused_packets_is_answered_within_its_budget_and_then_dropp
     let bridge = lab.bridge().await;
     let (one, port) = lab.station(0, bridge, 1, &["10.0.1.1"]).await;
     let (two, _) = lab.station(0, bridge, 2, &["10.0.1.2"]).await;
-    let rule = Rule {
-        id: Id::random(),
-        condition: Condition {
-            tp_dst: Some(Test::Is(PortRange { start: 9, end: 9 })),
-            ..Condition::default()
-        },
-        action: RuleAction::Reject,
-        meter_name: None,
-    };
-    let chain = Chain {
-        id: Id::random(),
-        tenant_id: None,
-        name: None,
-        rules: vec![rule],
-        segments: Vec::new(),
-    };
-    let id = chain.id;
-    lab.create(chain).await;
-    lab.change(port.into(), |object| {
-        if let AnyObject::Port(port) = object {
-            port.inbound_filter_id = Some(id);
-        }
-    })
-    .await;
-    tokio::time::sleep(SETTLE_FOR).await;
+    let discard = PortRange { start: 9, end: 9 };
+    let condition = Condition { tp_dst: Some(Test::Is(discard)), ..Condition::default() };
+    let (chain, _) = lab.chain(condition, RuleAction::Reject).await;
+    lab.filter(port, chain).await;
     lab.take_seen();
     let metrics = lab.serves_metrics(0).await;
     let upcalls = async || {

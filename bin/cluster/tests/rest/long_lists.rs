@@ -10,20 +10,7 @@ use serde_json::json;
 use crate::api::{Api, len, text};
 
 fn port(bridge: BridgeId) -> Port {
-    Port {
-        id: PortId::random(),
-        tenant_id: None,
-        kind: PortKind::Bridge { bridge_id: bridge, vlan_id: 0 },
-        admin_state_up: true,
-        inbound_filter_id: None,
-        outbound_filter_id: None,
-        peer_id: None,
-        host_id: None,
-        interface_name: None,
-        previous_host_id: None,
-        vif_id: None,
-        tunnel_key: 0,
-    }
+    Port::new(PortId::random(), PortKind::Bridge { bridge_id: bridge, vlan_id: 0 })
 }
 
 #[tokio::test]

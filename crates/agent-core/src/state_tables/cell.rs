@@ -105,14 +105,7 @@ pub(super) fn unlearn<K: Copy + Eq + Hash, T: Copy + PartialEq>(
     cells: &mut HashMap<K, Cell<T>>,
     key: K,
 ) -> bool {
-    let Some(cell) = cells.get_mut(&key) else { return false };
-    let before = cell.get();
-    cell.ahead = None;
-    let after = cell.get();
-    if after.is_none() && cell.entries.is_empty() {
-        cells.remove(&key);
-    }
-    before != after
+    change(cells, key, |cell| cell.ahead = None)
 }
 
 /// Believes nothing any more of what was learned so far. Whether the value that counts changed.
@@ -120,13 +113,25 @@ pub(super) fn refute<K: Copy + Eq + Hash, T: Copy + PartialEq>(
     cells: &mut HashMap<K, Cell<T>>,
     key: K,
 ) -> bool {
+    change(cells, key, |cell| {
+        cell.ahead = None;
+        let learned = cell.entries.iter().filter(|entry| entry.owner != Owner::Persistent);
+        cell.refuted = learned.map(|entry| entry.revision).max().unwrap_or(0);
+    })
+}
+
+/// Changes the cell of a key, where there is one; one that says nothing any more goes. Whether the
+/// value that counts changed.
+fn change<K: Copy + Eq + Hash, T: Copy + PartialEq>(
+    cells: &mut HashMap<K, Cell<T>>,
+    key: K,
+    change: impl FnOnce(&mut Cell<T>),
+) -> bool {
     let Some(cell) = cells.get_mut(&key) else { return false };
     let before = cell.get();
-    cell.ahead = None;
-    let learned = cell.entries.iter().filter(|entry| entry.owner != Owner::Persistent);
-    cell.refuted = learned.map(|entry| entry.revision).max().unwrap_or(0);
+    change(cell);
     let after = cell.get();
-    if cell.entries.is_empty() {
+    if after.is_none() && cell.entries.is_empty() {
         cells.remove(&key);
     }
     before != after

@@ -202,7 +202,7 @@ fn table_of(row: &Row) -> TableName {
 }
 
 fn play(seed: u64, steps: usize) -> Agent {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let mut world = World::new(6);
     world.told.clear();
     let (mut agent, mut buffers, mut oracle) =

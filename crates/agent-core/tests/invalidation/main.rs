@@ -38,7 +38,7 @@ fn enter(
 }
 
 fn play(seed: u64, routers: u128, flows: usize, changes: usize) {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let mut world = World::new(routers);
     let mut table = FlowTable::new(0, 1, 2 * flows);
     let (mut live, mut buffers) = (BTreeMap::new(), Buffers::default());

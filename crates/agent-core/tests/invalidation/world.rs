@@ -13,6 +13,7 @@ use mn_flow::{
 use mn_ids::{BridgeId, ChainId, Id, Kind, Object, ObjectKey, PortId, RouteId, RouterId};
 use mn_packet::{EtherType, EthernetHeader, IpProtocol, Mac, UdpHeader, ip_packet};
 use mn_simulation::{Buffers, Entry, Inputs, Outcome, Packet, simulate};
+use mn_testkit::Random;
 use mn_time::Instant;
 use mn_topology::snapshot::{Loaded, Lookup, Snapshot};
 use mn_topology::{
@@ -176,7 +177,7 @@ impl World {
         self.route(router, side, &format!("10.0.{side}.0/24"), near);
         for station in 0..STATIONS {
             let id = port_id(router, side, station);
-            self.put(port(id, kind.clone()));
+            self.put(Port::new(id, kind.clone()));
             let host = (router + side + station) % HOSTS;
             if host == 0 {
                 let number = 16 + (router * 16 + side * STATIONS + station) as u32;
@@ -406,32 +407,15 @@ fn place(host: u128, router: u128, side: u128, number: u128) -> Place {
     Place { host: host_id(host), key: TunnelKey::new(KeyKind::Port, value).expect("21 bits") }
 }
 
-fn port(id: PortId, kind: PortKind) -> Port {
-    Port {
-        id,
-        tenant_id: None,
-        kind,
-        admin_state_up: true,
-        inbound_filter_id: None,
-        outbound_filter_id: None,
-        peer_id: None,
-        host_id: None,
-        interface_name: None,
-        previous_host_id: None,
-        vif_id: None,
-        tunnel_key: 0,
-    }
-}
-
-/// `SplitMix64`: small, and the same on every machine.
-pub struct Dice(pub u64);
+/// Choices among the numbers of things.
+pub struct Dice(Random);
 
 impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(Random::new(seed))
+    }
+
     pub fn below(&mut self, end: u128) -> u128 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        u128::from(z ^ (z >> 31)) % end
+        self.0.below(end as usize) as u128
     }
 }

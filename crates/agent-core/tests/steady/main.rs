@@ -12,42 +12,9 @@ use mn_agent_core::{
 use mn_flow::{Cookie, Expiry, Field, FlowKey, FlowMask, PortNo, Tag};
 use mn_ids::Id;
 use mn_simulation::{Buffers, Decision, Entry, Inputs, Outcome, Packet, simulate};
-use mn_testkit::Lab;
 use mn_testkit::packet::{Built, build};
+use mn_testkit::{CLOUD, Lab};
 use mn_time::{Duration, Instant};
-
-/// Two bridges and a router, each machine behind filters as a cloud would draw them. A rule reads
-/// the source port of UDP, so that each new port is a new flow.
-const CLOUD: &str = "
-    bridge blue
-      vm1    02::01  10.0.1.5  in from-vm1
-      vm2    02::02  10.0.1.6  out to-vm
-    bridge green
-      vm3    02::03  10.0.2.7  out to-vm
-    router edge
-      blue   02::a1  10.0.1.1/24
-      green  02::a2  10.0.2.1/24
-      up     02::b1  192.0.2.1/24  peer 02::99 192.0.2.254
-      route 0.0.0.0/0 via up 192.0.2.254
-      route 10.66.0.0/16 blackhole
-    addresses friends 10.0.1.5 10.0.1.6 10.0.2.7
-    chain from-vm1
-      drop not mac-from 02::01
-      drop ipv4 not from 10.0.1.5/32
-      accept return-flow
-      jump egress-group
-    chain egress-group
-      accept tcp
-      accept udp
-    chain to-vm
-      accept return-flow
-      jump ingress-group
-      drop not type 2054
-    chain ingress-group
-      drop ipv4 udp sport 1
-      accept ipv4 tcp dport 22 from-group friends
-      accept ipv4 udp dport 53
-";
 
 /// Two ways through the cloud, and one to where nothing is accepted.
 const PACKETS: [&str; 3] = ["vm1 > vm3 udp 53", "vm1 > vm2 udp 53", "vm1 > vm3 udp 99"];
@@ -67,7 +34,8 @@ struct Worker {
 
 impl Worker {
     fn new(flows_max: usize) -> Self {
-        let lab = Lab::read(CLOUD);
+        // A rule that reads the source port of UDP makes each new port a new flow.
+        let lab = Lab::read(&CLOUD.replace("accept ipv4 tcp dport 80", "drop ipv4 udp sport 1"));
         let mut local = LocalView::new(Id::random(), 1450);
         for (station, number) in lab.stations.values().zip(16..) {
             local.add_port(station.port, PortNo(number));

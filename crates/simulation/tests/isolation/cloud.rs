@@ -3,9 +3,8 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use mn_testkit::{Lab, named};
+use mn_testkit::{Lab, Random, named};
 
-use crate::random::Random;
 
 /// Tenants have these names; of everything one has, the other has the same with its own letter.
 pub const TENANTS: [char; 2] = ['a', 'b'];
@@ -198,12 +197,12 @@ impl Cloud {
 
     fn draw_test(&self, random: &mut Random) -> Test {
         let (addr, at) = (self.draw_addr(random), self.draw_machine(random));
-        let len = *random.of(if addr.is_ipv4() { &[8, 24, 31, 32] } else { &[16, 32, 64, 128] });
-        let port = *random.of(&[7, 22, 80]);
+        let len = random.pick(if addr.is_ipv4() { &[8, 24, 31, 32] } else { &[16, 32, 64, 128] });
+        let port = random.pick(&[7, 22, 80]);
         match random.below(9) {
             0..=1 => Test::From(addr, len),
             2..=3 => Test::To(addr, len),
-            4 => Test::Protocol(*random.of(&[Protocol::Tcp, Protocol::Udp, Protocol::Icmp])),
+            4 => Test::Protocol(random.pick(&[Protocol::Tcp, Protocol::Udp, Protocol::Icmp])),
             5 => Test::V6(random.one_in(2)),
             6 => Test::ToPort(port, port + 10),
             7 if random.one_in(2) => Test::FromPort(port, port + 10),

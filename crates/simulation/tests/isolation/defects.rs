@@ -1,11 +1,10 @@
 //! Defects to plant in what the walk sees.
 
 use mn_packet::Mac;
-use mn_testkit::{Lab, named};
+use mn_testkit::{Lab, Random, named};
 use mn_topology::{AnyObject, Chain, PortKind, RouteTarget, RuleAction};
 
 use crate::cloud::{Cloud, bridge, name, router};
-use crate::random::Random;
 
 pub struct Defect {
     pub name: &'static str,

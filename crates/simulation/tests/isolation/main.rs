@@ -11,11 +11,10 @@ mod cloud;
 mod defects;
 mod oracle;
 mod probes;
-mod random;
 
 use cloud::Cloud;
+use mn_testkit::Random;
 use probes::{Probe, mismatch};
-use random::Random;
 
 const CLOUDS: u64 = 150;
 const PROBES: usize = 60;
@@ -26,11 +25,16 @@ fn clouds() -> u64 {
     if long { CLOUDS * 20 } else { CLOUDS }
 }
 
+/// Clouds of seeds that follow one another have little in common.
+fn choices(seed: u64) -> Random {
+    Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5eed)
+}
+
 #[test]
 fn what_reaches_whom_is_what_was_drawn() {
     let (mut reached, mut across, mut stopped) = (0, 0, 0);
     for seed in 0..clouds() {
-        let random = &mut Random::new(seed);
+        let random = &mut choices(seed);
         let cloud = Cloud::draw(random);
         let lab = cloud.lab();
         for _ in 0..PROBES {
@@ -57,7 +61,7 @@ fn what_reaches_whom_is_what_was_drawn() {
 fn a_planted_defect_is_noticed() {
     for defect in defects::ALL {
         let noticed = (0..400).any(|seed| {
-            let random = &mut Random::new(seed);
+            let random = &mut choices(seed);
             let cloud = Cloud::draw(random);
             let mut lab = cloud.lab();
             if !(defect.plant)(&cloud, &mut lab, random) {

@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use mn_testkit::{Lab, named};
+use mn_testkit::{Lab, Random, named};
 
 use crate::cloud::{At, Cloud, PUBLIC, Protocol, name};
-use crate::random::Random;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Probe {
@@ -29,8 +28,8 @@ impl Probe {
             from,
             src: cloud.addrs(from)[version],
             dst: cloud.addrs(to)[version],
-            protocol: *random.of(&[Protocol::Tcp, Protocol::Udp, Protocol::Udp, Protocol::Icmp]),
-            ports: (*random.of(&[7, 22, 4000]), *random.of(&[7, 9, 22, 80])),
+            protocol: random.pick(&[Protocol::Tcp, Protocol::Udp, Protocol::Udp, Protocol::Icmp]),
+            ports: (random.pick(&[7, 22, 4000]), random.pick(&[7, 9, 22, 80])),
         }
     }
 

@@ -5,10 +5,10 @@ use mn_ids::{Class, ObjectKey, RuleId};
 use mn_packet::IpPrefix;
 use mn_simulation::{Entry, Outcome};
 use mn_testkit::packet::Built;
-use mn_testkit::{Lab, mac, named};
+use mn_testkit::{Lab, Random, mac, named};
 use mn_topology::{AnyObject, IfAddr, PortKind, Route, RouteTarget};
 
-use crate::world::{CHAINS, Draw, Spec, cases, lab, rules};
+use crate::world::{CHAINS, Spec, cases, lab, rules};
 
 /// What one flow does, and what it depends on.
 struct Flow {
@@ -36,7 +36,7 @@ fn flow(lab: &Lab, built: &Built) -> Option<Flow> {
 fn every_flow_that_a_change_changes_is_touched_by_it() {
     let (mut changed, mut touched, mut kept, mut heard) = (0_u64, 0_u64, 0_u64, 0_u64);
     for seed in 0..cases(300) {
-        let mut draw = Draw(seed ^ 0x5eed);
+        let mut draw = Random::new(seed ^ 0x5eed);
         let mut lab = lab(&mut draw);
         for _ in 0..6 {
             let flows = flows(&lab, &mut draw);
@@ -72,7 +72,7 @@ fn every_flow_that_a_change_changes_is_touched_by_it() {
 fn a_snapshot_changed_step_by_step_is_the_one_loaded_at_once() {
     let mut delivered = 0;
     for seed in 0..cases(100) {
-        let mut draw = Draw(seed ^ 0xabc);
+        let mut draw = Random::new(seed ^ 0xabc);
         let mut lab = lab(&mut draw);
         let mut story = Vec::new();
         for _ in 0..8 {
@@ -105,7 +105,7 @@ fn is_kept(was: &Verdict, is: &Verdict) -> bool {
     (&was.0, was.1) == (&is.0, is.1) && was.2.covers(is.2)
 }
 
-fn flows(lab: &Lab, draw: &mut Draw) -> Vec<Flow> {
+fn flows(lab: &Lab, draw: &mut Random) -> Vec<Flow> {
     let stations: Vec<_> = lab.stations.values().map(|station| station.port).collect();
     let mut flows = Vec::new();
     for _ in 0..40 {
@@ -116,7 +116,7 @@ fn flows(lab: &Lab, draw: &mut Draw) -> Vec<Flow> {
 }
 
 /// Makes one random change; says what, and what it touches.
-fn change(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
+fn change(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
     match draw.below(10) {
         0..4 => change_port(lab, draw),
         4 => change_device(lab, draw),
@@ -127,7 +127,7 @@ fn change(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
     }
 }
 
-fn pick(lab: &Lab, class: Class, draw: &mut Draw) -> Option<(ObjectKey, AnyObject)> {
+fn pick(lab: &Lab, class: Class, draw: &mut Random) -> Option<(ObjectKey, AnyObject)> {
     let all: Vec<_> = lab.of_class(class).collect();
     if all.is_empty() {
         return None;
@@ -136,7 +136,7 @@ fn pick(lab: &Lab, class: Class, draw: &mut Draw) -> Option<(ObjectKey, AnyObjec
     Some((*key, object.clone()))
 }
 
-fn change_port(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
+fn change_port(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
     let Some((key, AnyObject::Port(mut port))) = pick(lab, Class::Port, draw) else {
         unreachable!("labs have ports")
     };
@@ -181,7 +181,7 @@ fn change_port(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
     (format!("{key} changed"), lab.put(port))
 }
 
-fn change_device(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
+fn change_device(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
     let chain = draw.one_in(2).then(|| named(draw.pick(&CHAINS)));
     let class = draw.pick(&[Class::Bridge, Class::Router]);
     let what = draw.below(4);
@@ -210,7 +210,7 @@ fn change_device(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
     (format!("{key} changed"), tags)
 }
 
-fn change_chain(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
+fn change_chain(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
     let index = draw.below(CHAINS.len());
     let text = format!("chain {}\n{}", CHAINS[index], rules(draw, index));
     let chain = Lab::read(&text).objects.into_values().next().expect("the text has a chain");
@@ -218,7 +218,7 @@ fn change_chain(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
     (format!("{text} written"), tags)
 }
 
-fn change_group(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
+fn change_group(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
     let names = ["vm1", "vm2", "vm4", "edge.up"];
     if draw.one_in(2) {
         let Some((key, AnyObject::PortGroup(mut group))) = pick(lab, Class::PortGroup, draw) else {
@@ -236,7 +236,7 @@ fn change_group(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
     (format!("{key} changed"), lab.put(group))
 }
 
-fn change_route(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
+fn change_route(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
     let Some((key, AnyObject::Route(mut route))) = pick(lab, Class::Route, draw) else {
         unreachable!("labs have routes")
     };
@@ -267,7 +267,7 @@ fn change_route(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
 
 /// A MAC moves or is forgotten, a neighbour changes or is forgotten: who keeps the tables raises
 /// the tags.
-fn change_learned(lab: &mut Lab, draw: &mut Draw) -> (String, Vec<Tag>) {
+fn change_learned(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
     let macs: Vec<_> = lab.tables.macs.keys().copied().collect();
     let neighbors: Vec<_> = lab.tables.neighbors.keys().copied().collect();
     let stations: Vec<_> = lab.tables.bridge_neighbors.keys().copied().collect();

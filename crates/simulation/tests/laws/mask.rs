@@ -4,9 +4,9 @@ use mn_flow::{Expiry, FlowMask, Tag, VirtualAction};
 use mn_ids::RuleId;
 use mn_simulation::{Effect, Entry, Outcome};
 use mn_testkit::packet::Built;
-use mn_testkit::{Lab, Sent};
+use mn_testkit::{Lab, Random, Sent};
 
-use crate::world::{Draw, PARTS, Spec, cases, lab};
+use crate::world::{PARTS, Spec, cases, lab};
 
 /// What one flow does with each of its packets.
 type Verdict = (Vec<VirtualAction>, Option<(mn_flow::DropCause, Option<RuleId>)>, Expiry);
@@ -25,7 +25,7 @@ fn send<'a>(lab: &'a Lab, built: &Built) -> Sent<'a> {
 fn packets_that_agree_on_the_mask_have_one_verdict() {
     let (mut flows, mut twins, mut delivered, mut neighbors) = (0, 0, 0, 0);
     for seed in 0..cases(400) {
-        let mut draw = Draw(seed);
+        let mut draw = Random::new(seed);
         let mut lab = lab(&mut draw);
         if draw.one_in(3) {
             lab = lab.forget();
@@ -74,7 +74,7 @@ fn packets_that_agree_on_the_mask_have_one_verdict() {
 
 /// Another packet that falls into the same flow: parts are changed one after the other as long as
 /// the mask does not see it.
-fn twin(spec: &Spec, built: &Built, mask: FlowMask, draw: &mut Draw) -> Option<Built> {
+fn twin(spec: &Spec, built: &Built, mask: FlowMask, draw: &mut Random) -> Option<Built> {
     let seen = mask.apply(&built.key);
     let mut twin = spec.clone();
     for _ in 0..2 * PARTS {

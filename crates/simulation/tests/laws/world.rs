@@ -10,7 +10,7 @@ use mn_packet::{
     VlanTag, checksum, eth_type_of, icmp, ip_packet,
 };
 use mn_testkit::packet::Built;
-use mn_testkit::{Lab, mac};
+use mn_testkit::{Lab, Random, mac};
 use mn_topology::{AnyObject, DeviceId};
 
 /// How many cases a law is tried on: by default a slice, with `MIDONET_LONG=1` twenty times that.
@@ -18,31 +18,6 @@ use mn_topology::{AnyObject, DeviceId};
 pub fn cases(slice: u64) -> u64 {
     let long = std::env::var("MIDONET_LONG").is_ok_and(|long| long == "1");
     if long { 20 * slice } else { slice }
-}
-
-/// A sequence of choices that a seed determines (SplitMix64).
-pub struct Draw(pub u64);
-
-impl Draw {
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.number() % end as u64) as usize
-    }
-
-    pub fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
 }
 
 pub const CHAINS: [&str; 4] = ["c0", "c1", "c2", "c3"];
@@ -100,7 +75,7 @@ const TRANSLATIONS: &[&str] = &[
 ];
 
 /// The rules of a random chain, which jumps only to later ones.
-pub fn rules(draw: &mut Draw, chain: usize) -> String {
+pub fn rules(draw: &mut Random, chain: usize) -> String {
     let mut text = String::new();
     for _ in 0..draw.below(5) {
         let later = &CHAINS[(chain + 1).min(CHAINS.len())..];
@@ -120,7 +95,7 @@ pub fn rules(draw: &mut Draw, chain: usize) -> String {
 }
 
 /// `in` or `out` with a chain, or nothing.
-fn filter(draw: &mut Draw) -> String {
+fn filter(draw: &mut Random) -> String {
     let mut text = String::new();
     for side in ["in", "out"] {
         if draw.one_in(4) {
@@ -130,14 +105,14 @@ fn filter(draw: &mut Draw) -> String {
     text
 }
 
-pub fn maybe<'a>(draw: &mut Draw, one_in: usize, text: &'a str) -> &'a str {
+pub fn maybe<'a>(draw: &mut Random, one_in: usize, text: &'a str) -> &'a str {
     if draw.one_in(one_in) { text } else { "" }
 }
 
 /// A random lab: three bridges, two routers, filters, routes of every kind.
-pub fn lab(draw: &mut Draw) -> Lab {
+pub fn lab(draw: &mut Random) -> Lab {
     let mut text = String::new();
-    let port = |draw: &mut Draw, line: &str| {
+    let port = |draw: &mut Random, line: &str| {
         format!("  {line}{} {}\n", filter(draw), maybe(draw, 12, "down"))
     };
     text += "bridge blue\n";
@@ -195,7 +170,7 @@ pub fn lab(draw: &mut Draw) -> Lab {
 }
 
 /// Bridges know addresses of most stations.
-fn know_stations(lab: &mut Lab, draw: &mut Draw) {
+fn know_stations(lab: &mut Lab, draw: &mut Random) {
     for station in lab.stations.values() {
         let Some(AnyObject::Port(port)) = lab.objects.get(&station.port.into()) else { continue };
         let DeviceId::Bridge(bridge) = port.device() else { continue };
@@ -276,7 +251,7 @@ const V6: &[&str] = &[
 ];
 
 impl Spec {
-    pub fn random(draw: &mut Draw) -> Self {
+    pub fn random(draw: &mut Random) -> Self {
         let mut spec = Self {
             src_mac: mac("02::01"),
             dst_mac: mac("02::02"),
@@ -312,7 +287,7 @@ impl Spec {
     }
 
     /// Makes it a machine's word about its own address.
-    fn speak_of_neighbors(&mut self, draw: &mut Draw) {
+    fn speak_of_neighbors(&mut self, draw: &mut Random) {
         let (mac_of, v4, v6) = draw.pick(&[
             ("02::01", "10.0.1.5", "fd01::5"),
             ("02::02", "10.0.1.6", "fd01::6"),
@@ -329,8 +304,8 @@ impl Spec {
     }
 
     /// Draws one part anew.
-    pub fn change(&mut self, part: usize, draw: &mut Draw) {
-        let tag = |draw: &mut Draw| match draw.below(4) {
+    pub fn change(&mut self, part: usize, draw: &mut Random) {
+        let tag = |draw: &mut Random| match draw.below(4) {
             0 | 1 => VlanTag::NONE,
             2 => VlanTag::from_wire(7),
             _ => VlanTag::from_wire((draw.number() & 0xefff) as u16),
@@ -453,7 +428,7 @@ impl Spec {
 }
 
 /// An address of each version; at times with low bits that are nobody's.
-fn addresses(draw: &mut Draw) -> [IpAddr; 2] {
+fn addresses(draw: &mut Random) -> [IpAddr; 2] {
     let v4: std::net::Ipv4Addr = draw.pick(V4).parse().unwrap();
     let v6: std::net::Ipv6Addr = draw.pick(V6).parse().unwrap();
     let noise = if draw.one_in(3) { draw.number() as u32 >> draw.below(32) } else { 0 };

@@ -151,6 +151,25 @@ pub struct Binding<'a> {
 }
 
 impl Port {
+    /// A port that is up, without filters, and attached to nothing.
+    #[must_use]
+    pub const fn new(id: PortId, kind: PortKind) -> Self {
+        Self {
+            id,
+            tenant_id: None,
+            kind,
+            admin_state_up: true,
+            inbound_filter_id: None,
+            outbound_filter_id: None,
+            peer_id: None,
+            host_id: None,
+            interface_name: None,
+            previous_host_id: None,
+            vif_id: None,
+            tunnel_key: 0,
+        }
+    }
+
     /// The device it belongs to.
     #[must_use]
     pub const fn device(&self) -> DeviceId {

@@ -29,20 +29,7 @@ fn router_port(addresses: &[&str]) -> Port {
 }
 
 fn port(kind: PortKind) -> Port {
-    Port {
-        id: PortId::random(),
-        tenant_id: None,
-        kind,
-        admin_state_up: true,
-        inbound_filter_id: None,
-        outbound_filter_id: None,
-        peer_id: None,
-        host_id: None,
-        interface_name: None,
-        previous_host_id: None,
-        vif_id: None,
-        tunnel_key: 0,
-    }
+    Port::new(PortId::random(), kind)
 }
 
 fn field<T>(checked: Result<T, Invalid>) -> Option<&'static str> {

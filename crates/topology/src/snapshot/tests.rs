@@ -39,20 +39,7 @@ fn router(number: u128) -> Router {
 }
 
 fn port(number: u128, kind: PortKind, peer: Option<u128>) -> Port {
-    Port {
-        id: id(number),
-        tenant_id: None,
-        kind,
-        admin_state_up: true,
-        inbound_filter_id: None,
-        outbound_filter_id: None,
-        peer_id: peer.map(id),
-        host_id: None,
-        interface_name: None,
-        previous_host_id: None,
-        vif_id: None,
-        tunnel_key: 0,
-    }
+    Port { peer_id: peer.map(id), ..Port::new(id(number), kind) }
 }
 
 fn bridge_port(number: u128, bridge: u128, peer: Option<u128>) -> Port {
