@@ -2,6 +2,7 @@
 
 use core::net::Ipv4Addr;
 
+use crate::options::{Form, Options, Taken, check};
 use crate::wire::{take, take_len};
 use crate::{
     EtherType, EthernetHeader, IpPrefix, IpProtocol, Mac, UdpHeader, WireError, ip_packet,
@@ -113,7 +114,7 @@ impl<'a> DhcpMessage<'a> {
         if !matches!(op, 1 | 2) || hardware != [1, 6] || *cookie != Self::COOKIE {
             return Err(malformed("not DHCP over Ethernet"));
         }
-        check(options)?;
+        check::<V4>(options)?;
         let mut message = Self { header: DhcpHeader::read(fixed), options, overload: [&[], &[]] };
         let overload = message.option(OptionCode::OVERLOAD).and_then(|data| data.first());
         match overload {
@@ -122,14 +123,14 @@ impl<'a> DhcpMessage<'a> {
             Some(3) => message.overload = [file, sname],
             _ => {}
         }
-        message.overload.iter().try_for_each(|octets| check(octets))?;
+        message.overload.iter().try_for_each(|octets| check::<V4>(octets))?;
         Ok(message)
     }
 
     /// Its options in order, pads and ends left out.
     pub fn options(&self) -> impl Iterator<Item = (OptionCode, &'a [u8])> {
         let [file, sname] = self.overload;
-        Options(self.options).chain(Options(file)).chain(Options(sname))
+        [self.options, file, sname].into_iter().flat_map(Options::<V4>::of)
     }
 
     /// The data of the first option with this code.
@@ -288,39 +289,27 @@ impl DhcpOption {
     }
 }
 
-/// Options as they stand: code, length, data.
-struct Options<'a>(&'a [u8]);
+/// Octets of code and length, pads between them, an end after the last (RFC 2132 §2).
+struct V4;
 
-impl<'a> Iterator for Options<'a> {
-    type Item = (OptionCode, &'a [u8]);
+impl Form for V4 {
+    type Code = OptionCode;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        next_option(&mut self.0).ok().flatten()
-    }
-}
-
-/// Takes the next option off; `None` after the last.
-fn next_option<'a>(octets: &mut &'a [u8]) -> Result<Option<(OptionCode, &'a [u8])>, WireError> {
-    loop {
-        let Some((&code, rest)) = octets.split_first() else { return Ok(None) };
-        *octets = rest;
-        match OptionCode(code) {
-            OptionCode::PAD => {}
-            OptionCode::END => return Ok(None),
-            code => {
-                let (&[len], rest) = take::<1>(rest, "DHCP option")?;
-                let (data, rest) = take_len(rest, usize::from(len), "DHCP option")?;
-                *octets = rest;
-                return Ok(Some((code, data)));
+    fn take(mut octets: &[u8]) -> Result<Option<Taken<'_, OptionCode>>, WireError> {
+        loop {
+            let Some((&code, rest)) = octets.split_first() else { return Ok(None) };
+            octets = rest;
+            match OptionCode(code) {
+                OptionCode::PAD => {}
+                OptionCode::END => return Ok(None),
+                code => {
+                    let (&[len], rest) = take::<1>(octets, "DHCP option")?;
+                    let (data, rest) = take_len(rest, usize::from(len), "DHCP option")?;
+                    return Ok(Some(((code, data), rest)));
+                }
             }
         }
     }
-}
-
-/// Whether all options end inside `octets`.
-fn check(mut octets: &[u8]) -> Result<(), WireError> {
-    while next_option(&mut octets)?.is_some() {}
-    Ok(())
 }
 
 #[cfg(test)]

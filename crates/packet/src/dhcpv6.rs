@@ -2,6 +2,7 @@
 
 use core::net::Ipv6Addr;
 
+use crate::options::{Form, Options, Taken, check};
 use crate::wire::{take, take_len};
 use crate::{EtherType, EthernetHeader, IpProtocol, Mac, UdpHeader, WireError, ip_packet, ndp};
 
@@ -87,19 +88,19 @@ impl<'a> DhcpV6Message<'a> {
     /// [`WireError::Truncated`] where it ends inside the header or an option.
     pub fn parse(payload: &'a [u8]) -> Result<Self, WireError> {
         let (&[message_type, transaction @ ..], options) = take::<4>(payload, Self::NAME)?;
-        check(options)?;
+        check::<V6>(options)?;
         Ok(Self { message_type: MessageType(message_type), transaction, options })
     }
 
     /// The data of the first option with this code.
     #[must_use]
     pub fn option(&self, code: OptionCode) -> Option<&'a [u8]> {
-        Options(self.options).find(|(it, _)| *it == code).map(|(_, data)| data)
+        Options::<V6>::of(self.options).find(|(it, _)| *it == code).map(|(_, data)| data)
     }
 
     /// The identity associations it asks addresses for; those that are cut short are left out.
     pub fn associations(&self) -> impl Iterator<Item = IdentityAssociation<'a>> {
-        Options(self.options)
+        Options::<V6>::of(self.options)
             .filter(|(code, _)| *code == OptionCode::IA_NA)
             .filter_map(|(_, data)| IdentityAssociation::parse(data).ok())
     }
@@ -111,13 +112,13 @@ impl<'a> IdentityAssociation<'a> {
     fn parse(data: &'a [u8]) -> Result<Self, WireError> {
         let (iaid, rest) = take::<4>(data, Self::NAME)?;
         let (_times, options) = take::<8>(rest, Self::NAME)?;
-        check(options)?;
+        check::<V6>(options)?;
         Ok(Self { iaid: *iaid, options })
     }
 
     /// The addresses the client names.
     pub fn addresses(self) -> impl Iterator<Item = Ipv6Addr> + use<'a> {
-        Options(self.options).filter(|(code, _)| *code == OptionCode::IA_ADDR).filter_map(
+        Options::<V6>::of(self.options).filter(|(code, _)| *code == OptionCode::IA_ADDR).filter_map(
             |(_, data)| {
                 let (octets, _) = data.split_first_chunk::<16>()?;
                 Some(Ipv6Addr::from(*octets))
@@ -230,33 +231,21 @@ pub fn mac_of(duid: &[u8]) -> Option<Mac> {
     link_layer.try_into().ok().map(Mac)
 }
 
-/// Options as they stand: code, length, data.
-struct Options<'a>(&'a [u8]);
+/// Code and length of two octets each (RFC 8415 §21.1).
+struct V6;
 
-impl<'a> Iterator for Options<'a> {
-    type Item = (OptionCode, &'a [u8]);
+impl Form for V6 {
+    type Code = OptionCode;
 
-    fn next(&mut self) -> Option<Self::Item> {
-        next_option(&mut self.0).ok().flatten()
+    fn take(octets: &[u8]) -> Result<Option<Taken<'_, OptionCode>>, WireError> {
+        if octets.is_empty() {
+            return Ok(None);
+        }
+        let (&[c0, c1, l0, l1], rest) = take::<4>(octets, "DHCPv6 option")?;
+        let len = usize::from(u16::from_be_bytes([l0, l1]));
+        let (data, rest) = take_len(rest, len, "DHCPv6 option")?;
+        Ok(Some(((OptionCode(u16::from_be_bytes([c0, c1])), data), rest)))
     }
-}
-
-/// Takes the next option off; `None` after the last.
-fn next_option<'a>(octets: &mut &'a [u8]) -> Result<Option<(OptionCode, &'a [u8])>, WireError> {
-    if octets.is_empty() {
-        return Ok(None);
-    }
-    let (&[c0, c1, l0, l1], rest) = take::<4>(octets, "DHCPv6 option")?;
-    let len = usize::from(u16::from_be_bytes([l0, l1]));
-    let (data, rest) = take_len(rest, len, "DHCPv6 option")?;
-    *octets = rest;
-    Ok(Some((OptionCode(u16::from_be_bytes([c0, c1])), data)))
-}
-
-/// Whether all options end inside `octets`.
-fn check(mut octets: &[u8]) -> Result<(), WireError> {
-    while next_option(&mut octets)?.is_some() {}
-    Ok(())
 }
 
 #[cfg(test)]

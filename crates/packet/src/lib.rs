@@ -16,6 +16,7 @@ mod ip;
 mod ipv4;
 mod ipv6;
 mod layers;
+mod options;
 mod tcp;
 mod udp;
 mod vlan;

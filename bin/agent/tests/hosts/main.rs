@@ -24,9 +24,8 @@ use mn_agent_api::{Link, Request, Response};
 use mn_api_types::walk::{VerdictKind, WalkRequest};
 use mn_datapath::{Datapath, Delivery};
 use mn_flow::{Action, KeyKind};
-use mn_ids::Id;
 use mn_packet::{EtherType, EthernetHeader, Mac};
-use mn_topology::{AnyObject, Chain, Condition, Rule, RuleAction};
+use mn_topology::{AnyObject, Condition, RuleAction};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_stations_on_two_hosts_find_one_another_and_talk_through_installed_flows() {
