@@ -21,8 +21,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::clock;
-use crate::control::{Control, Events, State, WorkerHandle};
-use crate::handle::{ActivePort, Handle};
+use crate::control::{ActivePort, Control, Events, State, WorkerHandle};
+use crate::handle::Handle;
 use crate::interfaces::Links;
 use crate::leaser::{LeaseAsk, Leaser};
 use crate::nat_journal::{self, Kept, NatJournal};

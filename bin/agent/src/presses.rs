@@ -10,7 +10,8 @@ use mn_time::Instant;
 use tokio::sync::watch;
 
 use crate::Parts;
-use crate::handle::{ActivePort, all_drops};
+use crate::control::ActivePort;
+use crate::handle::all_drops;
 use crate::worker::report::Report;
 
 /// How often each port ran into each limit since the agent's start, and in the datapath's part since

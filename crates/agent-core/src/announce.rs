@@ -49,8 +49,10 @@ fn announce(mac: Mac, addr: IpAddr, router: bool) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use mn_ids::Id;
-    use mn_topology::{IfAddr, RaMode};
+    use mn_topology::{IfAddr, RaMode, RouterPort};
 
     use super::*;
 

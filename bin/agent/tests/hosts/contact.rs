@@ -64,6 +64,13 @@ impl Lab {
         .await;
     }
 
+    /// A station asks for each of these by way of the router.
+    fn asks(&self, from: &Station, to: [&str; 2], sequence: u16) {
+        for to in to {
+            self.send(from, &from.echo(GATEWAY, to.parse().unwrap(), sequence));
+        }
+    }
+
     /// Two bridges, a router between them, and its port on each of both IP versions.
     async fn routed(&self) -> (BridgeId, BridgeId) {
         let (left, right) = (self.bridge().await, self.bridge().await);
@@ -147,21 +154,28 @@ async fn the_first_packet_of_a_port_is_answered_though_the_answer_is_faster_than
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_router_that_asks_in_vain_asks_again_the_moment_a_port_is_there() {
+/// The addresses of the one that no port leads to yet.
+const STRANGER: [&str; 2] = ["10.0.2.2", "2001:db8:2::2"];
+
+/// A station, and another on the far side of a router whose interface is there and whose port, of
+/// the bridge that comes too, is not.
+async fn strangers() -> (Lab, Station, Station, BridgeId) {
     let lab = Lab::new(2).await;
     let (left, right) = lab.routed().await;
     let (one, _) = lab.station(0, left, 1, &["10.0.1.1", "2001:db8:1::1"]).await;
-    let two = lab.stranger(1, 2, &["10.0.2.2", "2001:db8:2::2"]);
+    let two = lab.stranger(1, 2, &STRANGER);
     lab.plug(1, &two.interface, two.ifindex);
-    let ways = ["10.0.2.2", "2001:db8:2::2"];
-    for to in ways {
-        lab.send(&one, &one.echo(GATEWAY, to.parse().unwrap(), 1));
-    }
+    (lab, one, two, right)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_router_that_asks_in_vain_asks_again_the_moment_a_port_is_there() {
+    let (lab, one, two, right) = strangers().await;
+    lab.asks(&one, STRANGER, 1);
     let begun_at = Instant::now();
     tokio::time::sleep(Duration::from_millis(100)).await;
     lab.bind(&two, right).await;
-    for to in ways {
+    for to in STRANGER {
         lab.answered_before_a_retry(&one, to, begun_at).await;
     }
     lab.stop().await;
@@ -169,25 +183,16 @@ async fn a_router_that_asks_in_vain_asks_again_the_moment_a_port_is_there() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_neighbor_that_was_given_up_is_reachable_the_moment_its_port_is_there() {
-    let lab = Lab::new(2).await;
-    let (left, right) = lab.routed().await;
-    let (one, _) = lab.station(0, left, 1, &["10.0.1.1", "2001:db8:1::1"]).await;
-    let two = lab.stranger(1, 2, &["10.0.2.2", "2001:db8:2::2"]);
-    lab.plug(1, &two.interface, two.ifindex);
-    let ways = ["10.0.2.2", "2001:db8:2::2"];
-    for to in ways {
-        lab.send(&one, &one.echo(GATEWAY, to.parse().unwrap(), 0));
-    }
+    let (lab, one, two, right) = strangers().await;
+    lab.asks(&one, STRANGER, 0);
     // Unreachable: the router says so itself.
     let refused = |frame: &[u8]| frame[12..14] == [8, 0] && frame[34..36] == [3, 1];
     assert!(lab.arrives("tap1", refused).await.is_some(), "three questions, no answer");
     let port = lab.bind(&two, right).await;
     lab.active(1, port).await;
     let begun_at = Instant::now();
-    for to in ways {
-        lab.send(&one, &one.echo(GATEWAY, to.parse().unwrap(), 1));
-    }
-    for to in ways {
+    lab.asks(&one, STRANGER, 1);
+    for to in STRANGER {
         lab.answered_before_a_retry(&one, to, begun_at).await;
     }
     lab.stop().await;

@@ -77,7 +77,8 @@ impl Agent {
     fn hear(&mut self, told: Told) {
         let mut tags = Vec::new();
         match told {
-            Told::Object { key, before, after } => {
+            Told::Object(key, objects) => {
+                let [before, after] = *objects;
                 let watched = |object: &Option<AnyObject>| {
                     let object = object.as_ref();
                     object.is_some_and(|object| {

@@ -91,7 +91,8 @@ pub struct World {
 
 /// A change as the state database tells it.
 pub enum Told {
-    Object { key: ObjectKey, before: Option<AnyObject>, after: Option<AnyObject> },
+    /// As it was and as it is now.
+    Object(ObjectKey, Box<[Option<AnyObject>; 2]>),
     Row(RowChange),
 }
 
@@ -222,7 +223,7 @@ impl World {
             Some(object) => self.objects.insert(key, object.clone()),
             None => self.objects.remove(&key),
         };
-        self.told.push(Told::Object { key, before, after: object.clone() });
+        self.told.push(Told::Object(key, Box::new([before, object.clone()])));
         let (snapshot, tags) = self.snapshot.apply([(key, object)], &Loaded::of(key));
         self.snapshot = snapshot;
         tags
