@@ -128,7 +128,8 @@ impl Read {
     }
 
     fn machine(&mut self, bridge: &str, name: &str, mac: Mac, rest: &[&str]) {
-        let mut at = Port::new(named(name), PortKind::Bridge { bridge_id: named(bridge), vlan_id: 0 });
+        let mut at =
+            Port::new(named(name), PortKind::Bridge { bridge_id: named(bridge), vlan_id: 0 });
         bind(&mut at, name);
         let mut addrs = Vec::new();
         let mut words = rest.iter();

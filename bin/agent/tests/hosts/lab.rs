@@ -17,8 +17,8 @@ use mn_ids::{BridgeId, ChainId, HostId, Id, Object, PortId, RouterId, RuleId, Tu
 use mn_nsdb::{Engine, Op, Owner, Store, TableId, TableKind, Transaction};
 use mn_packet::Mac;
 use mn_topology::{
-    AnyObject, Bridge, Chain, Condition, IfAddr, Port, PortKind, RaMode, Route, RouteTarget, Router,
-    RouterPort, Rule, RuleAction, TunnelZone, TunnelZoneKind, TunnelZoneMember,
+    AnyObject, Bridge, Chain, Condition, IfAddr, Port, PortKind, RaMode, Route, RouteTarget,
+    Router, RouterPort, Rule, RuleAction, TunnelZone, TunnelZoneKind, TunnelZoneMember,
 };
 use tokio::sync::watch;
 

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mn_testkit::{Lab, Random, named};
 
-
 /// Tenants have these names; of everything one has, the other has the same with its own letter.
 pub const TENANTS: [char; 2] = ['a', 'b'];
 
