@@ -1,31 +1,14 @@
 //! There and back is where one was.
 
-use mn_testkit::Lab;
+use mn_testkit::{Lab, Random};
 
 use crate::traffic::{Ends, back, only, quoted};
-
-/// A sequence of choices that a seed determines (SplitMix64).
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ z >> 31) % end
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len() as u64) as usize]
-    }
-}
 
 /// Rules for one device of the path: what goes in (towards the inside) and what goes out.
 ///
 /// A range of addresses leaves it open as what the machine is known above, so nothing above it
 /// leads one address to it.
-fn rules(draw: &mut Draw, nth: u64, last: bool) -> (String, String) {
+fn rules(draw: &mut Random, nth: usize, last: bool) -> (String, String) {
     let (a, b) = (10 * nth + 2, 10 * nth + 3);
     let (low, high) = (1000 + draw.below(500), 2000 + draw.below(60_000));
     let source =
@@ -45,7 +28,7 @@ fn rules(draw: &mut Draw, nth: u64, last: bool) -> (String, String) {
 }
 
 /// `vm` behind one to three routers in a row that each may translate.
-fn lab(draw: &mut Draw) -> Lab {
+fn lab(draw: &mut Random) -> Lab {
     let routers = 1 + draw.below(3);
     let mut text = String::from("bridge blue\n vm 02::01 10.0.1.5 fd01::5\n");
     text += "bridge street\n out 02::e1 198.51.100.9 2001:db8::9\n";
@@ -102,7 +85,7 @@ fn cases(slice: u64) -> u64 {
 fn an_answer_comes_home_as_the_mirror_of_what_was_sent_and_errors_quote_what_was_sent() {
     let (mut translated, mut remembered) = (0, 0);
     for seed in 0..cases(400) {
-        let mut draw = Draw(seed);
+        let mut draw = Random::new(seed);
         let mut lab = lab(&mut draw);
         for _ in 0..6 {
             let what = draw.pick(&["tcp", "udp", "icmp"]);
