@@ -7,7 +7,7 @@ use mn_datapath::ebpf::remove_datapath;
 use mn_datapath::{Datapath, PeerAddresses};
 use mn_flow::PortNo;
 
-use crate::lab::{ip, is_root, run, within};
+use crate::lab::{Agent, ip, is_root, run, within};
 use crate::tunnel::{Host, PEER, port_key, two_hosts};
 
 const V4: [&str; 2] = ["172.16.0.1", "172.16.0.2"];
@@ -37,6 +37,25 @@ impl Host {
     }
 }
 
+/// Two hosts whose VMs have talked.
+fn talking(addresses: [&str; 2]) -> ([Host; 2], [Agent; 2]) {
+    let hosts = two_hosts(addresses);
+    let agents = [hosts[0].agent(), hosts[1].agent()];
+    ping_all(&hosts[0], 3);
+    (hosts, agents)
+}
+
+/// Many packets of flows go past the hosts' own stacks.
+fn go_past_the_kernel([a, b]: [&Host; 2]) {
+    let before = [a.through_the_kernel(), b.through_the_kernel()];
+    ping_all(a, 50);
+    let after = [a.through_the_kernel(), b.through_the_kernel()];
+    for (before, after) in before.into_iter().zip(after) {
+        // Whatever asks for addresses again is no IP packet.
+        assert!(after.0 - before.0 < 5 && after.1 - before.1 < 5, "{before:?} {after:?}");
+    }
+}
+
 fn ping_all(host: &Host, count: u32) {
     let pings = host.vm.namespace.run("ping", &format!("-c{count} -i0.01 -W1 10.0.0.2"));
     assert!(pings.contains(" 0% packet loss"), "{pings}");
@@ -48,16 +67,8 @@ fn packets_of_a_flow_never_meet_the_hosts_own_stack() {
         return;
     }
     for addresses in [V4, ["fd00::1", "fd00::2"]] {
-        let [a, b] = two_hosts(addresses);
-        let agents = [a.agent(), b.agent()];
-        ping_all(&a, 3);
-        let before = [a.through_the_kernel(), b.through_the_kernel()];
-        ping_all(&a, 50);
-        let after = [a.through_the_kernel(), b.through_the_kernel()];
-        for (before, after) in before.into_iter().zip(after) {
-            // Whatever asks for addresses again is no IP packet.
-            assert!(after.0 - before.0 < 5 && after.1 - before.1 < 5, "{before:?} {after:?}");
-        }
+        let ([a, b], agents) = talking(addresses);
+        go_past_the_kernel([&a, &b]);
         drop(agents);
         end([a, b]);
     }
@@ -68,10 +79,7 @@ fn with_nobody_to_follow_routes_the_kernels_device_finds_the_way() {
     if !is_root() {
         return;
     }
-    let [mut a, b] = two_hosts(V4);
-    let agents = [a.agent(), b.agent()];
-    ping_all(&a, 3);
-    let [first, _second] = agents;
+    let ([mut a, b], [first, _second]) = talking(V4);
     drop(first);
     // The engine goes, and with it the thread that follows; what is pinned stays.
     a.enter();
@@ -93,9 +101,7 @@ fn a_change_of_routes_is_followed() {
     if !is_root() {
         return;
     }
-    let [a, b] = two_hosts(V4);
-    let _agents = [a.agent(), b.agent()];
-    ping_all(&a, 3);
+    let ([a, b], _agents) = talking(V4);
     a.enter();
     run("ip", "route add blackhole 172.16.0.2/32");
     std::thread::sleep(Duration::from_millis(200));
@@ -119,9 +125,7 @@ fn an_underlay_that_is_replaced_carries_tunnels_again() {
     if !is_root() {
         return;
     }
-    let [a, b] = two_hosts(V4);
-    let _agents = [a.agent(), b.agent()];
-    ping_all(&a, 3);
+    let ([a, b], _agents) = talking(V4);
     let gone = a.under();
     b.enter();
     run("ip", "link del under");
@@ -142,12 +146,7 @@ fn an_underlay_that_is_replaced_carries_tunnels_again() {
         host.datapath.set_underlays(&[under]).unwrap();
     }
     ping_all(&a, 3);
-    let before = [a.through_the_kernel(), b.through_the_kernel()];
-    ping_all(&a, 50);
-    let after = [a.through_the_kernel(), b.through_the_kernel()];
-    for (before, after) in before.into_iter().zip(after) {
-        assert!(after.0 - before.0 < 5 && after.1 - before.1 < 5, "{before:?} {after:?}");
-    }
+    go_past_the_kernel([&a, &b]);
     // An address elsewhere: the kernel's device takes what comes.
     b.enter();
     b.datapath.set_underlays(&[]).unwrap();
@@ -218,9 +217,7 @@ fn a_vms_own_tunnels_are_packets_like_any_other() {
     if !is_root() {
         return;
     }
-    let [a, b] = two_hosts(V4);
-    let _agents = [a.agent(), b.agent()];
-    ping_all(&a, 1);
+    let ([a, b], _agents) = talking(V4);
     let server = within(&b.vm.namespace, || UdpSocket::bind("10.0.0.2:6677").unwrap());
     server.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     let frame = mn_datapath::conformance::frames::udp(("10.0.0.9", "10.0.0.1"), (7, 9), 10);
