@@ -321,7 +321,7 @@ impl Lab {
         });
         self.create(Port::new(near, kind)).await;
         let bridge_kind = PortKind::Bridge { bridge_id: bridge, vlan_id: 0 };
-        self.create(Port { peer_id: Some(near), ..port(far, bridge_kind) }).await;
+        self.create(Port { peer_id: Some(near), ..Port::new(far, bridge_kind) }).await;
         self.change(near.into(), |object| {
             if let AnyObject::Port(port) = object {
                 port.peer_id = Some(far);
@@ -369,7 +369,7 @@ impl Lab {
         let bound = Port {
             host_id: Some(self.hosts[host].id),
             interface_name: Some(interface),
-            ..port(id, kind)
+            ..Port::new(id, kind)
         };
         self.create(bound).await;
         self.active(host, id).await;

@@ -172,9 +172,9 @@ impl World {
             ra_prefixes: Vec::new(),
             ra_interval: None,
         });
-        self.put(Port { peer_id: Some(far), ..port(near, kind) });
+        self.put(Port { peer_id: Some(far), ..Port::new(near, kind) });
         let kind = PortKind::Bridge { bridge_id: bridge, vlan_id: 0 };
-        self.put(Port { peer_id: Some(near), ..port(far, kind.clone()) });
+        self.put(Port { peer_id: Some(near), ..Port::new(far, kind.clone()) });
         self.route(router, side, &format!("10.0.{side}.0/24"), near);
         for station in 0..STATIONS {
             let id = port_id(router, side, station);
