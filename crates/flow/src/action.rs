@@ -3,9 +3,9 @@
 use core::net::IpAddr;
 
 use mn_ids::{PortId, RuleId};
-use mn_packet::{Mac, VlanTag};
+use mn_packet::{Mac, VlanTag, to_v6};
 
-use crate::{DropCause, GroupIndex, PeerIndex, PortNo, TunnelKey, Zone};
+use crate::{DropCause, FlowKey, GroupIndex, PeerIndex, PortNo, TunnelKey, Zone};
 
 /// A change to a packet's headers. It takes effect for everything after it in the list.
 ///
@@ -40,6 +40,31 @@ pub enum Rewrite {
     /// Sets the destination of the packet an ICMP error quotes, and its port, or the identifier of
     /// an echo, where it has one.
     InnerDst(IpAddr, Option<u16>),
+}
+
+impl Rewrite {
+    /// Makes the change in a packet's own headers, as keys have them; neither the time to live nor
+    /// what an ICMP error quotes is there.
+    pub fn apply(self, key: &mut FlowKey) {
+        match self {
+            Self::EthSrc(mac) => key.eth_src = mac,
+            Self::EthDst(mac) => key.eth_dst = mac,
+            Self::NwSrc(addr) => key.nw_src = to_v6(addr),
+            Self::NwDst(addr) => key.nw_dst = to_v6(addr),
+            Self::NwTos(tos) => key.nw_tos = tos,
+            Self::TpSrc(port) => key.tp_src = port,
+            Self::TpDst(port) | Self::IcmpId(port) => key.tp_dst = port,
+            Self::PushVlan(tag) => {
+                key.inner_vlan = key.vlan;
+                key.vlan = tag;
+            }
+            Self::PopVlan => {
+                key.vlan = key.inner_vlan;
+                key.inner_vlan = VlanTag::NONE;
+            }
+            Self::DecTtl | Self::InnerSrc(..) | Self::InnerDst(..) => {}
+        }
+    }
 }
 
 /// One step of a flow in the datapath.

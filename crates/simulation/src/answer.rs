@@ -5,7 +5,7 @@ use mn_ids::PortId;
 use mn_packet::icmp::{icmp_of, is_echo};
 use mn_packet::{
     EtherType, EthernetHeader, IcmpHeader, IpProtocol, TcpFlags, TcpHeader, UdpHeader, from_v6,
-    ip_packet, to_v6,
+    ip_packet,
 };
 
 /// A frame as it would answer a packet: where the packet went, with its ends exchanged.
@@ -28,7 +28,9 @@ pub fn answer(key: &FlowKey, actions: &[VirtualAction]) -> Option<Answer> {
     let (mut left, mut port) = (*key, None);
     for action in actions {
         match *action {
-            VirtualAction::Rewrite(rewrite) => apply(&mut left, rewrite)?,
+            // An error that quotes a packet has no answer.
+            VirtualAction::Rewrite(Rewrite::InnerSrc(..) | Rewrite::InnerDst(..)) => return None,
+            VirtualAction::Rewrite(rewrite) => rewrite.apply(&mut left),
             VirtualAction::Deliver(to) if port.is_none() => port = Some(to),
             VirtualAction::Deliver(_) => return None,
             VirtualAction::Track | VirtualAction::Meter(_) => {}
@@ -65,30 +67,6 @@ pub fn answer(key: &FlowKey, actions: &[VirtualAction]) -> Option<Answer> {
     };
     let packet = ip_packet(src, dst, 64, left.nw_proto, &message);
     Some(Answer { port: port?, frame: ethernet.frame(&packet) })
-}
-
-/// Makes a change to headers; `None` where it is of no answer's kind.
-fn apply(key: &mut FlowKey, rewrite: Rewrite) -> Option<()> {
-    match rewrite {
-        Rewrite::EthSrc(mac) => key.eth_src = mac,
-        Rewrite::EthDst(mac) => key.eth_dst = mac,
-        Rewrite::NwSrc(addr) => key.nw_src = to_v6(addr),
-        Rewrite::NwDst(addr) => key.nw_dst = to_v6(addr),
-        Rewrite::NwTos(tos) => key.nw_tos = tos,
-        Rewrite::TpSrc(port) => key.tp_src = port,
-        Rewrite::TpDst(port) | Rewrite::IcmpId(port) => key.tp_dst = port,
-        Rewrite::PushVlan(tag) => {
-            key.inner_vlan = key.vlan;
-            key.vlan = tag;
-        }
-        Rewrite::PopVlan => {
-            key.vlan = key.inner_vlan;
-            key.inner_vlan = mn_packet::VlanTag::NONE;
-        }
-        Rewrite::DecTtl => {}
-        Rewrite::InnerSrc(..) | Rewrite::InnerDst(..) => return None,
-    }
-    Some(())
 }
 
 #[cfg(test)]

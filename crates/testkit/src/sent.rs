@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use mn_flow::{DropCause, Expiry, FlowKey, FlowMask, Rewrite, Tag, VirtualAction};
 use mn_ids::PortId;
-use mn_packet::{Layers, to_v6};
+use mn_packet::Layers;
 use mn_simulation::walk::Walk;
 use mn_simulation::{Buffers, Decision, Effect, Outcome};
 
@@ -199,7 +199,7 @@ pub fn deliver(key: &FlowKey, actions: &[VirtualAction]) -> Vec<Arrival> {
     for action in actions {
         match *action {
             VirtualAction::Rewrite(Rewrite::DecTtl) => hops += 1,
-            VirtualAction::Rewrite(rewrite) => apply(&mut headers, rewrite),
+            VirtualAction::Rewrite(rewrite) => rewrite.apply(&mut headers),
             VirtualAction::Deliver(port) => {
                 arrivals.push(Arrival { port, headers, hops, tracked });
                 tracked = false;
@@ -209,25 +209,4 @@ pub fn deliver(key: &FlowKey, actions: &[VirtualAction]) -> Vec<Arrival> {
         }
     }
     arrivals
-}
-
-fn apply(key: &mut FlowKey, rewrite: Rewrite) {
-    match rewrite {
-        Rewrite::EthSrc(mac) => key.eth_src = mac,
-        Rewrite::EthDst(mac) => key.eth_dst = mac,
-        Rewrite::NwSrc(addr) => key.nw_src = to_v6(addr),
-        Rewrite::NwDst(addr) => key.nw_dst = to_v6(addr),
-        Rewrite::NwTos(tos) => key.nw_tos = tos,
-        Rewrite::TpSrc(port) => key.tp_src = port,
-        Rewrite::TpDst(port) | Rewrite::IcmpId(port) => key.tp_dst = port,
-        Rewrite::PushVlan(tag) => {
-            key.inner_vlan = key.vlan;
-            key.vlan = tag;
-        }
-        Rewrite::PopVlan => {
-            key.vlan = key.inner_vlan;
-            key.inner_vlan = mn_packet::VlanTag::NONE;
-        }
-        Rewrite::DecTtl | Rewrite::InnerSrc(..) | Rewrite::InnerDst(..) => {}
-    }
 }
