@@ -129,12 +129,7 @@ pub enum Expiry {
 ///
 /// Tags are compared as a stack of at most two. Fields outside `written` are left alone, also
 /// where they differ.
-pub fn diff(
-    from: &crate::FlowKey,
-    to: &crate::FlowKey,
-    written: crate::FlowMask,
-    mut emit: impl FnMut(Rewrite),
-) {
+pub fn diff(from: &FlowKey, to: &FlowKey, written: crate::FlowMask, mut emit: impl FnMut(Rewrite)) {
     use crate::Field;
     use mn_packet::{EtherType, from_v6};
 
@@ -169,8 +164,8 @@ pub fn diff(
 }
 
 /// Makes the tag stack of `from` that of `to`, keeping a common inner tag where there is one.
-fn restack(from: &crate::FlowKey, to: &crate::FlowKey, emit: &mut impl FnMut(Rewrite)) {
-    let stack = |key: &crate::FlowKey| {
+fn restack(from: &FlowKey, to: &FlowKey, emit: &mut impl FnMut(Rewrite)) {
+    let stack = |key: &FlowKey| {
         // Bottom of the stack (nearest the payload) first.
         let mut tags = [VlanTag::NONE; 2];
         let mut depth = 0;

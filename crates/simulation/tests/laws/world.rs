@@ -332,8 +332,14 @@ impl Spec {
             5 => self.src = addresses(draw),
             6 => self.dst = addresses(draw),
             7 => self.protocol = draw.pick(&[6, 6, 17, 17, 1, 58, 47]),
-            8 => self.sport = draw.pick(&[1, 53, 40000, draw_port(draw.0)]),
-            9 => self.dport = draw.pick(&[9, 22, 80, 999, draw_port(draw.0)]),
+            8 => {
+                let any = draw.below(1 << 16) as u16;
+                self.sport = draw.pick(&[1, 53, 40000, any]);
+            }
+            9 => {
+                let any = draw.below(1 << 16) as u16;
+                self.dport = draw.pick(&[9, 22, 80, 999, any]);
+            }
             10 => {
                 let ty = draw.pick(&[0, 8, 3, 11, 1, 128, 129, 133, 135, 136, 13]);
                 self.icmp = (ty, draw.below(3) as u8, draw.below(4) as u16);
@@ -436,8 +442,4 @@ fn addresses(draw: &mut Random) -> [IpAddr; 2] {
         IpAddr::V4((v4.to_bits() ^ noise).into()),
         IpAddr::V6((v6.to_bits() ^ u128::from(noise)).into()),
     ]
-}
-
-fn draw_port(seed: u64) -> u16 {
-    (seed >> 17) as u16
 }
