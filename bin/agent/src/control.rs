@@ -271,11 +271,11 @@ impl Control {
                 _ = events.stop.changed() => return self.say_goodbye().await,
             }
             self.settle();
-            if let Some(open) = &mut watch {
-                if let Err(error) = self.tell_watch(open.as_mut()).await {
-                    tracing::warn!(%error, "a watch was lost");
-                    watch = None;
-                }
+            if let Some(open) = &mut watch
+                && let Err(error) = self.tell_watch(open.as_mut()).await
+            {
+                tracing::warn!(%error, "a watch was lost");
+                watch = None;
             }
         }
     }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use mn_flow::{DropCause, Expiry, Field, FlowMask, ScopedAddr, Tag};
 use mn_packet::ndp::NdMessage;
 use mn_packet::{Arp, IcmpHeader, Layers, Network, TcpFlags, TcpHeader, to_v6};
+use mn_simulation::walk::{RouteLost, Step};
 use mn_simulation::{Effect, Entry};
 use mn_testkit::packet::Built;
 use mn_testkit::{Lab, mac, named};
