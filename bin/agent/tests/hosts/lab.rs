@@ -13,12 +13,12 @@ use mn_agent_api::{Endpoint, Interface, InterfaceKind, Request, Response, Status
 use mn_datapath::software::Software;
 use mn_datapath::{Datapath, InstalledFlow, Offload, Output, UpcallLimit};
 use mn_flow::{TunnelKey, TunnelOrigin};
-use mn_ids::{BridgeId, ChainId, HostId, Id, Object, PortId, RouterId, RuleId, TunnelZoneId};
+use mn_ids::{BridgeId, HostId, Id, Object, PortId, RouterId, TunnelZoneId};
 use mn_nsdb::{Engine, Op, Owner, Store, TableId, TableKind, Transaction};
 use mn_packet::Mac;
 use mn_topology::{
-    AnyObject, Bridge, Chain, Condition, IfAddr, Port, PortKind, RaMode, Route, RouteTarget,
-    Router, RouterPort, Rule, RuleAction, TunnelZone, TunnelZoneKind, TunnelZoneMember,
+    AnyObject, Bridge, IfAddr, Port, PortKind, RaMode, Route, RouteTarget, Router, RouterPort,
+    TunnelZone, TunnelZoneKind, TunnelZoneMember,
 };
 use tokio::sync::watch;
 
@@ -278,26 +278,6 @@ impl Lab {
         })
         .await;
         id
-    }
-
-    /// A chain of one rule; it and the rule.
-    pub async fn chain(&self, condition: Condition, action: RuleAction) -> (ChainId, RuleId) {
-        let rule = Rule { id: Id::random(), condition, action, meter_name: None };
-        let (id, rule_id) = (Id::random(), rule.id);
-        let (rules, segments) = (vec![rule], Vec::new());
-        self.create(Chain { id, tenant_id: None, name: None, rules, segments }).await;
-        (id, rule_id)
-    }
-
-    /// What a port sends passes this chain, within the time that changes take.
-    pub async fn filter(&self, port: PortId, chain: ChainId) {
-        self.change(port.into(), |object| {
-            if let AnyObject::Port(port) = object {
-                port.inbound_filter_id = Some(chain);
-            }
-        })
-        .await;
-        tokio::time::sleep(SETTLE_FOR).await;
     }
 
     /// Links a router and a bridge; the router's port, which is returned, has these addresses, and

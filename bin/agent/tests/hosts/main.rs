@@ -6,6 +6,7 @@ mod cable;
 mod changes;
 mod contact;
 mod deletion;
+mod filters;
 mod holdings;
 mod lab;
 mod limits;
