@@ -15,6 +15,7 @@ mod measure;
 mod new_flows;
 mod report;
 mod statistics;
+mod translated;
 
 use clap::{Args, ValueEnum};
 

@@ -3,8 +3,10 @@
 use mn_testbed::{Attachment, Lab, Namespace, Outcome, Plan, Vm};
 use serde_json::json;
 
+use super::translated;
+
 /// Every layout there is.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 13] = [
     "veth",
     "bridge",
     "router",
@@ -15,6 +17,9 @@ pub const NAMES: [&str; 10] = [
     "ours: two hosts, routed",
     "ours: one host, stateful",
     "ours: two hosts, stateful",
+    "ours: one host, SNAT",
+    "ours: one host, floating address",
+    "ours: two hosts, floating address",
 ];
 
 /// A client and a server with something between them.
@@ -177,7 +182,9 @@ fn of_ours(lab: &mut Lab) -> Outcome<Vec<Layout>> {
             address: address.to_owned(),
         }
     };
-    Ok(servers.into_iter().map(layout).collect())
+    let mut all: Vec<Layout> = servers.into_iter().map(layout).collect();
+    all.extend(translated::layouts(lab, &near, &client)?);
+    Ok(all)
 }
 
 /// What stands before and behind a VM's port: on the way in its own network's addresses alone, on

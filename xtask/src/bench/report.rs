@@ -30,6 +30,10 @@ const MUSTS: &[(&str, &str, &str, f64)] = &[
     ("ours: two hosts, stateful", "connect", "vxlan", 0.9),
     ("ours: one host, stateful", "request", "ours: one host, L2", 0.97),
     ("ours: two hosts, stateful", "request", "ours: two hosts, L2", 0.97),
+    ("ours: one host, SNAT", "connect", "veth", 0.62),
+    ("ours: one host, SNAT", "request", "ours: one host, L2", 0.97),
+    ("ours: one host, floating address", "request", "ours: one host, L2", 0.97),
+    ("ours: two hosts, floating address", "request", "ours: two hosts, L2", 0.97),
 ];
 
 /// Below this number of rounds an interval is too wide to fail a figure by (contracts §8).
