@@ -36,7 +36,11 @@ fn each(actions: &mut [VirtualAction], change: impl Fn(&mut Rewrite)) {
 }
 
 const DEFECTS: &[Defect] = &[
-    Defect { name: "the translation is forgotten", remember: |all| all.truncate(all.len().saturating_sub(1)), ..NONE },
+    Defect {
+        name: "the translation is forgotten",
+        remember: |all| all.truncate(all.len().saturating_sub(1)),
+        ..NONE
+    },
     Defect {
         name: "another port is remembered than was given",
         remember: |all| newest(all, |it| it.to.port ^= 1),
