@@ -67,7 +67,7 @@ impl Lab {
     /// A station asks for each of these by way of the router.
     fn asks(&self, from: &Station, to: [&str; 2], sequence: u16) {
         for to in to {
-            self.send(from, &from.echo(GATEWAY, to.parse().unwrap(), sequence));
+            self.send(from, &from.echo(GATEWAY, to.parse().expect("an address"), sequence));
         }
     }
 
