@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::paint::Paint;
+
 /// A task's outcome; the error is a sentence for the person at the terminal.
 pub type Outcome<T = ()> = Result<T, String>;
 
@@ -29,7 +31,7 @@ pub fn program_directory() -> Outcome<PathBuf> {
 
 /// Says what is run, runs it, and turns a bad end into a sentence.
 pub fn run(command: &mut Command) -> Outcome {
-    println!("\x1b[1m$ {}\x1b[0m", line(command));
+    println!("{}", Paint::Bold.on(&format!("$ {}", line(command))));
     let status = command.status().map_err(|e| format!("cannot run `{}`: {e}", line(command)))?;
     if status.success() { Ok(()) } else { Err(format!("`{}` ended with {status}", line(command))) }
 }
@@ -46,7 +48,7 @@ pub fn output(command: &mut Command) -> Outcome<String> {
 
 /// Runs, shows both streams as they come, and returns their lines with the verdict.
 pub fn watch(command: &mut Command) -> Outcome<(bool, Vec<String>)> {
-    println!("\x1b[1m$ {}\x1b[0m", line(command));
+    println!("{}", Paint::Bold.on(&format!("$ {}", line(command))));
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -7,7 +7,7 @@ mod report;
 mod traffic;
 
 use clap::Args;
-use mn_testbed::{Lab, Plan, labs_directory};
+use mn_testbed::{Lab, Plan, Record, labs_directory};
 
 pub use self::cloud::Cloud;
 use crate::command::{Outcome, cargo, run};
@@ -56,11 +56,7 @@ pub fn run_demo(options: &Options) -> Outcome {
 
 /// Root, packages, programs, and the lock that keeps a second demo out.
 pub fn prepare() -> Outcome<std::fs::File> {
-    if !nix::unistd::Uid::effective().is_root() {
-        return Err("this makes network namespaces and loads BPF programs: it needs root. \
-                    Run it with `sudo -E env PATH=\"$PATH\" cargo xtask …`"
-            .to_owned());
-    }
+    need_root("this makes network namespaces and loads BPF programs")?;
     packages::install_missing()?;
     run(cargo().args(["build", "--locked", "-p", "midonet", "-p", "mn-testbed", "--bins"]))?;
     std::fs::create_dir_all(labs_directory()).map_err(|e| format!("make target/lab: {e}"))?;
@@ -70,8 +66,19 @@ pub fn prepare() -> Outcome<std::fs::File> {
     Ok(lock)
 }
 
+/// Refuses to go on without root, saying what for.
+pub fn need_root(what: &str) -> Outcome {
+    if nix::unistd::Uid::effective().is_root() {
+        return Ok(());
+    }
+    Err(format!("{what}: it needs root. Run it with `sudo -E env PATH=\"$PATH\" cargo xtask …`"))
+}
+
 /// Starts the lab and draws the network.
 pub fn draw() -> Outcome<(Lab, Cloud)> {
+    if matches!(Record::read(&labs_directory().join(LAB)), Ok(Some(_))) {
+        println!("Taking down the lab of before");
+    }
     println!("Setting up: an underlay, a cluster, two hosts with an agent each");
     println!("  logs: {}/*.log", directory());
     let plan = Plan { stays: true, ..Plan::new(LAB) };
@@ -92,6 +99,7 @@ fn what_next() -> String {
          \x20 cargo xtask lab exec web traceroute -n 10.1.2.12\n\
          \x20 cargo xtask lab exec cluster midonet-cli -A     # draw, list, change: `help` says how\n\
          \x20 cargo xtask lab exec hv0 tcpdump -ni uplink udp # packets in the tunnel\n\
+         \x20 cargo xtask lab exec hv0 midonet ask status     # an agent; flows, connections, counters\n\
          \x20 cargo xtask lab status                          # what runs, and its logs in {}\n\
          Stop it with:\n\
          \x20 cargo xtask lab down",

@@ -11,6 +11,7 @@ mod metadata;
 mod old_kernel;
 mod package;
 mod packages;
+mod paint;
 mod preflight;
 mod spdx;
 mod test_run;
@@ -55,7 +56,7 @@ enum Task {
     /// Install the Debian packages that builds and labs need
     Setup,
     /// Make a Debian package of the release build
-    Package,
+    Package(package::Options),
     /// Print a completion script for this command
     Completions { shell: clap_complete::Shell },
 }
@@ -71,7 +72,7 @@ fn main() -> ExitCode {
         Task::Arrows => arrows::check(),
         Task::Tidy { bless } => tidy::check(bless),
         Task::Licences => licences::check(),
-        Task::Package => package::build(),
+        Task::Package(options) => package::build(&options),
         Task::Setup => packages::install_missing(),
         Task::Completions { shell } => {
             let name = "cargo-xtask";

@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::Args;
+
 use crate::command::{Outcome, cargo, output, root, run};
 
 /// Names under which the binary is known besides its own.
@@ -29,11 +31,27 @@ const COMPLETIONS: &[(&str, &str, &str, &str)] = &[
     ("fish", "usr/share/fish/vendor_completions.d", "", ".fish"),
 ];
 
-/// Builds the release binary and packs it; says where the package is.
-pub fn build() -> Outcome {
-    run(cargo().args(["build", "--release", "--locked", "--package", "midonet"]))?;
-    let binary = target()?.join("release/midonet");
-    let stage = target()?.join("package");
+#[derive(Args)]
+pub struct Options {
+    /// Pack this binary, rather than building one for release
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Where the package goes [default: cargo's target directory]
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+}
+
+/// Packs the release binary, built first, or another one; says where the package is.
+pub fn build(options: &Options) -> Outcome {
+    let binary = match &options.binary {
+        Some(binary) => binary.clone(),
+        None => {
+            run(cargo().args(["build", "--release", "--locked", "--package", "midonet"]))?;
+            target()?.join("release/midonet")
+        }
+    };
+    let to = options.to.clone().map_or_else(target, Ok)?;
+    let stage = to.join("package");
     if stage.exists() {
         fs::remove_dir_all(&stage).map_err(|e| failed(&stage, &e))?;
     }
@@ -53,7 +71,7 @@ pub fn build() -> Outcome {
     let architecture = output(Command::new("dpkg").arg("--print-architecture"))?;
     let architecture = architecture.trim();
     write(&stage.join("DEBIAN/control"), &control(&version, architecture, installed_kib(&stage)?))?;
-    let package = target()?.join(format!("midonet_{version}_{architecture}.deb"));
+    let package = to.join(format!("midonet_{version}_{architecture}.deb"));
     run(Command::new("dpkg-deb")
         .args(["--root-owner-group", "--build"])
         .arg(&stage)

@@ -32,7 +32,8 @@ impl Settings {
             eprintln!("midonet: --log {}: {error}; using info", self.log);
             EnvFilter::new("info")
         });
-        let colour = std::io::stderr().is_terminal();
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colour = std::io::stderr().is_terminal() && !plain;
         let logging = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)

@@ -4,14 +4,23 @@ mod generate;
 mod logging;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+const EXAMPLES: &str = "\
+Examples:
+  midonet cluster --root /var/lib/midonet/cluster --tls-name api.example.net
+  midonet agent --cluster https://10.0.0.1:2346 --ca /etc/midolman/ca.pem
+  midonet cli -e list host             the same as midonet-cli -e list host
+  midonet ask status                   how this host's agent is
+  midonet generate completions bash    for the shell; the package brings them";
+
 /// Virtual networks for a cloud.
 #[derive(Parser)]
-#[command(name = "midonet", version, propagate_version = true)]
+#[command(name = "midonet", version, propagate_version = true, after_help = EXAMPLES)]
 struct Midonet {
     #[command(flatten)]
     logging: logging::Settings,
@@ -33,6 +42,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Asks this host's agent how it is, and what it has installed, tracked and counted.
+    Ask(mn_agent::Question),
     /// Takes away the datapath that an agent left behind: nothing is forwarded then.
     RemoveDatapath {
         /// The agent's directory.
@@ -59,6 +70,14 @@ fn main() -> ExitCode {
         Command::Cli { args } => mn_cli::run(std::iter::once("midonet-cli".into()).chain(args)),
         Command::Agent(settings) => asynchronous(async { Ok(mn_agent::run(settings).await?) }),
         Command::Cluster(settings) => asynchronous(cluster(settings)),
+        Command::Ask(question) => match mn_agent::ask(&question) {
+            Ok(answer) => {
+                // Nothing to do about a closed terminal.
+                let _ = writeln!(std::io::stdout(), "{answer}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => failed(&error),
+        },
         Command::RemoveDatapath { root } => match mn_agent::remove(&root) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),

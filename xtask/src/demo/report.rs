@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use crate::paint::Paint;
+
 /// One line of the table: what was checked, how it went, how long it took.
 pub struct Row {
     what: String,
@@ -27,8 +29,8 @@ impl Row {
 
     fn line(&self, width: usize) -> String {
         let (mark, text) = match &self.seen {
-            Ok(text) => ("\x1b[32mok\x1b[0m  ", text),
-            Err(text) => ("\x1b[31mFAIL\x1b[0m", text),
+            Ok(text) => (Paint::Good.on("ok  "), text),
+            Err(text) => (Paint::Bad.on("FAIL"), text),
         };
         format!("{mark} {:width$}  {:>6.2} s  {text}", self.what, self.took.as_secs_f64())
     }
@@ -55,7 +57,7 @@ mod tests {
             Row::of("a longer one", || Err("nothing came".to_owned())),
         ];
         let table = table(&rows);
-        assert!(table.contains("FAIL\x1b[0m a longer one"), "{table}");
+        assert!(table.contains("FAIL a longer one"), "{table}");
         assert!(table.contains("short         "), "{table}");
         assert!(!rows[1].passed() && rows[0].passed());
     }
