@@ -26,7 +26,12 @@ pub const BACK1: usize = 3;
 impl Cloud {
     /// Sets everything up; returns when all ports are active.
     pub fn start(name: &str) -> Outcome<Self> {
-        let mut lab = Lab::start(&Plan::new(name))?;
+        Self::start_with(&Plan::new(name))
+    }
+
+    /// The same in a lab that is as planned.
+    pub fn start_with(plan: &Plan<'_>) -> Outcome<Self> {
+        let mut lab = Lab::start(plan)?;
         let control = lab.control.clone();
         let router = control.router("edge")?;
         let bridges = [control.bridge("front")?, control.bridge("back")?];

@@ -15,7 +15,7 @@ const IMPATIENCE: Duration = Duration::from_secs(1);
 
 /// Puts FRONT1 into a security group: it may speak to all, answers come back, TCP to port 80 may
 /// come in where `valid`, and nothing else. Addresses may be resolved.
-fn guard(cloud: &Cloud) -> Outcome {
+pub fn guard(cloud: &Cloud) -> Outcome {
     let control = cloud.control();
     let (inward, outward) = (control.chain("to the vm")?, control.chain("from the vm")?);
     control.rule(&outward, &json!({ "type": "accept", "matchReturnFlow": true }))?;
@@ -36,7 +36,7 @@ fn guard(cloud: &Cloud) -> Outcome {
 }
 
 /// Answers every connection with what it says, for as long as the test lives.
-fn echo(vm: &Vm, port: u16) -> Outcome {
+pub fn echo(vm: &Vm, port: u16) -> Outcome {
     let bound = vm.namespace.enter(move || TcpListener::bind(("::", port)))?;
     let listener = bound.map_err(LabError::machine(format!("listen on port {port}")))?;
     std::thread::spawn(move || {
@@ -54,7 +54,7 @@ fn echo(vm: &Vm, port: u16) -> Outcome {
     Ok(())
 }
 
-fn connect(vm: &Vm, to: &str, port: u16) -> Outcome<std::io::Result<TcpStream>> {
+pub fn connect(vm: &Vm, to: &str, port: u16) -> Outcome<std::io::Result<TcpStream>> {
     let to = SocketAddr::new(to.parse().expect("an address"), port);
     vm.namespace.enter(move || {
         let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
@@ -64,7 +64,7 @@ fn connect(vm: &Vm, to: &str, port: u16) -> Outcome<std::io::Result<TcpStream>> 
 }
 
 /// Whether what is said comes back.
-fn answers(stream: &mut TcpStream) -> bool {
+pub fn answers(stream: &mut TcpStream) -> bool {
     let mut octets = [0; 4];
     stream.write_all(b"said").is_ok()
         && stream.read_exact(&mut octets).is_ok()
@@ -72,7 +72,7 @@ fn answers(stream: &mut TcpStream) -> bool {
 }
 
 /// Asks the agent of a host.
-fn ask(cloud: &Cloud, host: usize, request: &Value) -> Outcome<Value> {
+pub fn ask(cloud: &Cloud, host: usize, request: &Value) -> Outcome<Value> {
     let path = cloud.lab.hosts[host].root.join("agent.sock");
     let failed = || LabError::machine(format!("ask {}", path.display()));
     let mut stream = UnixStream::connect(&path).map_err(failed())?;
