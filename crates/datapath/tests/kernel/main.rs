@@ -6,6 +6,7 @@ mod adoption;
 mod attacks;
 mod bench;
 mod conformance;
+mod connections;
 mod differential;
 mod early;
 mod handover;

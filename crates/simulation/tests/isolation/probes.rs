@@ -49,7 +49,7 @@ impl Probe {
 
     /// The packet as a lab's text. It goes to the machine on its own network that has the address,
     /// else to the router.
-    fn text(&self, cloud: &Cloud) -> String {
+    pub fn text(&self, cloud: &Cloud) -> String {
         let mut near = cloud.machines().filter(|at| {
             at.tenant == self.from.tenant
                 && at.network == self.from.network
