@@ -21,8 +21,6 @@ mod oracle;
 #[expect(dead_code, reason = "what the walk alone is asked")]
 #[path = "../../../simulation/tests/isolation/probes.rs"]
 mod probes;
-#[path = "../../../simulation/tests/isolation/random.rs"]
-mod random;
 #[path = "../kernel/recorder.rs"]
 mod recorder;
 
@@ -32,12 +30,11 @@ use mn_datapath::software::Sent as Out;
 use mn_datapath::{FlowSpec, InstalledFlow, Offload, Output, UpcallLimit};
 use mn_flow::{Action, Cookie, Expiry, Field, FlowMask, PortNo};
 use mn_ids::HostId;
-use mn_testkit::{Lab, named};
+use mn_testkit::{Lab, Random, named};
 
 use bench::KernelBench;
 use cloud::{At, Cloud, name};
 use probes::Probe;
-use random::Random;
 
 const CLOUDS: u64 = 40;
 const PROBES: usize = 60;
