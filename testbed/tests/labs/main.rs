@@ -9,6 +9,7 @@ mod connections;
 mod dhcp;
 mod faults;
 mod filters;
+mod floods;
 mod idle;
 mod nat;
 mod nat_errors;
