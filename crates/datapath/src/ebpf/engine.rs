@@ -214,9 +214,9 @@ impl Datapath for Ebpf {
     }
 
     fn flows(&self, each: &mut dyn FnMut(InstalledFlow)) -> Result<(), DatapathError> {
-        for piece in 0.. {
+        for part in 0.. {
             // Not under the lock: the caller may come back in.
-            let Some(flows) = lock(&self.flows).of_piece(piece) else { break };
+            let Some(flows) = lock(&self.flows).of_part(part) else { break };
             flows.into_iter().for_each(&mut *each);
         }
         Ok(())
