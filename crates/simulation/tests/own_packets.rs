@@ -88,7 +88,8 @@ fn a_first_fragment_that_a_router_s_filter_drops_is_told_to_be_smaller() {
 
 /// A fragment of a UDP datagram over IPv6: the first, which has the ports, or a later one.
 fn fragment_v6(from: &str, to: &str, later: bool) -> Vec<u8> {
-    let (src, dst): (IpAddr, IpAddr) = (from.parse().unwrap(), to.parse().unwrap());
+    let addr = |text: &str| -> IpAddr { text.parse().expect("an address") };
+    let (src, dst) = (addr(from), addr(to));
     let datagram = UdpHeader { src: 1, dst: 9 }.datagram(src, dst, &[0x5a; 1000]);
     // Offset 800 octets, or 0 and more follow (RFC 8200 §4.5).
     let [high, low] = if later { 800_u16 } else { 1 }.to_be_bytes();
