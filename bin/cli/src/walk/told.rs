@@ -230,6 +230,10 @@ fn lost(lost: &LostRoute) -> String {
 
 fn tunnel(header: &TunnelHeader) -> String {
     let TunnelHeader { key, outer_src, outer_dst } = header;
+    if outer_src.is_none() && outer_dst.is_none() {
+        // A cluster node does not know which of their addresses hosts use.
+        return format!("key {key} ({key:#x})");
+    }
     format!("key {key} ({key:#x}), {} > {}", address(*outer_src), address(*outer_dst))
 }
 

@@ -116,10 +116,14 @@ fn a_flow_that_does_something_else_is_shouted_about() {
 
 #[test]
 fn whoever_simulated_without_the_hosts_state_says_so() {
-    let walk = walk(json!({"simulatedBy": null, "notes": ["without this host's state"]}));
+    let tunnel = json!({"step": "tunnel", "tunnel": {"key": 2}, "host": null});
+    let walk = walk(
+        json!({"simulatedBy": null, "notes": ["without this host's state"], "steps": [tunnel]}),
+    );
     let told = told(&walk, Paint::Plain);
     assert!(told.contains("simulated by the cluster"), "{told}");
     assert!(told.contains("note: without this host's state"), "{told}");
+    assert!(told.contains("key 2 (0x2)\n") && !told.contains('?'), "{told}");
 }
 
 #[test]
