@@ -21,7 +21,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
 use crate::clock;
-use crate::control::{ActivePort, Control, Events, State, WorkerHandle};
+use crate::control::{ActivePort, Control, Events, Secrets, State, WorkerHandle};
+use crate::exchange::{Exchange, StatePath};
 use crate::handle::Handle;
 use crate::interfaces::Links;
 use crate::leaser::{LeaseAsk, Leaser};
@@ -67,6 +68,8 @@ pub struct Parts {
     pub connections: Connections,
     /// What was loaded and nothing has needed for this long is given up.
     pub unused_for: Duration,
+    /// What carries state between hosts.
+    pub state_path: Arc<dyn StatePath>,
 }
 
 /// How connections are tracked.
@@ -121,7 +124,7 @@ impl Agent {
     pub fn start(parts: Parts) -> Result<Self, StartError> {
         let host = session::host_id(&parts.root).map_err(StartError::Root)?;
         let numbers = Numbers::open(&parts.root).map_err(StartError::Root)?;
-        let forwarding = Forwarding::start(&parts, host, numbers.life())?;
+        let forwarding = Forwarding::start(&parts, host, &numbers)?;
         Ok(Self::take_control(parts, host, numbers, forwarding))
     }
 
@@ -154,6 +157,7 @@ impl Agent {
             rule_drops,
             ports,
             objects,
+            exchange: Arc::clone(&forwarding.exchange),
         };
         let control = Control {
             host,
@@ -162,6 +166,8 @@ impl Agent {
             workers,
             ops,
             leases,
+            exchange: forwarding.exchange,
+            secrets: Secrets::default(),
             session_epoch,
             active,
             guarded: guarded_sender,
@@ -243,6 +249,7 @@ struct Forwarding {
     threads: Vec<JoinHandle<()>>,
     from_workers: mpsc::Receiver<FromWorker>,
     leaser: Starting,
+    exchange: Arc<Exchange>,
     rule_drops: Arc<Mutex<RuleDrops>>,
     reports: Arc<[Arc<Report>]>,
     /// For showing the ports that are active, and who is shown them.
@@ -253,18 +260,21 @@ struct Forwarding {
 
 impl Forwarding {
     /// Starts workers and sweeper; the flows of an earlier agent are handed to the workers.
-    fn start(parts: &Parts, host: HostId, life: u16) -> Result<Self, StartError> {
+    fn start(parts: &Parts, host: HostId, numbers: &Numbers) -> Result<Self, StartError> {
         let (worker_sender, from_workers) = mpsc::channel(MESSAGES_MAX);
         let stop = Arc::new(AtomicBool::new(false));
         let (failure, failed) = watch::channel(false);
         let rule_drops: Arc<Mutex<RuleDrops>> = Arc::default();
+        let path = Arc::clone(&parts.state_path);
+        let exchange = Arc::new(Exchange::new(path, host, numbers.epoch()));
         let crew = Crew {
-            life,
+            life: numbers.life(),
             host,
             worker_sender,
             failure,
             rule_drops: Arc::clone(&rule_drops),
             neighbors: Arc::new(Neighbors::new(parts.patience, host)),
+            exchange: Arc::clone(&exchange),
         };
         let (leaser, receivers) = Starting::of(parts, host);
         let (workers, mut threads) = start_workers(parts, &crew, &leaser, receivers, &stop)?;
@@ -280,6 +290,7 @@ impl Forwarding {
             threads,
             from_workers,
             leaser,
+            exchange,
             rule_drops,
             reports,
             active,
@@ -297,6 +308,7 @@ struct Crew {
     failure: watch::Sender<bool>,
     rule_drops: Arc<Mutex<RuleDrops>>,
     neighbors: Arc<Neighbors>,
+    exchange: Arc<Exchange>,
 }
 
 /// Starts the workers, each with its share of what an earlier agent translated.
@@ -307,7 +319,7 @@ fn start_workers(
     receivers: Vec<std::sync::mpsc::Receiver<ToWorker>>,
     stop: &Arc<AtomicBool>,
 ) -> Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>), StartError> {
-    let (mut workers, mut threads) = (Vec::new(), Vec::new());
+    let (mut workers, mut threads): (Vec<WorkerHandle>, _) = (Vec::new(), Vec::new());
     for (number, from_control) in receivers.into_iter().enumerate() {
         let boot = nat_journal::boot_id();
         let own = leaser.translations.iter().filter(|(owner, _)| *owner == number);
@@ -323,6 +335,10 @@ fn start_workers(
         workers.push(worker);
         threads.push(thread);
     }
+    let told = workers.iter().map(|it| (it.sender.clone(), it.bell.clone())).collect();
+    let (file, timeouts) = (parts.root.join("peers.log"), parts.connections.translations);
+    let thread = crew.exchange.start(file, timeouts, told, Arc::clone(stop));
+    threads.push(thread.map_err(StartError::Root)?);
     Ok((workers, threads))
 }
 
@@ -402,6 +418,7 @@ fn start_worker(
         restored: channels.restored,
         timeouts: parts.connections.translations,
         journal: channels.journal,
+        exchange: Arc::clone(&crew.exchange),
     });
     let upcalls = parts.datapath.upcalls(number)?;
     let bell = upcalls.bell();

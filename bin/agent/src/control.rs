@@ -13,12 +13,14 @@ mod nat;
 mod peers;
 mod ports;
 mod publish;
+mod secrets;
 mod walks;
 mod watching;
 mod zones;
 
 pub(crate) use peers::MTU_UNKNOWN;
 pub(crate) use publish::ActivePort;
+pub(crate) use secrets::Secrets;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -40,6 +42,7 @@ use mn_topology::{DeviceId, Host, Port, TunnelZone};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock;
+use crate::exchange::Exchange;
 use crate::interfaces::Links;
 use crate::leaser::LeaseAsk;
 use crate::numbers::{KeptFlood, Numbers};
@@ -97,6 +100,8 @@ pub(crate) struct Control {
     pub(crate) workers: Vec<WorkerHandle>,
     pub(crate) ops: mpsc::Sender<Op>,
     pub(crate) leases: mpsc::Sender<LeaseAsk>,
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) secrets: Secrets,
     /// For telling of this host's present session.
     pub(crate) session_epoch: watch::Sender<Option<u64>>,
     pub(crate) active: watch::Sender<Vec<ActivePort>>,
@@ -293,6 +298,7 @@ impl Control {
     /// Brings everything in line with what is known now, and tells the workers.
     fn settle(&mut self) {
         self.reconcile_peers();
+        self.reconcile_exchange();
         self.reconcile_underlays();
         self.reconcile_ports();
         self.reconcile_zones();
@@ -380,6 +386,7 @@ impl Control {
         let now = clock::now();
         self.note_alive(now);
         self.give_up_unused(now);
+        self.exchange.listen_again();
         self.state.refused.clear();
         for (place, _) in self.state.ages.expire(now) {
             self.write(&Row::Mac(place, None));

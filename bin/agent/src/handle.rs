@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::control::{ActivePort, Ask};
+use crate::exchange::Exchange;
 use crate::worker::report::Report;
 
 /// Asks a running agent. Cheap to clone.
@@ -26,6 +27,7 @@ pub struct Handle {
     pub(crate) ports: watch::Receiver<Vec<ActivePort>>,
     /// How many objects of the topology are held.
     pub(crate) objects: watch::Receiver<Vec<(Class, usize)>>,
+    pub(crate) exchange: Arc<Exchange>,
 }
 
 impl Handle {

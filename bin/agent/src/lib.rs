@@ -9,6 +9,7 @@ mod agent;
 mod bursts;
 mod clock;
 mod control;
+mod exchange;
 mod handle;
 mod interfaces;
 mod leaser;
@@ -28,6 +29,7 @@ mod writer;
 
 pub use agent::{Agent, Connections, Parts, StartError};
 pub use bursts::BurstsError;
+pub use exchange::{STATE_PORT, StatePath, UdpPath};
 pub use handle::Handle;
 pub use interfaces::{Link, Links};
 pub use metrics::serve as serve_metrics;

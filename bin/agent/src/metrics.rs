@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mn_flow::DropCause;
 use mn_telemetry::{EXPOSITION_TYPE, exposition, names};
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -73,6 +73,7 @@ fn text(handle: &Handle) -> Result<String, prometheus::Error> {
         });
         registry.register(Box::new(vec))?;
     }
+    state(handle, &registry)?;
     ports(handle, &registry)?;
     objects(handle, &registry)?;
     rules(handle, &registry)?;
@@ -124,6 +125,40 @@ fn objects(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error
         held.with_label_values(&[class.name()]).set(*count as i64);
     }
     registry.register(Box::new(held))
+}
+
+/// State between hosts.
+fn state(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error> {
+    let counts = &handle.exchange.counts;
+    let counters = [
+        (names::AGENT_STATE_SENT, "State messages sent", &counts.sent),
+        (names::AGENT_STATE_UNSENT, "State messages the network refused", &counts.unsent),
+        (names::AGENT_STATE_RECEIVED, "State messages received", &counts.received),
+        (names::AGENT_STATE_TOLD, "State records peers are to have", &counts.told),
+        (names::AGENT_STATE_TAKEN, "State records taken from peers", &counts.taken),
+        (names::AGENT_STATE_REPEATED, "State records that came again", &counts.repeated),
+        (names::AGENT_STATE_DROPPED, "State records given up", &counts.dropped),
+    ];
+    for (name, help, count) in counters {
+        let counter = IntCounter::new(name, help)?;
+        counter.inc_by(count.get());
+        registry.register(Box::new(counter))?;
+    }
+    let gauges = [
+        (names::AGENT_STATE_COPIES, "Copies of other hosts' translations", &counts.copies),
+        (names::AGENT_STATE_OWED, "State records not yet acknowledged", &counts.owed),
+    ];
+    for (name, help, count) in gauges {
+        let gauge = IntGauge::new(name, help)?;
+        gauge.set(count.get() as i64);
+        registry.register(Box::new(gauge))?;
+    }
+    let help = "State messages not taken, by cause";
+    let refused = IntCounterVec::new(Opts::new(names::AGENT_STATE_REFUSED, help), &["cause"])?;
+    for (cause, count) in counts.refused() {
+        refused.with_label_values(&[cause.name()]).inc_by(count);
+    }
+    registry.register(Box::new(refused))
 }
 
 /// Drops by rule, as of the last sweep.

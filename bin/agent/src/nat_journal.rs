@@ -203,7 +203,8 @@ fn put_key(out: &mut Vec<u8>, key: &NatKey) {
     out.extend(dst_port.to_le_bytes());
 }
 
-fn append(out: &mut Vec<u8>, body: &[u8]) {
+/// Appends one body with its length and checksum.
+pub(crate) fn append(out: &mut Vec<u8>, body: &[u8]) {
     let len = u16::try_from(body.len()).unwrap_or(u16::MAX);
     out.extend(len.to_le_bytes());
     out.extend(checksum(body).to_le_bytes());
@@ -217,18 +218,7 @@ fn checksum(body: &[u8]) -> u32 {
 
 /// Does what a file says, as far as it can be read.
 fn replay(octets: &[u8], boot: Uuid, live: &mut BTreeMap<NatKey, Kept>) {
-    let Some((of_boot, mut rest)) = octets.split_first_chunk::<16>() else { return };
-    if of_boot != boot.as_bytes() {
-        return;
-    }
-    while let Some((head, after)) = rest.split_first_chunk::<6>() {
-        let [l0, l1, s0, s1, s2, s3] = *head;
-        let len = usize::from(u16::from_le_bytes([l0, l1]));
-        let Some(body) = after.get(..len) else { return };
-        if checksum(body) != u32::from_le_bytes([s0, s1, s2, s3]) {
-            return;
-        }
-        rest = &after[len..];
+    each_body(octets, boot, |body| {
         match body.split_first() {
             Some((&MADE, body)) => {
                 if let Some(binding) = binding(body) {
@@ -245,8 +235,26 @@ fn replay(octets: &[u8], boot: Uuid, live: &mut BTreeMap<NatKey, Kept>) {
                     kept.ended = true;
                 }
             }
-            _ => return,
+            _ => return false,
         }
+        true
+    });
+}
+
+/// Hands out the bodies of a file of this boot, until one is cut off or `each` has enough.
+pub(crate) fn each_body(octets: &[u8], boot: Uuid, mut each: impl FnMut(&[u8]) -> bool) {
+    let Some((of_boot, mut rest)) = octets.split_first_chunk::<16>() else { return };
+    if of_boot != boot.as_bytes() {
+        return;
+    }
+    while let Some((head, after)) = rest.split_first_chunk::<6>() {
+        let [l0, l1, s0, s1, s2, s3] = *head;
+        let len = usize::from(u16::from_le_bytes([l0, l1]));
+        let Some(body) = after.get(..len) else { return };
+        if checksum(body) != u32::from_le_bytes([s0, s1, s2, s3]) || !each(body) {
+            return;
+        }
+        rest = &after[len..];
     }
 }
 

@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use mn_flow::{PeerIndex, PortNo, TunnelKey, Zone};
+use mn_flowstate::Epoch;
 use mn_ids::{BridgeId, HostId, PortId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -32,6 +35,8 @@ pub(crate) struct Numbers {
 struct Kept {
     /// How often an agent was started here.
     life: u16,
+    /// The same for other hosts, which never hear a smaller one of a later life.
+    epoch: u64,
     /// Every tunnel key below it may have been used.
     key_limit: u32,
     next_port: u32,
@@ -91,12 +96,18 @@ impl Numbers {
         };
         let mut numbers = Self { path, kept };
         numbers.kept.life = numbers.kept.life.wrapping_add(1);
+        numbers.kept.epoch = (numbers.kept.epoch + 1).max(milliseconds());
         numbers.save(Sync::Disk)?;
         Ok(numbers)
     }
 
     pub(crate) const fn life(&self) -> u16 {
         self.kept.life
+    }
+
+    /// Which life it is, for other hosts: greater than all before, also where the file was lost.
+    pub(crate) fn epoch(&self) -> Epoch {
+        Epoch(NonZeroU64::new(self.kept.epoch).unwrap_or(NonZeroU64::MIN))
     }
 
     /// The first tunnel key that was never given out.
@@ -222,6 +233,12 @@ impl Numbers {
     }
 }
 
+/// Since 1970.
+fn milliseconds() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use mn_flow::KeyKind;
@@ -243,6 +260,7 @@ mod tests {
         }
         let mut second = Numbers::open(root.path()).unwrap();
         assert_eq!(second.life(), first.life() + 1);
+        assert!(second.epoch() > first.epoch());
         assert_eq!((second.port_number(port), second.peer(peer)), (Some(number), Some(index)));
         assert!(second.key_limit() >= 199);
     }

@@ -78,7 +78,10 @@ pub(crate) fn decode(change: &EntryChange) -> Result<Option<RowChange>, RowError
             Row::Location(key.parse().map_err(|_| RowError::Key(key.to_owned()))?, place)
         }
         TableKind::FloodGroup => flood_row(device, key, value)?,
-        TableKind::HostReport | TableKind::RouterPorts | TableKind::BridgePorts => return Ok(None),
+        TableKind::HostReport
+        | TableKind::RouterPorts
+        | TableKind::BridgePorts
+        | TableKind::ZoneSecret => return Ok(None),
     };
     let owner = match change.owner {
         mn_nsdb::Owner::Persistent => Owner::Persistent,
@@ -179,7 +182,8 @@ pub(crate) fn table_of(selector: &Selector) -> Option<TableName> {
             TableKind::Location
             | TableKind::HostReport
             | TableKind::RouterPorts
-            | TableKind::BridgePorts => return None,
+            | TableKind::BridgePorts
+            | TableKind::ZoneSecret => return None,
         }),
         Selector::Entry { table: TableId { kind: TableKind::Location, .. }, key } => {
             Some(TableName::Location(PortId::from_uuid(key)))

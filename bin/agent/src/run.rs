@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::bursts::{Bursts, BurstsError};
-use crate::{Agent, Connections, Parts, StartError, interfaces, metrics, socket};
+use crate::{Agent, Connections, Parts, StartError, UdpPath, interfaces, metrics, socket};
 
 /// The flags of `midonet agent`.
 #[derive(Args, Clone, Debug)]
@@ -119,6 +119,8 @@ pub enum RunError {
     Interfaces(#[source] io::Error),
     #[error("{0} cannot be listened on")]
     Listen(SocketAddr, #[source] io::Error),
+    #[error("no socket can be made for state between hosts")]
+    State(#[source] io::Error),
     #[error("signals cannot be received")]
     Signals(#[source] io::Error),
     #[error("a packet worker has failed; another agent adopts what this one leaves")]
@@ -165,6 +167,7 @@ pub async fn run(settings: Settings) -> Result<(), RunError> {
         unused_for: limits::UNUSED_FOR,
         patience: Patience::default(),
         connections: connections(&settings),
+        state_path: Arc::new(UdpPath::new().map_err(RunError::State)?),
     })?;
     let served = serve(&settings, &agent, remote).await;
     agent.stop().await;

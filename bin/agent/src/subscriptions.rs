@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use mn_agent_core::{Holding, Holdings};
-use mn_ids::{Class, HostId, ObjectKey, PortId};
+use mn_ids::{Class, HostId, ObjectKey, PortId, TunnelZoneId};
 use mn_nsdb::{Selector, TableId, TableKind};
 use mn_time::Duration;
 use mn_topology::snapshot::Loaded;
@@ -84,6 +84,12 @@ impl Subscriptions {
     pub(crate) fn report(&mut self, host: HostId) {
         let table = TableId::global(TableKind::HostReport);
         self.want(Selector::Entry { table, key: host.uuid() });
+    }
+
+    /// The secret of a zone.
+    pub(crate) fn secret(&mut self, zone: TunnelZoneId) {
+        let table = TableId::global(TableKind::ZoneSecret);
+        self.want(Selector::Entry { table, key: zone.uuid() });
     }
 
     /// What was added since the last call.

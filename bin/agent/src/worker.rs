@@ -13,6 +13,7 @@ pub(crate) mod message;
 pub(crate) mod nat;
 mod news;
 mod pairs;
+pub(crate) mod peers;
 pub(crate) mod report;
 mod uses;
 pub(crate) mod walk;
@@ -38,12 +39,14 @@ use mn_topology::snapshot::Snapshot;
 use tokio::sync::mpsc;
 
 use crate::clock;
+use crate::exchange::Exchange;
 use crate::nat_journal::{Kept, NatJournal};
 use batch::Batch;
 pub(crate) use decide::host_of;
 use intake::Asked;
 use message::{Announcement, FromWorker, Reach, ToWorker};
 use pairs::Pairs;
+use peers::Telling;
 use report::Report;
 
 /// How long a worker waits for packets or messages before it looks at the clock.
@@ -80,6 +83,7 @@ pub(crate) struct Setup {
     pub(crate) restored: Vec<(usize, Kept)>,
     pub(crate) timeouts: NatTimeouts,
     pub(crate) journal: NatJournal,
+    pub(crate) exchange: Arc<Exchange>,
 }
 
 /// A packet that waits.
@@ -91,6 +95,8 @@ struct Parked {
     install: bool,
     question: Option<Question>,
     reach: Reach,
+    /// It has waited for another host's state.
+    held: bool,
 }
 
 /// A packet of ours that asks for a neighbour: which one.
@@ -128,6 +134,11 @@ pub(crate) struct Worker {
     macs: MacAges,
     translations: NatTable,
     journal: NatJournal,
+    exchange: Arc<Exchange>,
+    /// Which hosts know which translations of this worker.
+    telling: Telling,
+    /// Addresses that rules with memory translate to, first and last of each range.
+    nat_addresses: Vec<(u128, u128)>,
     others: Vec<Sender<ToWorker>>,
     errors: ErrorLimit,
     flows: FlowTable,
@@ -227,6 +238,9 @@ impl Worker {
             macs: MacAges::new(setup.limits.macs),
             translations: restored(setup.number, &setup.restored, setup.timeouts),
             journal: setup.journal,
+            exchange: setup.exchange,
+            telling: Telling::new(setup.timeouts),
+            nat_addresses: Vec::new(),
             others: setup.others,
             errors: ErrorLimit::default(),
             flows: FlowTable::new(worker, setup.life, setup.flows_max),
@@ -271,7 +285,12 @@ impl Worker {
                 std::thread::park_timeout(Duration::from_millis(2));
                 continue;
             }
-            let wait = if self.busy() { Duration::ZERO } else { WAIT_FOR };
+            let wait = match (self.busy(), self.pending.is_empty()) {
+                (true, _) => Duration::ZERO,
+                // Some waits are as short as the longest of this thread's.
+                (false, false) => WAIT_FOR / 10,
+                (false, true) => WAIT_FOR,
+            };
             self.take_in(&mut *upcalls, wait);
             self.serve(&mut *upcalls);
             self.settle(clock::now());
@@ -306,10 +325,12 @@ impl Worker {
                     self.outbox.push_back(Own { entry, frame, question: None, reach });
                 }
                 ToWorker::Translated { from, told } => self.take_translated(from, told, now),
+                ToWorker::Told(told) => self.take_told(told, now),
                 ToWorker::Ports(leased) => self.take_ports(&leased, now),
                 ToWorker::Walk(asked) => self.walk(*asked),
                 ToWorker::PortsLost(lost) => self.lose_ports(&lost, now),
                 ToWorker::Prepare { device, rule, targets } => {
+                    self.note_targets(&targets);
                     self.prepare_ports(device, rule, &targets);
                 }
             }
@@ -319,6 +340,7 @@ impl Worker {
     /// Finishes what the packets of one batch began: packets that were released, packets of our
     /// own, then the flows.
     fn settle(&mut self, now: Instant) {
+        self.release_held(now);
         self.go_on_with_released(now);
         self.send_outbox(now);
         self.activate();

@@ -19,6 +19,8 @@ pub enum Wait {
     Neighbor(RouterId, ScopedAddr),
     /// Ports for a rule of a device.
     Lease(DeviceId, RuleId),
+    /// What another host may be telling of its connection.
+    State,
 }
 
 /// How the packets of a flow wait.
@@ -143,6 +145,12 @@ impl<P> Pending<P> {
         waiting.map(|(key, _)| *key).collect()
     }
 
+    /// The flows whose time to wait like this is over.
+    #[must_use]
+    pub fn over(&self, wait: Wait, now: Instant) -> Vec<FlowKey> {
+        self.waiting(|stay| stay.wait == wait && stay.until <= now)
+    }
+
     /// Takes the packets of a flow, oldest first, with how they waited.
     pub fn take(&mut self, key: &FlowKey) -> Option<(Stay, VecDeque<(usize, P)>)> {
         let queue = self.flows.remove(key)?;
@@ -172,6 +180,8 @@ const fn given_up(wait: Wait) -> DropCause {
         Wait::Place => DropCause::NoLocation,
         Wait::Neighbor(..) => DropCause::WaitTimeout,
         Wait::Lease(..) => DropCause::NatNoLease,
+        // Not given up: it is decided about without.
+        Wait::State => DropCause::WaitTimeout,
     }
 }
 

@@ -59,6 +59,11 @@ impl Outgoing {
         self.journal.len()
     }
 
+    /// Whether the peer was told something too often in vain.
+    pub(crate) const fn is_away(&self) -> bool {
+        self.away.is_some()
+    }
+
     /// How many were dropped.
     pub(crate) const fn dropped(&self) -> u64 {
         self.dropped

@@ -107,6 +107,12 @@ impl Peer {
         self.outgoing.len()
     }
 
+    /// Whether its agent seems not to be there.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.epoch.is_none() || self.outgoing.is_away()
+    }
+
     /// How many records were dropped because the peer was away for too long.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -32,6 +32,10 @@ pub enum TableKind {
     RouterPorts,
     /// Likewise of a bridge.
     BridgePorts,
+    /// Of the whole cloud (device: nil). Key: the tunnel zone's id, value `{"secret": HEX}`: what
+    /// its members authenticate state messages with. The first agent that needs it makes it.
+    /// Exclusive. Shown to agents alone.
+    ZoneSecret,
 }
 
 impl TableKind {
@@ -45,6 +49,7 @@ impl TableKind {
         Self::HostReport,
         Self::RouterPorts,
         Self::BridgePorts,
+        Self::ZoneSecret,
     ];
 
     /// As in stored data: `flood_group`.
@@ -59,6 +64,7 @@ impl TableKind {
             Self::HostReport => "host_report",
             Self::RouterPorts => "router_ports",
             Self::BridgePorts => "bridge_ports",
+            Self::ZoneSecret => "zone_secret",
         }
     }
 
@@ -71,7 +77,7 @@ impl TableKind {
             | Self::Neighbor
             | Self::RouterPorts
             | Self::BridgePorts => Lifetime::Grace,
-            Self::Location | Self::FloodGroup => Lifetime::Durable,
+            Self::Location | Self::FloodGroup | Self::ZoneSecret => Lifetime::Durable,
             Self::HostReport => Lifetime::Session,
         }
     }
@@ -86,7 +92,7 @@ impl TableKind {
     /// one. Such an entry is a lease.
     #[must_use]
     pub const fn is_exclusive(self) -> bool {
-        matches!(self, Self::RouterPorts | Self::BridgePorts)
+        matches!(self, Self::RouterPorts | Self::BridgePorts | Self::ZoneSecret)
     }
 
     /// What an entry is about: it needs that object, and goes with it.
@@ -99,6 +105,7 @@ impl TableKind {
             Self::Neighbor | Self::RouterPorts => Subject::Device(Class::Router),
             Self::Location => Subject::Key(Class::Port),
             Self::HostReport => Subject::Key(Class::Host),
+            Self::ZoneSecret => Subject::Key(Class::TunnelZone),
         }
     }
 }

@@ -50,6 +50,26 @@ pub const AGENT_RULE_DROPS: &str = "midonet_agent_rule_drops_total";
 pub const AGENT_SIMULATIONS: &str = "midonet_agent_simulations_total";
 /// Addresses of bridges' networks that were heard at another MAC than before.
 pub const AGENT_MOVED_ADDRESSES: &str = "midonet_agent_moved_addresses_total";
+/// Copies of other hosts' translations.
+pub const AGENT_STATE_COPIES: &str = "midonet_agent_state_copies";
+/// State records that a peer is not to be told any more: it was away for too long.
+pub const AGENT_STATE_DROPPED: &str = "midonet_agent_state_dropped_total";
+/// State records that peers are not known to have yet.
+pub const AGENT_STATE_OWED: &str = "midonet_agent_state_owed";
+/// State messages received.
+pub const AGENT_STATE_RECEIVED: &str = "midonet_agent_state_received_total";
+/// State messages that were not taken, by cause.
+pub const AGENT_STATE_REFUSED: &str = "midonet_agent_state_refused_total";
+/// State records that came again.
+pub const AGENT_STATE_REPEATED: &str = "midonet_agent_state_repeated_total";
+/// State messages sent.
+pub const AGENT_STATE_SENT: &str = "midonet_agent_state_sent_total";
+/// State records taken from peers.
+pub const AGENT_STATE_TAKEN: &str = "midonet_agent_state_taken_total";
+/// State records that peers are to have.
+pub const AGENT_STATE_TOLD: &str = "midonet_agent_state_told_total";
+/// State messages that this host's network refused.
+pub const AGENT_STATE_UNSENT: &str = "midonet_agent_state_unsent_total";
 /// Messages of packet workers that found the control thread's queue full.
 pub const AGENT_UNHEARD: &str = "midonet_agent_unheard_total";
 /// Packets the datapath asked about.

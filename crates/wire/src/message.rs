@@ -114,6 +114,7 @@ table_kinds! {
     HostReport = "host_report",
     RouterPorts = "router_ports",
     BridgePorts = "bridge_ports",
+    ZoneSecret = "zone_secret",
 }
 
 impl From<TableId> for v1::Table {

@@ -40,6 +40,9 @@ impl Control {
                 Change::Entry(change) if change.table.kind == TableKind::HostReport => {
                     self.take_report(change);
                 }
+                Change::Entry(change) if change.table.kind == TableKind::ZoneSecret => {
+                    self.take_secret(change);
+                }
                 Change::Entry(change) => match rows::decode(change) {
                     Ok(Some(row)) => {
                         self.state.tables.apply(&row, &mut Vec::new());
@@ -118,6 +121,9 @@ impl Control {
                 self.host_is_gone();
             }
             Selector::Class(Class::TunnelZone) => self.state.zones_known = true,
+            Selector::Entry { table, key } if table.kind == TableKind::ZoneSecret => {
+                self.secrets.read(mn_ids::Id::from_uuid(*key));
+            }
             _ => {}
         }
         if let Some(table) = rows::table_of(selector) {

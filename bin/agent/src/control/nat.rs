@@ -42,7 +42,7 @@ impl Control {
     }
 
     /// The devices of this host's ports, and those linked to them.
-    fn devices_around(&self) -> HashSet<DeviceId> {
+    pub(super) fn devices_around(&self) -> HashSet<DeviceId> {
         let mut devices: HashSet<DeviceId> =
             self.state.bound.values().map(|port| port.device()).collect();
         let snapshot = &self.state.snapshot;

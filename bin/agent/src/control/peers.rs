@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use mn_agent_api::{Endpoint, HostReport};
 use mn_datapath::PeerAddresses;
 use mn_flow::{PeerIndex, Tag};
-use mn_ids::HostId;
+use mn_ids::{HostId, TunnelZoneId};
 use mn_nsdb::{EntryChange, Owner};
 use mn_topology::{TunnelZone, TunnelZoneKind};
 
@@ -98,13 +98,19 @@ impl Control {
     /// The addresses of every host that shares a zone with this one: in the first such zone, in
     /// the order of zone ids.
     fn peer_addresses(&self) -> BTreeMap<HostId, PeerAddresses> {
+        let neighbours = self.neighbours().into_iter();
+        neighbours.map(|(host, (_, addresses))| (host, addresses)).collect()
+    }
+
+    /// Likewise, with that zone.
+    pub(super) fn neighbours(&self) -> BTreeMap<HostId, (TunnelZoneId, PeerAddresses)> {
         let mut found = BTreeMap::new();
         for (zone, local) in self.own_zones() {
             let mtu = self.zone_mtu(zone, local);
             for member in zone.members.iter().filter(|member| member.host_id != self.host.id) {
                 if member.addr.is_ipv4() == local.is_ipv4() {
                     let addresses = PeerAddresses { local, remote: member.addr, mtu };
-                    found.entry(member.host_id).or_insert(addresses);
+                    found.entry(member.host_id).or_insert((zone.id, addresses));
                 }
             }
         }
@@ -112,7 +118,7 @@ impl Control {
     }
 
     /// The zones this host is in, with its address there.
-    fn own_zones(&self) -> impl Iterator<Item = (&TunnelZone, IpAddr)> {
+    pub(super) fn own_zones(&self) -> impl Iterator<Item = (&TunnelZone, IpAddr)> {
         let vxlan = self.state.zones.values().filter(|zone| zone.kind == TunnelZoneKind::Vxlan);
         vxlan.filter_map(|zone| {
             let own = zone.members.iter().find(|member| member.host_id == self.host.id)?;

@@ -7,7 +7,7 @@ use mn_flow::{
     extract,
 };
 use mn_ids::{HostId, PortId};
-use mn_simulation::{Decision, Effect, Entry, Inputs, Outcome, Packet, simulate};
+use mn_simulation::{Decision, Entry, Inputs, Outcome, Packet, simulate};
 use mn_time::Instant;
 use mn_topology::snapshot::{Lookup, Snapshot};
 
@@ -20,15 +20,17 @@ const OUTBOX_MAX: usize = 1024;
 
 /// A packet to be decided about.
 #[derive(Clone, Copy)]
-struct Arrival<'a> {
-    key: FlowKey,
+pub(super) struct Arrival<'a> {
+    pub(super) key: FlowKey,
     frame: &'a [u8],
     offload: Offload,
     entry: Entry,
     /// Whether its verdict may become a flow.
-    install: bool,
+    pub(super) install: bool,
     question: Option<Question>,
     reach: Reach,
+    /// It has waited for another host's state.
+    pub(super) held: bool,
 }
 
 impl Worker {
@@ -61,9 +63,11 @@ impl Worker {
             install,
             question: None,
             reach: Reach::All,
+            held: false,
         };
         if !self.pending.is_empty() && self.pending.holds(&upcall.key) {
-            let parked = park(&arrival);
+            // It waits for as long as the one before it.
+            let parked = Parked { held: true, ..park(&arrival) };
             if let Err(refused) = self.pending.queue(&upcall.key, upcall.frame.len(), parked) {
                 self.count_drop(refused.packet.entry, refused.cause);
             }
@@ -106,8 +110,8 @@ impl Worker {
                 continue;
             };
             let offload = Offload::default();
-            let (frame, install) = (&frame, false);
-            let arrival = Arrival { key, frame, offload, entry, install, question, reach };
+            let (frame, install, held) = (&frame, false, false);
+            let arrival = Arrival { key, frame, offload, entry, install, question, reach, held };
             if let Err(wait) = self.decide(&arrival, now) {
                 self.begin_to_wait(&arrival, wait, now);
             }
@@ -117,7 +121,9 @@ impl Worker {
     fn begin_to_wait(&mut self, arrival: &Arrival<'_>, wait: Wait, now: Instant) {
         let stay = self.stay(wait, now);
         let octets = arrival.frame.len();
-        if let Err(refused) = self.pending.park(arrival.key, stay, octets, park(arrival)) {
+        let held = arrival.held || wait == Wait::State;
+        let parked = Parked { held, ..park(arrival) };
+        if let Err(refused) = self.pending.park(arrival.key, stay, octets, parked) {
             self.count_drop(refused.packet.entry, refused.cause);
         }
     }
@@ -129,6 +135,7 @@ impl Worker {
             Wait::Neighbor(..) => now + limits::NEIGHBOR_FOR,
             Wait::Place => self.arrives_by(now).unwrap_or(now),
             Wait::Lease(..) => now + limits::LEASE_FOR,
+            Wait::State => now + limits::STATE_FOR,
         };
         let tags = [&self.buffers.tags[..], &self.translation.tags].concat();
         Stay { wait, since: now, until, tags: tags.into() }
@@ -161,6 +168,10 @@ impl Worker {
         if arrives_by.is_some() && !self.translation.sends() {
             return Err(Wait::Place);
         }
+        if self.lacks_state(arrival) {
+            return Err(Wait::State);
+        }
+        let begun = self.begun()?;
         let mut tags = std::mem::take(&mut self.buffers.tags);
         tags.extend_from_slice(&self.translation.tags);
         if let (Some(question), Entry::Egress(port)) = (arrival.question, arrival.entry) {
@@ -169,10 +180,9 @@ impl Worker {
         if let Some(until) = arrives_by {
             self.park_copies(arrival, until);
         }
-        let translates = |effect: &Effect| matches!(effect, Effect::Translate(_));
-        let begins = self.buffers.effects.iter().any(translates);
         self.note_takers(arrival.key.in_port);
         let changed = self.take_effects(now);
+        self.tell_hosts(&begun, now);
         let unanswered = std::mem::take(&mut self.unanswered);
         if decision.budgeted && unanswered {
             // Nobody is to be told for a while: the datapath can drop the like of it by itself,
@@ -187,7 +197,7 @@ impl Worker {
         self.touch(&changed, now);
         tags.clear();
         self.buffers.tags = tags;
-        if begins && install {
+        if !begun.is_empty() && install {
             self.prepare_answer(&arrival.key, now);
         }
         if let Some(flow) = flow.filter(|_| decision.drop.is_none()) {
@@ -368,6 +378,7 @@ fn park(arrival: &Arrival<'_>) -> Parked {
         install: arrival.install,
         question: arrival.question,
         reach: arrival.reach,
+        held: arrival.held,
     }
 }
 
@@ -380,5 +391,6 @@ fn arrival(key: FlowKey, parked: &Parked) -> Arrival<'_> {
         install: parked.install,
         question: parked.question,
         reach: parked.reach,
+        held: parked.held,
     }
 }

@@ -14,6 +14,7 @@ use mn_topology::snapshot::Snapshot;
 use mn_topology::{DeviceId, NatTarget};
 
 use super::nat::{Leased, Translated};
+use super::peers::Told;
 use super::walk::{WalkAsked, Walked};
 
 /// The world as of one revision: what a worker decides by from here on, and what that changes.
@@ -85,6 +86,8 @@ pub(crate) enum ToWorker {
         from: u8,
         told: Translated,
     },
+    /// Another host tells of translations.
+    Told(Told),
     /// An answer to [`FromWorker::Ports`].
     Ports(Leased),
     /// These blocks are another host's now.

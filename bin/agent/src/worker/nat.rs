@@ -44,6 +44,7 @@ impl Worker {
                 self.nat_shares.release(gone.0.tag());
             }
             self.tell_others(Translated::Ended(gone.0.key));
+            self.tell_ended(&gone.0, now);
         }
         self.journal.made(&binding);
         self.tell_others(Translated::Made(binding));
@@ -132,10 +133,12 @@ impl Worker {
                     block.addr == binding.to.addr && block.number == binding.to.port / 64
                 })
         };
-        let keys: Vec<NatKey> =
-            self.translations.own().filter(|(it, _)| of(it)).map(|(it, _)| it.key).collect();
+        let lost_ones: Vec<NatBinding> =
+            self.translations.own().filter(|(it, _)| of(it)).map(|(it, _)| *it).collect();
         let mut tags = Vec::new();
-        for key in keys {
+        for binding in lost_ones {
+            let key = binding.key;
+            self.tell_ended(&binding, now);
             if let Some(gone) = self.translations.remove(&key, now, &mut tags) {
                 self.nat_shares.release(gone.0.tag());
             }
@@ -172,17 +175,23 @@ impl Worker {
         let gone = self.translations.expire(
             now,
             |tag| flows.last_use(Tag::Nat(tag)),
-            |worker, key, used_at| kept.push((worker, key, used_at)),
+            |owner, key, used_at| kept.push((owner, key, used_at)),
             &mut tags,
         );
         for ended in gone {
             self.journal.ended(&ended.0.key);
             self.nat_shares.release(ended.0.tag());
             self.tell_others(Translated::Ended(ended.0.key));
+            self.tell_ended(&ended.0, now);
         }
-        for (worker, key, used_at) in kept {
-            self.tell_one(worker, Translated::Used(key, used_at));
+        for (owner, key, used_at) in kept {
+            match owner {
+                NatOwner::Own => {}
+                NatOwner::Worker(worker) => self.tell_one(worker, Translated::Used(key, used_at)),
+                NatOwner::Peer(owner) => self.exchange.used(owner, key, used_at, now),
+            }
         }
+        self.tell_uses(now);
         self.drop_touched(&tags);
         self.translations.ports.tick(now);
         for lease in self.translations.ports.give_back(now) {

@@ -1,7 +1,6 @@
 //! Hosts in one process: real agents, the memory engine, the software datapath. Frames go in and
 //! come out as values; stations behind the ports answer ARP, neighbour discovery and echo.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +22,8 @@ use mn_topology::{
 use tokio::sync::watch;
 
 use crate::cable::Cable;
+pub use crate::mail::copies;
+use crate::mail::{Mail, Post};
 pub use crate::station::{Station, is_arp_reply, is_echo_reply};
 
 /// Within this a change takes effect on every host (issue 2 §3).
@@ -52,6 +53,8 @@ const FOR_EVER: Duration = Duration::from_secs(600);
 pub struct Lab {
     pub store: Arc<Engine>,
     pub cable: Arc<Cable>,
+    /// What carries state between the hosts.
+    pub mail: Arc<Mail>,
     pub hosts: Vec<HostSim>,
     pub stations: Shared<Vec<Station>>,
     seen: Shared<Vec<Seen>>,
@@ -101,6 +104,7 @@ impl Lab {
         let mut lab = Self {
             store,
             cable,
+            mail: Arc::default(),
             hosts: Vec::new(),
             stations: Shared::default(),
             seen: Shared::default(),
@@ -153,6 +157,7 @@ impl Lab {
             patience: self.patience,
             unused_for: self.unused_for,
             connections: mn_agent::Connections::default(),
+            state_path: Arc::new(Post::new(&self.mail)),
         })
         .expect("an agent");
         host.id = agent.host();
@@ -570,14 +575,4 @@ fn owner(addresses: &Shared<Vec<IpAddr>>, addr: IpAddr) -> Option<usize> {
 
 fn log(seen: &Shared<Vec<Seen>>, what: Seen) {
     seen.lock().expect("no panic").push(what);
-}
-
-/// Frames that went between hosts, by key.
-pub fn copies(seen: &[Seen]) -> BTreeMap<(usize, TunnelKey), usize> {
-    let mut copies = BTreeMap::new();
-    for one in seen {
-        let Seen::Between { from, key } = one else { continue };
-        *copies.entry((*from, *key)).or_default() += 1;
-    }
-    copies
 }

@@ -22,6 +22,8 @@ pub enum Owner {
     Own,
     /// Another worker of this agent, by its number.
     Worker(u8),
+    /// Another host, by the number its agent has here.
+    Peer(u16),
 }
 
 /// A translation that ended.
@@ -184,6 +186,20 @@ impl NatTable {
             .is_some_and(|entry| entry.life.has_ended())
     }
 
+    /// Who says when a translation ends.
+    #[must_use]
+    pub fn owner(&self, key: &NatKey) -> Option<Owner> {
+        let slot = self.find_forward(key)?;
+        self.entries[slot as usize].as_ref().map(|entry| entry.owner)
+    }
+
+    /// When a translation was last used, as far as it was noted.
+    #[must_use]
+    pub fn used_at(&self, key: &NatKey) -> Option<Instant> {
+        let slot = self.find_forward(key)?;
+        self.entries[slot as usize].as_ref().map(|entry| entry.used_at)
+    }
+
     /// Notes that a translation was used.
     pub fn note_use(&mut self, key: &NatKey, used_at: Instant) {
         if let Some(slot) = self.find_forward(key)
@@ -207,13 +223,14 @@ impl NatTable {
     /// Looks at some translations for their age; those that were idle too long end. `used` says
     /// when the datapath last used a flow that carries a tag, if it has one.
     ///
-    /// All are looked at in sixteen calls. Those of other workers do not end here; for each that a
-    /// flow of this worker keeps alive `keeps` is told whom to tell.
+    /// All are looked at in sixteen calls. For each of others that a flow of this worker keeps alive
+    /// `keeps` is told whom to tell. Those of other workers do not end here, those of other hosts
+    /// later than their owner would end them. What comes back is this worker's own.
     pub fn expire(
         &mut self,
         now: Instant,
         used: impl Fn(NatTag) -> Option<Instant>,
-        mut keeps: impl FnMut(u8, NatKey, Instant),
+        mut keeps: impl FnMut(Owner, NatKey, Instant),
         tags: &mut Vec<Tag>,
     ) -> Vec<Gone> {
         let mut gone = self.expire_ended(now, tags);
@@ -221,31 +238,37 @@ impl NatTable {
         for _ in 0..count {
             self.cursor = if self.cursor + 1 < self.entries.len() { self.cursor + 1 } else { 0 };
             let Some(entry) = &mut self.entries[self.cursor] else { continue };
-            if entry.life.has_ended() {
+            // Those of other hosts end when their owner says so, or by their age.
+            if entry.life.has_ended() && !matches!(entry.owner, Owner::Peer(_)) {
                 continue;
             }
             let timeout = self.timeouts.of(entry.binding.key.tuple.protocol);
             match entry.owner {
                 Owner::Own if entry.used_at + timeout <= now => {}
-                Owner::Worker(worker) if entry.used_at + timeout / 4 <= now => {
+                Owner::Worker(_) | Owner::Peer(_) if entry.used_at + timeout / 4 <= now => {
                     if let Some(used_at) = used(entry.binding.tag())
                         && used_at > entry.used_at
                     {
                         entry.used_at = used_at;
-                        keeps(worker, entry.binding.key, used_at);
+                        keeps(entry.owner, entry.binding.key, used_at);
                     }
-                    continue;
+                    let left = matches!(entry.owner, Owner::Peer(_))
+                        && entry.used_at + timeout * 3 / 2 <= now;
+                    if !left {
+                        continue;
+                    }
                 }
-                Owner::Own | Owner::Worker(_) => continue,
+                Owner::Own | Owner::Worker(_) | Owner::Peer(_) => continue,
             }
             if let Some(used_at) = used(entry.binding.tag()) {
                 entry.used_at = entry.used_at.max(used_at);
             }
+            let owner = entry.owner;
             if entry.used_at + timeout <= now
                 && let Some(ended) = self.take(self.cursor as Slot, now)
             {
                 tags.push(Tag::Nat(ended.0.tag()));
-                gone.push(ended);
+                gone.extend((owner == Owner::Own).then_some(ended));
             }
         }
         gone
@@ -351,7 +374,9 @@ impl NatTable {
 }
 
 impl NatTimeouts {
-    const fn of(&self, protocol: IpProtocol) -> Duration {
+    /// The time of a protocol.
+    #[must_use]
+    pub const fn of(&self, protocol: IpProtocol) -> Duration {
         match protocol {
             IpProtocol::TCP => self.tcp,
             IpProtocol::UDP => self.udp,

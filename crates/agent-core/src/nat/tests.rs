@@ -263,9 +263,9 @@ fn another_worker_s_translation_ends_there_and_is_told_of_use_here() {
     let binding = NatBinding { key, to, chain: Id::from_uuid(Uuid::nil()), rule: rule() };
     table.insert(binding, NatOwner::Worker(3), at(0), &mut Vec::new());
     let mut told = Vec::new();
-    let keeps = |worker, key, used_at| told.push((worker, key, used_at));
+    let keeps = |owner, key, used_at| told.push((owner, key, used_at));
     let gone = table.expire(at(4000), |_| Some(at(3990)), keeps, &mut Vec::new());
-    assert_eq!((gone.len(), told), (0, vec![(3, key, at(3990))]));
+    assert_eq!((gone.len(), told), (0, vec![(NatOwner::Worker(3), key, at(3990))]));
     assert_eq!(table.own().count(), 0);
 }
 
@@ -332,6 +332,21 @@ fn where_no_port_is_free_the_one_that_ended_first_is_given_again() {
     // Not for another destination's sake, and not one that lives.
     assert_eq!(connect(&mut table, key(TCP, 2, 3, 80), &targets, 0), Some(ports[30]));
     assert_eq!(choose(&table, key(TCP, 2, 4, 80), &targets, 0), SourceChoice::Exhausted);
+}
+
+#[test]
+fn another_host_s_translation_outlives_its_time_there_and_not_for_ever() {
+    let mut table = NatTable::default();
+    let key = key(IpProtocol::UDP, 1, 1, 80);
+    let to = Endpoint { addr: public(), port: 6401 };
+    let binding = NatBinding { key, to, chain: Id::from_uuid(Uuid::nil()), rule: rule() };
+    table.insert(binding, NatOwner::Peer(3), at(0), &mut Vec::new());
+    expire(&mut table, at(449), None);
+    assert_eq!(table.len(), 1, "its owner may be about to say that it lives");
+    expire(&mut table, at(450), Some(at(449)));
+    assert_eq!(table.len(), 1, "answers keep it alive here");
+    assert_eq!(expire(&mut table, at(449 + 450), None), 0, "it was not this worker's");
+    assert!(table.is_empty());
 }
 
 /// The table against a list that is searched from end to end.

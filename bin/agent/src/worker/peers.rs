@@ -1,0 +1,265 @@
+//! What this worker tells other hosts of its translations, and what they tell it.
+
+use std::collections::{HashMap, VecDeque};
+
+use mn_agent_core::{Hearers, NatOwner, NatTimeouts, Wait, limits};
+use mn_flow::{Rewrite, Tag, VirtualAction};
+use mn_flowstate::Record;
+use mn_ids::HostId;
+use mn_packet::{IpProtocol, to_v6};
+use mn_simulation::Effect;
+use mn_simulation::nat::{NatBinding, NatKey, NatKind, addresses};
+use mn_time::Instant;
+use mn_topology::{DeviceId, NatTarget};
+
+use super::Worker;
+use super::decide::Arrival;
+use super::message::FromWorker;
+
+/// What other hosts tell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Told {
+    Made {
+        /// The number of the host that made it, and its id.
+        owner: u16,
+        host: HostId,
+        binding: NatBinding,
+    },
+    Ended {
+        owner: u16,
+        key: NatKey,
+    },
+    Used {
+        key: NatKey,
+        used_at: Instant,
+    },
+    /// A host wants to be told all translations of a device.
+    Ask {
+        host: HostId,
+        device: DeviceId,
+    },
+}
+
+/// Which hosts know which of this worker's translations.
+#[derive(Debug)]
+pub(super) struct Telling {
+    timeouts: NatTimeouts,
+    told: HashMap<NatKey, u16>,
+    /// Sets of hosts: few differ.
+    sets: Vec<Box<[HostId]>>,
+    /// Translations by when they are looked at next, for TCP, UDP and echoes.
+    turns: [VecDeque<(Instant, NatKey)>; 3],
+}
+
+/// Translations looked at in one go for whether they were used.
+const LOOKED_AT: usize = 4096;
+
+impl Telling {
+    pub(super) fn new(timeouts: NatTimeouts) -> Self {
+        let (told, sets, turns) = Default::default();
+        Self { timeouts, told, sets, turns }
+    }
+
+    fn note(&mut self, key: NatKey, hosts: &[HostId], now: Instant) {
+        let set = self.sets.iter().position(|set| **set == *hosts).unwrap_or_else(|| {
+            self.sets.push(hosts.into());
+            self.sets.len() - 1
+        });
+        if self.told.insert(key, u16::try_from(set).unwrap_or(u16::MAX)).is_none() {
+            let protocol = key.tuple.protocol;
+            self.turns[turn(protocol)].push_back((now + self.timeouts.of(protocol) / 4, key));
+        }
+    }
+
+    fn hosts(&self, key: &NatKey) -> &[HostId] {
+        let set = self.told.get(key).and_then(|set| self.sets.get(usize::from(*set)));
+        set.map_or(&[], |set| set)
+    }
+
+    fn forget(&mut self, key: &NatKey) -> Option<Box<[HostId]>> {
+        let set = self.told.remove(key)?;
+        self.sets.get(usize::from(set)).cloned()
+    }
+
+    /// Translations whose use is to be looked at, and since when.
+    fn due(&mut self, now: Instant) -> Vec<NatKey> {
+        let mut due = Vec::new();
+        for turns in &mut self.turns {
+            while due.len() < LOOKED_AT
+                && let Some((_, key)) = turns.pop_front_if(|(at, _)| *at <= now)
+            {
+                if self.told.contains_key(&key) {
+                    turns.push_back((now + self.timeouts.of(key.tuple.protocol) / 4, key));
+                    due.push(key);
+                }
+            }
+        }
+        due
+    }
+}
+
+const fn turn(protocol: IpProtocol) -> usize {
+    match protocol {
+        IpProtocol::TCP => 0,
+        IpProtocol::UDP => 1,
+        _ => 2,
+    }
+}
+
+impl Worker {
+    /// The translations that the verdict at hand begins, and the hosts that are to hear of them.
+    pub(super) fn begun(&mut self) -> Result<Vec<(NatBinding, Vec<HostId>)>, Wait> {
+        let mut begun = Vec::new();
+        let mut missing = Vec::new();
+        for effect in &self.buffers.effects {
+            let Effect::Translate(binding) = effect else { continue };
+            let ports = self.buffers.actions.iter().filter_map(|action| match action {
+                VirtualAction::Deliver(port) => Some(*port),
+                _ => None,
+            });
+            let hearers = Hearers::of(&self.snapshot, self.local.host, binding, ports);
+            missing.extend(hearers.missing);
+            begun.push((*binding, hearers.hosts));
+        }
+        missing.retain(|key| self.asked.insert(*key));
+        if missing.is_empty() {
+            return Ok(begun);
+        }
+        self.tell_control(FromWorker::Load(missing));
+        Err(Wait::Load)
+    }
+
+    /// Tells hosts of translations, before the packet goes out whose answer needs them.
+    pub(super) fn tell_hosts(&mut self, begun: &[(NatBinding, Vec<HostId>)], now: Instant) {
+        for (binding, hosts) in begun {
+            if !hosts.is_empty() && self.translations.owner(&binding.key) == Some(NatOwner::Own) {
+                self.telling.note(binding.key, hosts, now);
+                self.exchange.tell(hosts, &[Record::Made(*binding)], now);
+            }
+        }
+    }
+
+    /// Tells whoever was told of a translation that it has ended.
+    pub(super) fn tell_ended(&mut self, binding: &NatBinding, now: Instant) {
+        if let Some(hosts) = self.telling.forget(&binding.key) {
+            let ended = Record::Ended { key: binding.key, to: binding.to };
+            self.exchange.tell(&hosts, &[ended], now);
+        }
+    }
+
+    /// Tells whoever was told of translations which of them live.
+    pub(super) fn tell_uses(&mut self, now: Instant) {
+        for key in self.telling.due(now) {
+            let Some(binding) = self.translations.forward(&key) else { continue };
+            let noted = self.translations.used_at(&key);
+            let flow = self.flows.last_use(Tag::Nat(binding.tag()));
+            let Some(used_at) = noted.max(flow) else { continue };
+            let idle = now.since(used_at);
+            // Said already, the last time it was looked at.
+            if idle < self.telling.timeouts.of(key.tuple.protocol) / 4 + limits::USES_EVERY {
+                let hosts = self.telling.hosts(&key);
+                self.exchange.tell(hosts, &[Record::Used { key, idle }], now);
+            }
+        }
+    }
+
+    /// Takes what another host tells.
+    pub(super) fn take_told(&mut self, told: Told, now: Instant) {
+        let mut tags = Vec::new();
+        match told {
+            Told::Made { owner, host, binding } => {
+                self.note_target(&binding);
+                self.take_made(owner, host, binding, now, &mut tags);
+            }
+            Told::Ended { owner, key } => {
+                if self.translations.owner(&key) == Some(NatOwner::Peer(owner)) {
+                    self.translations.remove(&key, now, &mut tags);
+                }
+            }
+            Told::Used { key, used_at } => self.translations.note_use(&key, used_at),
+            Told::Ask { host, device } => self.tell_all(host, device, now),
+        }
+        self.touch(&tags, now);
+    }
+
+    /// Where two hosts translated packets of one connection at the same time, what the host with
+    /// the lower id chose holds on both.
+    fn take_made(
+        &mut self,
+        owner: u16,
+        host: HostId,
+        binding: NatBinding,
+        now: Instant,
+        tags: &mut Vec<Tag>,
+    ) {
+        let own = |owner| matches!(owner, Some(NatOwner::Own | NatOwner::Worker(_)));
+        let there = self.translations.forward(&binding.key);
+        if own(self.translations.owner(&binding.key))
+            && (there == Some(binding) || self.local.host < host)
+        {
+            return;
+        }
+        let gone = self.translations.insert(binding, NatOwner::Peer(owner), now, tags);
+        for ended in gone.into_iter().flatten() {
+            // If it was this worker's it is not any more.
+            self.nat_shares.release(ended.0.tag());
+            self.telling.forget(&ended.0.key);
+            self.journal.ended(&ended.0.key);
+        }
+    }
+
+    fn tell_all(&mut self, host: HostId, device: DeviceId, now: Instant) {
+        let own = self.translations.own().map(|(binding, _)| *binding);
+        let own: Vec<NatBinding> = own.filter(|it| it.key.device == device).collect();
+        let records: Vec<Record> = own.iter().map(|binding| Record::Made(*binding)).collect();
+        for binding in own {
+            let mut hosts = self.telling.hosts(&binding.key).to_vec();
+            if let Err(at) = hosts.binary_search(&host) {
+                hosts.insert(at, host);
+                self.telling.note(binding.key, &hosts, now);
+            }
+        }
+        self.exchange.tell(&[host], &records, now);
+    }
+
+    /// Notes the addresses that a rule translates to: answers come to them.
+    pub(super) fn note_targets(&mut self, targets: &[NatTarget]) {
+        for target in targets {
+            let range = addresses(target);
+            if !self.nat_addresses.contains(&range) {
+                self.nat_addresses.push(range);
+            }
+        }
+    }
+
+    fn note_target(&mut self, binding: &NatBinding) {
+        let addr = binding.to.addr.to_bits();
+        let known = |(first, last): &(u128, u128)| (*first..=*last).contains(&addr);
+        if binding.key.kind == NatKind::Source && !self.nat_addresses.iter().any(known) {
+            self.nat_addresses.push((addr, addr));
+        }
+    }
+
+    /// Whether the verdict at hand is that of an answer of which nothing is known, and another
+    /// host may be telling of it right now.
+    pub(super) fn lacks_state(&self, arrival: &Arrival<'_>) -> bool {
+        let crowded = self.pending.len() > limits::PENDING_MAX / 4;
+        if arrival.held || !arrival.install || crowded || self.nat_addresses.is_empty() {
+            return false;
+        }
+        let dst = arrival.key.nw_dst.to_bits();
+        let to_nat = |(first, last): &(u128, u128)| (*first..=*last).contains(&dst);
+        let rewrites = |action: &VirtualAction| matches!(action, VirtualAction::Rewrite(Rewrite::NwDst(addr)) if to_v6(*addr).to_bits() != dst);
+        self.nat_addresses.iter().any(to_nat)
+            && self.buffers.tags.iter().any(|tag| matches!(tag, Tag::Nat(_)))
+            && !self.buffers.actions.iter().any(rewrites)
+            && self.exchange.has_peers()
+    }
+
+    /// Packets that waited for state in vain are decided about without it.
+    pub(super) fn release_held(&mut self, now: Instant) {
+        if !self.pending.is_empty() {
+            self.released.extend(self.pending.over(Wait::State, now));
+        }
+    }
+}

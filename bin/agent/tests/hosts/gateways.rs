@@ -1,0 +1,356 @@
+//! Many machines behind one address, with two gateways: what goes out by one is answered by the
+//! other (contracts §6).
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use mn_ids::{ChainId, Id, PortId, RouterId};
+use mn_packet::{EtherType, EthernetHeader, IpProtocol, Layers, Mac, UdpHeader, ip_packet};
+use mn_topology::{
+    AnyObject, Chain, Condition, IfAddr, NatTarget, Port, PortKind, RaMode, Route, RouteTarget,
+    RouterPort, Rule, RuleAction, Test, Then,
+};
+
+use crate::lab::{Lab, SETTLE_FOR, Seen, port, until};
+use crate::mail::{Datagram, Trouble};
+use crate::metrics::{get, sample};
+use crate::station::Station;
+
+const PUBLIC: &str = "203.0.113.2";
+const OUTSIDE: &str = "198.51.100.9";
+
+/// A network with two ways out.
+struct Net {
+    lab: Lab,
+    vm: Station,
+    vm_port: PortId,
+    /// The routers outside, and the MACs of our ports to them.
+    outside: [Station; 2],
+    uplinks: [Mac; 2],
+}
+
+impl Net {
+    /// A machine on host 0, gateways on hosts 1 and 2; packets go out by the first.
+    async fn new(hosts: usize) -> Self {
+        let lab = Lab::new(hosts).await;
+        let (bridge, router) = (lab.bridge().await, lab.router().await);
+        lab.link(router, bridge, 1, &["10.0.1.254/24"]).await;
+        lab.translates(router).await;
+        let (vm, vm_port) = lab.station(0, bridge, 1, &["10.0.1.1"]).await;
+        let first = lab.uplink(1, router, 21, 100).await;
+        let second = lab.uplink(2, router, 22, 200).await;
+        let uplinks = [first.1, second.1];
+        let net = Self { lab, vm, vm_port, outside: [first.0, second.0], uplinks };
+        tokio::time::sleep(SETTLE_FOR * 2).await;
+        net
+    }
+
+    /// The machine sends the first datagram from a port.
+    fn begins(&self, port: u16) {
+        let gateway = Mac([2, 0, 0, 0, 1, 1]);
+        let to = OUTSIDE.parse().unwrap();
+        self.lab.send(&self.vm, &self.vm.datagram(gateway, to, port, 53));
+    }
+
+    /// Answers what came out with this public port, by a gateway.
+    fn answers(&self, by: usize, public: u16) {
+        let (from, to): (IpAddr, IpAddr) = (OUTSIDE.parse().unwrap(), PUBLIC.parse().unwrap());
+        let message = UdpHeader { src: 53, dst: public }.datagram(from, to, b"hello again");
+        let packet = ip_packet(from, to, 60, IpProtocol::UDP, &message);
+        let station = &self.outside[by];
+        let frame = EthernetHeader::untagged(station.mac, self.uplinks[by], EtherType::IPV4);
+        self.lab.send(station, &frame.frame(&packet));
+    }
+
+    /// Begins a connection and waits until it came out; its public port.
+    async fn connects(&self, port: u16) -> u16 {
+        self.begins(port);
+        let came = |frame: &[u8]| datagram(frame).is_some_and(|it| it.3 == 53 && it.4 == port);
+        let _ = came;
+        let frame = self.lab.arrives(&self.outside[0].interface, |frame| {
+            datagram(frame).is_some_and(|it| it.2.to_string() == OUTSIDE)
+        });
+        let (frame, _) = frame.await.expect("it comes out");
+        let public = datagram(&frame).expect("a datagram").1;
+        self.lab.take_seen();
+        public
+    }
+
+    /// Whether the answer to it arrives, coming in by a gateway.
+    async fn is_answered(&self, by: usize, public: u16, port: u16) -> bool {
+        self.answers(by, public);
+        let home = |frame: &[u8]| is_answer(frame, port);
+        self.lab.arrives_within(Duration::from_secs(2), &self.vm.interface, home).await.is_some()
+    }
+
+    async fn metric(&self, host: usize, words: &[&str]) -> f64 {
+        let address = self.lab.serves_metrics(host).await;
+        sample(&get(address, "/metrics").await, words).unwrap_or(-1.0)
+    }
+}
+
+/// Source and its port, destination and its port of a datagram; and the port again.
+fn datagram(frame: &[u8]) -> Option<(IpAddr, u16, IpAddr, u16, u16)> {
+    let layers = Layers::of(frame).ok()?;
+    let ip = layers.ip()?;
+    let ([a, b, c, d, ..], IpProtocol::UDP) = (ip.payload, ip.protocol) else { return None };
+    let (src, dst) = (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
+    Some((ip.src, src, ip.dst, dst, src))
+}
+
+fn is_answer(frame: &[u8], port: u16) -> bool {
+    datagram(frame).is_some_and(|(src, from, dst, to, _)| {
+        src.to_string() == OUTSIDE && from == 53 && dst.to_string() == "10.0.1.1" && to == port
+    })
+}
+
+impl Lab {
+    /// The router translates what leaves it to one address, and back.
+    async fn translates(&self, router: RouterId) {
+        let public: IpAddr = PUBLIC.parse().unwrap();
+        let target =
+            NatTarget { addr_from: public, addr_to: public, port_from: 1024, port_to: 65535 };
+        let back = RuleAction::RevSnat { then: Then::Accept };
+        let to_public = Condition {
+            nw_dst: Some(Test::Is("203.0.113.2/32".parse().unwrap())),
+            ..Condition::default()
+        };
+        let from_inside = Condition {
+            nw_src: Some(Test::Is("10.0.0.0/8".parse().unwrap())),
+            nw_dst: Some(Test::Is("198.51.100.0/24".parse().unwrap())),
+            ..Condition::default()
+        };
+        let inbound = self.chain("pre", to_public, back).await;
+        let forth = RuleAction::Snat { targets: vec![target], then: Then::Accept };
+        let outbound = self.chain("post", from_inside, forth).await;
+        self.change(router.into(), |object| {
+            if let AnyObject::Router(router) = object {
+                router.inbound_filter_id = Some(inbound);
+                router.outbound_filter_id = Some(outbound);
+            }
+        })
+        .await;
+    }
+
+    async fn chain(&self, name: &str, condition: Condition, action: RuleAction) -> ChainId {
+        let rule = Rule { id: Id::random(), condition, action, meter_name: None };
+        let id = Id::random();
+        self.create(Chain {
+            id,
+            tenant_id: None,
+            name: Some(name.to_owned()),
+            rules: vec![rule],
+            segments: Vec::new(),
+        })
+        .await;
+        id
+    }
+
+    /// A way out of a router on a host, by a router of others; that, and the MAC of our port.
+    async fn uplink(
+        &self,
+        host: usize,
+        router: RouterId,
+        number: u8,
+        weight: u32,
+    ) -> (Station, Mac) {
+        let interface = format!("tap{number}");
+        let (ours, theirs) = (format!("172.16.{number}.2"), format!("172.16.{number}.1"));
+        let ifindex = u32::from(number) + 10;
+        self.plug(host, &interface, ifindex);
+        let station = Station {
+            host,
+            interface: interface.clone(),
+            mac: Mac([2, 0, 0, 0, 0, number]),
+            addrs: vec![theirs.parse().unwrap()],
+            ifindex,
+        };
+        self.stations.lock().unwrap().push(station.clone());
+        let (id, mac) = (Id::random(), Mac([2, 0, 0, 0, 1, number]));
+        let kind = PortKind::Router(RouterPort {
+            router_id: router,
+            mac,
+            addresses: vec![IfAddr { addr: ours.parse().unwrap(), len: 24 }],
+            ra_mode: RaMode::Off,
+            ra_prefixes: Vec::new(),
+            ra_interval: None,
+        });
+        let bound = Port {
+            host_id: Some(self.hosts[host].id),
+            interface_name: Some(interface),
+            ..port(id, kind)
+        };
+        self.create(bound).await;
+        let route = |dst: &str, gateway: Option<IpAddr>, weight| Route {
+            id: Id::random(),
+            router_id: router,
+            src: "0.0.0.0/0".parse().unwrap(),
+            dst: dst.parse().unwrap(),
+            target: RouteTarget::Normal { next_hop_port: id, gateway },
+            weight,
+            attributes: None,
+            learned: false,
+        };
+        self.create(route(&format!("172.16.{number}.0/24"), None, 0)).await;
+        self.create(route("0.0.0.0/0", Some(theirs.parse().unwrap()), weight)).await;
+        self.active(host, id).await;
+        (station, mac)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_comes_in_by_the_other_gateway_finds_its_machine() {
+    let net = Net::new(3).await;
+    for port in 4000..4010 {
+        let public = net.connects(port).await;
+        assert!(net.is_answered(1, public, port).await, "by the other gateway: {port}");
+        assert!(net.is_answered(0, public, port).await, "by the same: {port}");
+    }
+    for gateway in [1, 2] {
+        assert_eq!(net.metric(gateway, &["state_copies"]).await, 10.0);
+    }
+    net.lab.stop().await;
+}
+
+/// The figures of the issue: 30 % of state messages are lost, 10 % come twice, all come up to
+/// 50 ms late.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_a_bad_network_no_answer_is_translated_wrongly_and_none_is_lost_for_good() {
+    let connections = if std::env::var("MIDONET_LONG").is_ok() { 10_000_u16 } else { 1000 };
+    let net = Net::new(3).await;
+    net.connects(999).await;
+    net.lab.mail.trouble(Trouble { lost: 30, twice: 10, late: Duration::from_millis(50) });
+    let mut begun = HashMap::new();
+    for batch in 0..connections / 50 {
+        for port in 0..50 {
+            net.begins(2000 + batch * 50 + port);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for seen in net.lab.take_seen() {
+            let Seen::At { interface, frame, .. } = seen else { continue };
+            let Some((src, public, ..)) = datagram(&frame) else { continue };
+            if interface == net.outside[0].interface && src.to_string() == PUBLIC {
+                begun.insert(public, ());
+            }
+        }
+    }
+    assert_eq!(begun.len(), usize::from(connections), "each came out, with a port of its own");
+    let owed = async || net.metric(0, &["state_owed"]).await == 0.0;
+    until("everything has arrived", owed).await;
+    net.lab.mail.trouble(Trouble::default());
+    let mut answered = BTreeMap::new();
+    for public in begun.keys() {
+        net.answers(1, *public);
+    }
+    let end = Instant::now() + Duration::from_secs(20);
+    while answered.len() < usize::from(connections) && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for seen in net.lab.take_seen() {
+            let Seen::At { interface, frame, .. } = seen else { continue };
+            let Some((src, _, dst, to, _)) = datagram(&frame) else { continue };
+            if interface == net.vm.interface {
+                assert_eq!((src.to_string(), dst.to_string()), (OUTSIDE.into(), "10.0.1.1".into()));
+                *answered.entry(to).or_insert(0) += 1;
+            }
+        }
+    }
+    assert!(answered.values().all(|count| *count == 1), "each answer is one machine's");
+    assert_eq!(answered.len(), usize::from(connections));
+    net.lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_faster_than_the_state_waits_for_it() {
+    let net = Net::new(3).await;
+    net.connects(4000).await;
+    net.lab.mail.trouble(Trouble { late: Duration::from_millis(6), ..Trouble::default() });
+    let mut fast = 0;
+    for port in 4001..4021 {
+        let public = net.connects(port).await;
+        fast += u32::from(net.is_answered(1, public, port).await);
+    }
+    assert_eq!(fast, 20);
+    net.lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_forged_said_again_or_too_long_changes_nothing_and_is_counted() {
+    let net = Net::new(3).await;
+    let public = net.connects(4000).await;
+    assert!(net.is_answered(1, public, 4000).await);
+    let tape = net.lab.mail.tape();
+    let to_second = |it: &&Datagram| it.to == IpAddr::from([192, 168, 100, 3]);
+    let real = tape.iter().rfind(|it| to_second(it)).expect("it was told").clone();
+    let copies = net.metric(2, &["state_copies"]).await;
+
+    net.lab.mail.deliver(real.clone());
+    let mut forged = real.clone();
+    forged.octets[70] ^= 1;
+    net.lab.mail.deliver(forged);
+    net.lab.mail.deliver(Datagram { octets: vec![0; 5000], ..real.clone() });
+    net.lab.mail.deliver(Datagram { octets: vec![7; 100], ..real.clone() });
+    net.lab.mail.deliver(Datagram { from: [10, 9, 9, 9].into(), ..real });
+    let refused = async |cause: &str| net.metric(2, &["state_refused", cause]).await;
+    for cause in ["replayed", "forged", "oversized", "malformed", "stranger"] {
+        until(cause, || async { refused(cause).await >= 1.0 }).await;
+    }
+    assert_eq!(net.metric(2, &["state_copies"]).await, copies);
+    assert!(net.is_answered(1, public, 4000).await, "all goes on");
+    net.lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_survive_the_death_of_either_gateway_and_of_the_agent_that_made_them() {
+    let mut net = Net::new(3).await;
+    let mut public = HashMap::new();
+    for port in 4000..4005 {
+        public.insert(port, net.connects(port).await);
+    }
+    // The gateway's agent is killed; the next one has what it was told from its disk.
+    net.lab.stop_agent(2).await;
+    let missed = net.connects(4100).await;
+    net.lab.start(2);
+    tokio::time::sleep(SETTLE_FOR * 5).await;
+    for (port, public) in &public {
+        assert!(net.is_answered(1, *public, *port).await, "told before it died: {port}");
+    }
+    assert!(net.is_answered(1, missed, 4100).await, "told when it was back");
+    // The first gateway is gone for good, and so is the agent that made the translations.
+    net.lab.stop_agent(1).await;
+    net.lab.stop_agent(0).await;
+    net.lab.take_seen();
+    for (port, public) in &public {
+        assert!(net.is_answered(1, *public, *port).await, "nobody else is there: {port}");
+    }
+    net.lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn state_follows_a_machine_to_another_host_though_the_one_it_was_on_is_dead() {
+    let mut net = Net::new(4).await;
+    let public = net.connects(4000).await;
+    assert!(net.is_answered(1, public, 4000).await);
+    net.lab.stop_agent(0).await;
+    net.lab.mail.cut([192, 168, 100, 1].into(), true);
+
+    net.lab.plug(3, "tap1", 11);
+    let mut vm = net.vm.clone();
+    net.lab.moves(&mut vm, 3, 11);
+    net.vm = vm;
+    let there = net.lab.hosts[3].id;
+    net.lab
+        .change(net.vm_port.into(), |object| {
+            if let AnyObject::Port(port) = object {
+                port.host_id = Some(there);
+            }
+        })
+        .await;
+    net.lab.active(3, net.vm_port).await;
+    until("the new host was told", || async { net.metric(3, &["state_copies"]).await >= 1.0 })
+        .await;
+    net.lab.take_seen();
+    assert_eq!(net.connects(4000).await, public, "the connection keeps its port");
+    assert!(net.is_answered(1, public, 4000).await);
+    net.lab.stop().await;
+}
