@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use mn_ids::{ChainId, Id, PortId, RouterId};
+use mn_ids::{Id, PortId, RouterId};
 use mn_packet::{EtherType, EthernetHeader, IpProtocol, Layers, Mac, UdpHeader, ip_packet};
 use mn_topology::{
-    AnyObject, Chain, Condition, IfAddr, NatTarget, Port, PortKind, RaMode, Route, RouteTarget,
-    RouterPort, Rule, RuleAction, Test, Then,
+    AnyObject, Condition, IfAddr, NatTarget, Port, PortKind, RaMode, Route, RouteTarget,
+    RouterPort, RuleAction, Test, Then,
 };
 
-use crate::lab::{Lab, SETTLE_FOR, Seen, port, until};
+use crate::lab::{Lab, SETTLE_FOR, Seen, until};
 use crate::mail::{Datagram, Trouble};
 use crate::metrics::{get, sample};
 use crate::station::Station;
@@ -121,9 +121,9 @@ impl Lab {
             nw_dst: Some(Test::Is("198.51.100.0/24".parse().unwrap())),
             ..Condition::default()
         };
-        let inbound = self.chain("pre", to_public, back).await;
+        let inbound = self.chain(to_public, back).await.0;
         let forth = RuleAction::Snat { targets: vec![target], then: Then::Accept };
-        let outbound = self.chain("post", from_inside, forth).await;
+        let outbound = self.chain(from_inside, forth).await.0;
         self.change(router.into(), |object| {
             if let AnyObject::Router(router) = object {
                 router.inbound_filter_id = Some(inbound);
@@ -131,20 +131,6 @@ impl Lab {
             }
         })
         .await;
-    }
-
-    async fn chain(&self, name: &str, condition: Condition, action: RuleAction) -> ChainId {
-        let rule = Rule { id: Id::random(), condition, action, meter_name: None };
-        let id = Id::random();
-        self.create(Chain {
-            id,
-            tenant_id: None,
-            name: Some(name.to_owned()),
-            rules: vec![rule],
-            segments: Vec::new(),
-        })
-        .await;
-        id
     }
 
     /// A way out of a router on a host, by a router of others; that, and the MAC of our port.
@@ -179,7 +165,7 @@ impl Lab {
         let bound = Port {
             host_id: Some(self.hosts[host].id),
             interface_name: Some(interface),
-            ..port(id, kind)
+            ..Port::new(id, kind)
         };
         self.create(bound).await;
         let route = |dst: &str, gateway: Option<IpAddr>, weight| Route {
