@@ -98,11 +98,12 @@ fn with_settings<'c>(command: &'c mut Command, options: &Options) -> Outcome<&'c
     Ok(command)
 }
 
-/// The name of a test from a line that says that it passed: nextest's `PASS [ 0.01s] crate name`
-/// or libtest's `test name ... ok`.
+/// The name of a test from a line that says that it passed: nextest's `PASS [ 0.01s] crate name`,
+/// or `TRY 2 PASS [ …` where it had to be tried again; or libtest's `test name ... ok`.
 fn passed_test(line: &str) -> Option<String> {
     let line = line.trim();
-    if let Some(rest) = line.strip_prefix("PASS [") {
+    let tried = line.strip_prefix("TRY ").and_then(|rest| rest.split_once(' '));
+    if let Some(rest) = tried.map_or(line, |(_, rest)| rest).strip_prefix("PASS [") {
         return rest.split_whitespace().last().map(str::to_owned);
     }
     let name = line.strip_prefix("test ")?.strip_suffix(" ... ok")?;
@@ -141,11 +142,15 @@ mod tests {
             "        PASS [   0.005s] (  1/200) mn-flow key::tests::a_key",
             "        FAIL [   0.005s] (  2/200) mn-flow key::tests::bad",
             "        PASS [   1.005s] mn-testbed::two_hosts a_ping_crosses",
+            "  TRY 1 FAIL [   0.7s] (───) mn-agent::hosts now_and_then",
+            "  TRY 2 PASS [   0.7s] ( 38/941) mn-agent::hosts now_and_then",
+            "  TRY 3 FAIL [   0.7s] (───) mn-agent::hosts never",
             "test ids::tests::round_trip ... ok",
             "test ids::tests::broken ... FAILED",
             "test ids::tests::slow ... ignored",
         ];
-        let expected = ["a_ping_crosses", "ids::tests::round_trip", "key::tests::a_key"];
+        let expected =
+            ["a_ping_crosses", "ids::tests::round_trip", "key::tests::a_key", "now_and_then"];
         assert_eq!(names(&lines), expected.map(str::to_owned).into());
     }
 

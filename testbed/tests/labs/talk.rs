@@ -90,6 +90,12 @@ pub fn comes_back(stream: &mut TcpStream, len: usize) -> bool {
     })
 }
 
+/// Which of these connections bring nothing back.
+pub fn silent(streams: &mut [TcpStream]) -> Vec<usize> {
+    let silent = |(_, stream): &mut (usize, &mut TcpStream)| !comes_back(stream, 100);
+    streams.iter_mut().enumerate().filter_map(|mut it| silent(&mut it).then_some(it.0)).collect()
+}
+
 /// A UDP socket that speaks to one address alone.
 pub fn socket(from: &Namespace, source: u16, to: &str, port: u16) -> Outcome<UdpSocket> {
     let to = SocketAddr::new(addr(to), port);
