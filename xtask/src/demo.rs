@@ -3,6 +3,7 @@
 
 mod checks;
 mod cloud;
+mod outside;
 mod report;
 mod traffic;
 
@@ -31,11 +32,11 @@ pub fn run_demo(options: &Options) -> Outcome {
     let lock = prepare()?;
     let (lab, cloud) = draw()?;
     let rows = checks::run(&lab, &cloud);
-    let walk = checks::walk(&lab, &cloud);
+    let walks = checks::walks(&lab, &cloud);
     let (lab, kill_row) = checks::survives_kill(lab, &cloud);
     let rows: Vec<report::Row> = rows.into_iter().chain(kill_row).collect();
     println!("\n{}", report::table(&rows));
-    println!("{walk}");
+    println!("{walks}");
     let failed = rows.iter().filter(|row| !row.passed()).count();
     if options.check {
         drop(lab);
@@ -97,6 +98,7 @@ fn what_next() -> String {
         "The lab is still running. Try:\n\
          \x20 cargo xtask lab exec web ping 10.1.2.12         # a VM pings one on the other host\n\
          \x20 cargo xtask lab exec web traceroute -n 10.1.2.12\n\
+         \x20 cargo xtask lab exec street ping 203.0.113.5    # from outside, to web's floating address\n\
          \x20 cargo xtask lab exec cluster midonet-cli -A     # draw, list, change: `help` says how\n\
          \x20 cargo xtask lab exec hv0 tcpdump -ni uplink udp # packets in the tunnel\n\
          \x20 cargo xtask lab exec hv0 midonet ask status     # an agent; flows, connections, counters\n\

@@ -3,9 +3,10 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use mn_testbed::{Capture, Lab, Outcome};
+use mn_testbed::{Capture, Lab, Outcome, Throughput};
 
 use super::cloud::{Cloud, Member, block};
+use super::outside::{FLOATING, SHARED, SHOP_PORT, STREET};
 use super::report::Row;
 use super::traffic::compare;
 
@@ -47,6 +48,22 @@ pub fn run(lab: &Lab, cloud: &Cloud) -> Vec<Row> {
             compare(web, log, shape, || Ok(())).map_err(|e| e.to_string())?.verdict()
         }),
         Row::of("the filter blocks TCP 8080 and nothing else", || said_of(filter(lab, cloud))),
+        Row::of("a security group opens one port, and the way out", || {
+            said_of(cloud.outside.guarded(web))
+        }),
+        Row::of("a floating address: reached from outside, TCP", || {
+            let street = &cloud.outside.street;
+            gigabits(street.stream_to(&web.vm, FLOATING, 2))
+        }),
+        Row::of("a floating address: what web sends comes from it", || {
+            said_of(cloud.outside.is_seen_as(lab, web, FLOATING))
+        }),
+        Row::of("one address for the others (SNAT), one host", || {
+            said_of(cloud.outside.is_seen_as(lab, db, SHARED))
+        }),
+        Row::of("one address for the others (SNAT), the answer at another host", || {
+            said_of(cloud.outside.is_seen_as(lab, log, SHARED))
+        }),
         Row::of("a second tenant has the same addresses, out of reach", || {
             said_of(strangers(cloud))
         }),
@@ -72,14 +89,27 @@ pub fn survives_kill(mut lab: Lab, cloud: &Cloud) -> (Lab, Option<Row>) {
     (lab, Some(row))
 }
 
-/// One packet walk, as `midonet-cli walk` tells it.
-pub fn walk(lab: &Lab, cloud: &Cloud) -> String {
-    let line =
-        format!("walk {} {} --proto tcp --dport 8080", cloud.members[0].port, cloud.members[3].v4);
-    match lab.control.cli(&line) {
-        Ok(text) => format!("$ midonet-cli -e {line}\n{text}\n"),
+/// Packet walks, as `midonet-cli walk` tells them: one that is filtered; then both directions
+/// through the floating address, through the shared one, and into the security group.
+pub fn walks(lab: &Lab, cloud: &Cloud) -> String {
+    let [web, _, db, log] = cloud.members.as_slice() else { return String::new() };
+    let outside = &cloud.outside;
+    [
+        format!("{} {} --proto tcp --dport 8080", web.port, log.v4),
+        format!("{} {FLOATING} --proto tcp --dport 80 --both", outside.street_port),
+        format!("{} {STREET} --proto tcp --dport 443 --both", db.port),
+        format!("{} {} --proto tcp --dport {SHOP_PORT} --both", web.port, outside.shop.v4),
+    ]
+    .iter()
+    .map(|walk| told_walk(lab, &format!("walk {walk}")))
+    .collect()
+}
+
+fn told_walk(lab: &Lab, line: &str) -> String {
+    match lab.control.cli(line) {
+        Ok(text) => format!("$ midonet-cli -e {line}\n{text}\n\n"),
         // A packet that is dropped ends the walk with another code than 0; what it said counts.
-        Err(error) => format!("$ midonet-cli -e {line}\n{error}\n"),
+        Err(error) => format!("$ midonet-cli -e {line}\n{error}\n\n"),
     }
 }
 
@@ -124,7 +154,11 @@ fn trace(from: &Member, to: &str, router: &str) -> Seen {
 }
 
 fn stream(from: &Member, to: &Member, address: &str) -> Seen {
-    let stream = from.vm.stream_to(&to.vm, address, 2).map_err(|e| e.to_string())?;
+    gigabits(from.vm.stream_to(&to.vm, address, 2))
+}
+
+fn gigabits(stream: Outcome<Throughput>) -> Seen {
+    let stream = stream.map_err(|e| e.to_string())?;
     let text = format!("{:.2} Gbit/s", stream.gigabits_per_second);
     if stream.gigabits_per_second > GIGABITS_MIN { Ok(text) } else { Err(text) }
 }

@@ -4,6 +4,8 @@
 use mn_testbed::{Attachment, Lab, Outcome, Vm};
 use serde_json::json;
 
+use super::outside::Outside;
+
 /// A VM of the first tenant.
 struct Place {
     name: &'static str,
@@ -38,13 +40,15 @@ pub struct Cloud {
     /// The chain that guards the port of `log`, and the rule in it that blocks port 8080.
     pub chain: String,
     pub rule: String,
+    /// The street and its addresses, and the machine behind a security group.
+    pub outside: Outside,
 }
 
 impl Cloud {
     /// Makes the VMs and draws everything: devices, ports and the filter with `midonet-cli`,
     /// links, bindings, DHCP and the second tenant with the REST API.
     pub fn draw(lab: &mut Lab) -> Outcome<Self> {
-        let bridges = draw_devices(lab)?;
+        let (router, bridges) = draw_devices(lab)?;
         let mut members = Vec::new();
         for place in &PLACES {
             members.push(add(lab, place, &bridges[place.bridge])?);
@@ -54,13 +58,15 @@ impl Cloud {
         }
         let strangers = draw_strangers(lab)?;
         let (chain, rule) = draw_filter(lab, &members[3].port)?;
+        let outside = Outside::draw(lab, &router, &bridges[0], &members[0].v4)?;
         let ports: Vec<&str> = members.iter().chain(&strangers).map(|m| m.port.as_str()).collect();
         lab.control.wait_active(&ports)?;
-        Ok(Self { members, strangers, chain, rule })
+        Ok(Self { members, strangers, chain, rule, outside })
     }
 }
 
-fn draw_devices(lab: &Lab) -> Outcome<[String; 2]> {
+/// The router, and the two bridges it joins.
+fn draw_devices(lab: &Lab) -> Outcome<(String, [String; 2])> {
     let cli = |line: &str| lab.control.cli(line);
     let router = cli("create router name edge")?;
     let mut bridges = [String::new(), String::new()];
@@ -77,7 +83,7 @@ fn draw_devices(lab: &Lab) -> Outcome<[String; 2]> {
         lab.control.link(&inside, &outside)?;
         bridges[number - 1] = bridge;
     }
-    Ok(bridges)
+    Ok((router, bridges))
 }
 
 fn add(lab: &mut Lab, place: &Place, bridge: &str) -> Outcome<Member> {
