@@ -10,8 +10,9 @@
 //! body   = 1 key to(18) chain(16) rule(16)    made
 //!        | 2 key                              forgotten
 //!        | 3 key                              its connection has ended
-//! key    = kind(1) device class(1) device(16) protocol(1) src(16) dst(16) ports(4)
 //! ```
+//!
+//! A key and what is made are encoded as hosts tell them one another.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -19,10 +20,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use mn_agent_core::NatTable;
-use mn_ids::Id;
-use mn_packet::IpProtocol;
-use mn_simulation::nat::{Endpoint, NatBinding, NatKey, NatKind, NatTuple};
-use mn_topology::DeviceId;
+use mn_flowstate::{put_binding, put_key, take_binding, take_key};
+use mn_simulation::nat::{NatBinding, NatKey};
 use uuid::Uuid;
 
 /// A file is written anew when it is this much larger than what it says.
@@ -113,11 +112,7 @@ impl NatJournal {
     /// Notes a translation that was made.
     pub(crate) fn made(&mut self, binding: &NatBinding) {
         let mut body = vec![MADE];
-        put_key(&mut body, &binding.key);
-        body.extend(binding.to.addr.octets());
-        body.extend(binding.to.port.to_le_bytes());
-        body.extend(binding.chain.uuid().as_bytes());
-        body.extend(binding.rule.uuid().as_bytes());
+        put_binding(&mut body, binding);
         append(&mut self.pending, &body);
     }
 
@@ -187,22 +182,6 @@ impl NatJournal {
     }
 }
 
-fn put_key(out: &mut Vec<u8>, key: &NatKey) {
-    let (class, device) = match key.device {
-        DeviceId::Bridge(id) => (0, id.uuid()),
-        DeviceId::Router(id) => (1, id.uuid()),
-    };
-    let NatTuple { protocol, src, dst, src_port, dst_port } = key.tuple;
-    out.push(u8::from(key.kind == NatKind::Destination));
-    out.push(class);
-    out.extend(device.as_bytes());
-    out.push(protocol.0);
-    out.extend(src.octets());
-    out.extend(dst.octets());
-    out.extend(src_port.to_le_bytes());
-    out.extend(dst_port.to_le_bytes());
-}
-
 /// Appends one body with its length and checksum.
 pub(crate) fn append(out: &mut Vec<u8>, body: &[u8]) {
     let len = u16::try_from(body.len()).unwrap_or(u16::MAX);
@@ -220,18 +199,18 @@ fn checksum(body: &[u8]) -> u32 {
 fn replay(octets: &[u8], boot: Uuid, live: &mut BTreeMap<NatKey, Kept>) {
     each_body(octets, boot, |body| {
         match body.split_first() {
-            Some((&MADE, body)) => {
-                if let Some(binding) = binding(body) {
+            Some((&MADE, mut body)) => {
+                if let Some(binding) = take_binding(&mut body) {
                     live.insert(binding.key, Kept { binding, ended: false });
                 }
             }
-            Some((&ENDED, body)) => {
-                if let Some((key, _)) = key(body) {
+            Some((&ENDED, mut body)) => {
+                if let Some(key) = take_key(&mut body) {
                     live.remove(&key);
                 }
             }
-            Some((&CLOSED, body)) => {
-                if let Some(kept) = key(body).and_then(|(key, _)| live.get_mut(&key)) {
+            Some((&CLOSED, mut body)) => {
+                if let Some(kept) = take_key(&mut body).and_then(|key| live.get_mut(&key)) {
                     kept.ended = true;
                 }
             }
@@ -258,42 +237,13 @@ pub(crate) fn each_body(octets: &[u8], boot: Uuid, mut each: impl FnMut(&[u8]) -
     }
 }
 
-fn binding(body: &[u8]) -> Option<NatBinding> {
-    let (key, rest) = key(body)?;
-    let (addr, rest) = rest.split_first_chunk::<16>()?;
-    let (port, rest) = rest.split_first_chunk::<2>()?;
-    let (chain, rest) = rest.split_first_chunk::<16>()?;
-    let (rule, _) = rest.split_first_chunk::<16>()?;
-    let to = Endpoint { addr: (*addr).into(), port: u16::from_le_bytes(*port) };
-    let id = |octets: &[u8; 16]| Uuid::from_bytes(*octets);
-    Some(NatBinding { key, to, chain: Id::from_uuid(id(chain)), rule: Id::from_uuid(id(rule)) })
-}
-
-fn key(body: &[u8]) -> Option<(NatKey, &[u8])> {
-    let (head, rest) = body.split_first_chunk::<2>()?;
-    let (device, rest) = rest.split_first_chunk::<16>()?;
-    let (&protocol, rest) = rest.split_first()?;
-    let (src, rest) = rest.split_first_chunk::<16>()?;
-    let (dst, rest) = rest.split_first_chunk::<16>()?;
-    let (&[s0, s1, d0, d1], rest) = rest.split_first_chunk::<4>()?;
-    let device = Uuid::from_bytes(*device);
-    let device = match head[1] {
-        0 => DeviceId::Bridge(Id::from_uuid(device)),
-        _ => DeviceId::Router(Id::from_uuid(device)),
-    };
-    let kind = if head[0] == 0 { NatKind::Source } else { NatKind::Destination };
-    let tuple = NatTuple {
-        protocol: IpProtocol(protocol),
-        src: (*src).into(),
-        dst: (*dst).into(),
-        src_port: u16::from_le_bytes([s0, s1]),
-        dst_port: u16::from_le_bytes([d0, d1]),
-    };
-    Some((NatKey { kind, device, tuple }, rest))
-}
-
 #[cfg(test)]
 mod tests {
+    use mn_ids::Id;
+    use mn_packet::IpProtocol;
+    use mn_simulation::nat::{Endpoint, NatKind, NatTuple};
+    use mn_topology::DeviceId;
+
     use super::*;
 
     fn binding(n: u16) -> NatBinding {

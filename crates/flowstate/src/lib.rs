@@ -18,4 +18,4 @@ pub use key::{ZoneKey, ZoneKeyError};
 pub use message::DATAGRAM_MAX;
 pub use outgoing::{JOURNAL_MAX, WINDOW};
 pub use peer::{Epoch, Event, Peer, Received};
-pub use record::Record;
+pub use record::{Record, put_binding, put_key, take_binding, take_key};

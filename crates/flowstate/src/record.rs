@@ -111,14 +111,14 @@ impl Record {
 
 fn read(kind: u8, body: &mut &[u8]) -> Option<Record> {
     Some(match kind {
-        1 => Record::Made(binding(body)?),
+        1 => Record::Made(take_binding(body)?),
         2 => {
-            let binding = binding(body)?;
+            let binding = take_binding(body)?;
             Record::Copy { owner: Id::from_uuid(uuid(body)?), binding }
         }
-        3 => Record::Ended { key: key(body)?, to: end(body)? },
+        3 => Record::Ended { key: take_key(body)?, to: end(body)? },
         4 => {
-            let key = key(body)?;
+            let key = take_key(body)?;
             let idle = u32::from_le_bytes(chunk(body)?);
             Record::Used { key, idle: Duration::from_millis(idle.into()) }
         }
@@ -127,7 +127,8 @@ fn read(kind: u8, body: &mut &[u8]) -> Option<Record> {
     })
 }
 
-fn put_binding(out: &mut Vec<u8>, binding: &NatBinding) {
+/// Appends a translation: its key, what it becomes, and the rule that says so.
+pub fn put_binding(out: &mut Vec<u8>, binding: &NatBinding) {
     put_key(out, &binding.key);
     put_end(out, &binding.to);
     out.extend(binding.chain.uuid().as_bytes());
@@ -148,7 +149,8 @@ fn put_device(out: &mut Vec<u8>, device: DeviceId) {
     out.extend(id.as_bytes());
 }
 
-fn put_key(out: &mut Vec<u8>, key: &NatKey) {
+/// Appends a translation's key.
+pub fn put_key(out: &mut Vec<u8>, key: &NatKey) {
     let NatTuple { protocol, src, dst, src_port, dst_port } = key.tuple;
     out.push(u8::from(key.kind == NatKind::Destination));
     put_device(out, key.device);
@@ -170,8 +172,9 @@ fn uuid(from: &mut &[u8]) -> Option<Uuid> {
     chunk(from).map(Uuid::from_bytes)
 }
 
-fn binding(from: &mut &[u8]) -> Option<NatBinding> {
-    let (key, to) = (key(from)?, end(from)?);
+/// Reads a translation off the front; `None` where there is none.
+pub fn take_binding(from: &mut &[u8]) -> Option<NatBinding> {
+    let (key, to) = (take_key(from)?, end(from)?);
     let (chain, rule) = (Id::from_uuid(uuid(from)?), Id::from_uuid(uuid(from)?));
     Some(NatBinding { key, to, chain, rule })
 }
@@ -191,7 +194,8 @@ fn device(from: &mut &[u8]) -> Option<DeviceId> {
     }
 }
 
-fn key(from: &mut &[u8]) -> Option<NatKey> {
+/// Reads a translation's key off the front; `None` where there is none.
+pub fn take_key(from: &mut &[u8]) -> Option<NatKey> {
     let kind = match chunk(from)? {
         [0] => NatKind::Source,
         [1] => NatKind::Destination,
