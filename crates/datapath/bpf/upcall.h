@@ -3,6 +3,7 @@
 #ifndef MN_UPCALL_H
 #define MN_UPCALL_H
 
+#include "bucket.h"
 #include "counters.h"
 #include "maps.h"
 #include "packet.h"
@@ -15,24 +16,10 @@
 #define MAC_LEN 12
 #define TAG_LEN 4
 
-/* Takes one token of the port; 0 if it has none. A bucket as one number: GCRA (ITU-T I.371). */
+/* Takes one token of the port; 0 if it has none. */
 static __always_inline int upcall_token(struct port *port, __u64 now)
 {
-	__u64 arrival_at, next;
-	int i;
-
-	if (!port->rate)
-		return 0;
-	for (i = 0; i < 4; i++) {
-		arrival_at = *(volatile __u64 *)&port->arrival_at;
-		next = arrival_at > now ? arrival_at : now;
-		next += 1000000000ULL / port->rate;
-		if (next - now > port->burst_ns)
-			return 0;
-		if (__sync_val_compare_and_swap(&port->arrival_at, arrival_at, next) == arrival_at)
-			return 1;
-	}
-	return 1;
+	return port->rate && bucket_take(&port->arrival_at, port->rate, port->burst_ns, now);
 }
 
 static __always_inline __u64 fold(const __u8 *addr)
