@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 use mn_agent_core::limits::{ASK_EVERY, PLACE_FOR};
 use mn_datapath::Datapath;
 use mn_flow::{Action, DropCause};
-use mn_ids::{BridgeId, Id, PortId};
+use mn_ids::{BridgeId, PortId};
 use mn_packet::Mac;
-use mn_topology::{Port, PortKind};
 
 use crate::lab::{Lab, SETTLE_FOR, Seen, Station, is_arp_reply, is_echo_reply, until};
 
@@ -27,32 +26,6 @@ impl Lab {
         let station = self.stranger(host, number, addrs);
         let port = self.bind(&station, bridge).await;
         (station, port)
-    }
-
-    /// A station without a port.
-    fn stranger(&self, host: usize, number: u8, addrs: &[&str]) -> Station {
-        let station = Station {
-            host,
-            interface: format!("tap{number}"),
-            mac: Mac([2, 0, 0, 0, 0, number]),
-            addrs: addrs.iter().map(|text| text.parse().expect("an address")).collect(),
-            ifindex: u32::from(number) + 10,
-        };
-        self.stations.lock().expect("no panic").push(station.clone());
-        station
-    }
-
-    /// A port of a bridge, bound to a station's interface.
-    async fn bind(&self, station: &Station, bridge: BridgeId) -> PortId {
-        let id = Id::random();
-        let kind = PortKind::Bridge { bridge_id: bridge, vlan_id: 0 };
-        self.create(Port {
-            host_id: Some(self.hosts[station.host].id),
-            interface_name: Some(station.interface.clone()),
-            ..Port::new(id, kind)
-        })
-        .await;
-        id
     }
 
     /// Waits until a host's datapath has an interface, and not a moment longer.

@@ -339,26 +339,37 @@ impl Lab {
         number: u8,
         addrs: &[&str],
     ) -> (Station, PortId) {
-        let interface = format!("tap{number}");
-        self.plug(host, &interface, u32::from(number) + 10);
+        let station = self.stranger(host, number, addrs);
+        self.plug(host, &station.interface, station.ifindex);
+        let port = self.bind(&station, bridge).await;
+        self.active(host, port).await;
+        (station, port)
+    }
+
+    /// A station without a port.
+    pub fn stranger(&self, host: usize, number: u8, addrs: &[&str]) -> Station {
         let station = Station {
             host,
-            interface: interface.clone(),
+            interface: format!("tap{number}"),
             mac: Mac([2, 0, 0, 0, 0, number]),
             addrs: addrs.iter().map(|text| text.parse().expect("an address")).collect(),
             ifindex: u32::from(number) + 10,
         };
         self.stations.lock().expect("no panic").push(station.clone());
+        station
+    }
+
+    /// A port of a bridge, bound to a station's interface.
+    pub async fn bind(&self, station: &Station, bridge: BridgeId) -> PortId {
         let id = Id::random();
         let kind = PortKind::Bridge { bridge_id: bridge, vlan_id: 0 };
-        let bound = Port {
-            host_id: Some(self.hosts[host].id),
-            interface_name: Some(interface),
+        self.create(Port {
+            host_id: Some(self.hosts[station.host].id),
+            interface_name: Some(station.interface.clone()),
             ..Port::new(id, kind)
-        };
-        self.create(bound).await;
-        self.active(host, id).await;
-        (station, id)
+        })
+        .await;
+        id
     }
 
     /// A station goes to another interface, perhaps on another host.
