@@ -59,7 +59,6 @@ enum Asked {
 /// The blocks of one address of a device. A block keeps its place while it is leased.
 #[derive(Debug)]
 struct Pool {
-    device: DeviceId,
     addr: Ipv6Addr,
     blocks: Vec<Option<Leased>>,
 }
@@ -290,16 +289,6 @@ impl NatPorts {
         self.uses.retain(|_, uses| uses.used > 0);
     }
 
-    /// All blocks, by device.
-    #[must_use]
-    pub fn leases(&self) -> Vec<Lease> {
-        let blocks = |pool: &Pool| {
-            let block = |leased: &Leased| Block { addr: pool.addr, number: leased.number };
-            pool.blocks.iter().flatten().map(block).collect()
-        };
-        self.pools.iter().map(|pool| Lease { device: pool.device, blocks: blocks(pool) }).collect()
-    }
-
     /// How many blocks there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -319,7 +308,7 @@ impl NatPorts {
             return *there;
         }
         let index = u32::try_from(self.pools.len()).unwrap_or(u32::MAX);
-        self.pools.push(Pool { device, addr, blocks: Vec::new() });
+        self.pools.push(Pool { addr, blocks: Vec::new() });
         indices.push(index);
         index
     }

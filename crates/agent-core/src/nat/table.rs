@@ -98,8 +98,12 @@ impl NatTable {
     /// Likewise, where it is this worker's own.
     #[must_use]
     pub fn own_forward(&self, key: &NatKey) -> Option<NatBinding> {
-        let entry = self.entries[self.find_forward(key)? as usize].as_ref()?;
+        let entry = self.entry(key)?;
         (entry.owner == Owner::Own).then_some(entry.binding)
+    }
+
+    fn entry(&self, key: &NatKey) -> Option<&Entry> {
+        self.entries[self.find_forward(key)? as usize].as_ref()
     }
 
     /// The translation whose answers have this key.
@@ -181,31 +185,25 @@ impl NatTable {
     /// Whether the connection of a translation has ended.
     #[must_use]
     pub fn has_ended(&self, key: &NatKey) -> bool {
-        self.find_forward(key)
-            .and_then(|slot| self.entries[slot as usize].as_ref())
-            .is_some_and(|entry| entry.life.has_ended())
+        self.entry(key).is_some_and(|entry| entry.life.has_ended())
     }
 
     /// Who says when a translation ends.
     #[must_use]
     pub fn owner(&self, key: &NatKey) -> Option<Owner> {
-        let slot = self.find_forward(key)?;
-        self.entries[slot as usize].as_ref().map(|entry| entry.owner)
+        self.entry(key).map(|entry| entry.owner)
     }
 
     /// When a translation was last used, as far as it was noted.
     #[must_use]
     pub fn used_at(&self, key: &NatKey) -> Option<Instant> {
-        let slot = self.find_forward(key)?;
-        self.entries[slot as usize].as_ref().map(|entry| entry.used_at)
+        self.entry(key).map(|entry| entry.used_at)
     }
 
     /// Notes that a translation was used.
     pub fn note_use(&mut self, key: &NatKey, used_at: Instant) {
-        if let Some(slot) = self.find_forward(key)
-            && let Some(entry) = &mut self.entries[slot as usize]
-        {
-            entry.used_at = entry.used_at.max(used_at);
+        if let Some(slot) = self.find_forward(key) {
+            self.touch(slot, used_at);
         }
     }
 
@@ -213,9 +211,13 @@ impl NatTable {
     pub fn note_left(&mut self, tag: NatTag, used_at: Instant) {
         let same = |slot: &Slot| self.binding(*slot).is_some_and(|it| it.tag() == tag);
         let found = self.forward.find(self.hasher.hash_one(tag), same).copied();
-        if let Some(slot) = found
-            && let Some(entry) = &mut self.entries[slot as usize]
-        {
+        if let Some(slot) = found {
+            self.touch(slot, used_at);
+        }
+    }
+
+    fn touch(&mut self, slot: Slot, used_at: Instant) {
+        if let Some(entry) = &mut self.entries[slot as usize] {
             entry.used_at = entry.used_at.max(used_at);
         }
     }
