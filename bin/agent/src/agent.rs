@@ -320,8 +320,8 @@ fn start_workers(
     stop: &Arc<AtomicBool>,
 ) -> Result<(Vec<WorkerHandle>, Vec<JoinHandle<()>>), StartError> {
     let (mut workers, mut threads): (Vec<WorkerHandle>, _) = (Vec::new(), Vec::new());
+    let boot = nat_journal::boot_id();
     for (number, from_control) in receivers.into_iter().enumerate() {
-        let boot = nat_journal::boot_id();
         let own = leaser.translations.iter().filter(|(owner, _)| *owner == number);
         let own = own.map(|(_, kept)| (&kept.binding, kept.ended));
         let journal = NatJournal::create(&parts.root, number, boot, own);
@@ -360,8 +360,10 @@ impl Starting {
     }
 
     async fn run(self, epoch: watch::Receiver<Option<u64>>, asks: mpsc::Receiver<LeaseAsk>) {
-        let held = held(&self.translations);
-        let Self { store, host, senders: workers, .. } = self;
+        let Self { store, host, senders: workers, translations } = self;
+        let held = held(&translations);
+        // There may be very many, and the leaser runs as long as the agent.
+        drop(translations);
         Leaser { store, host, workers, epoch, held, claimed: 0 }.run(asks).await;
     }
 }

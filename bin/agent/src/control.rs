@@ -307,10 +307,13 @@ impl Control {
         self.announce();
         self.advertise();
         self.publish();
+        let changed = self.state.news.changed;
         self.send_news();
         self.serve_ports();
         self.send_announcements();
-        self.prepare_ports();
+        if changed {
+            self.prepare_ports();
+        }
         self.go_on_with_walks();
     }
 
