@@ -1,7 +1,7 @@
 //! A walk, told to people.
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mn_api_types::walk::{
     Delivery, Headers, InstalledFlow, LostRoute, Named, RouteAt, RuleAt, Step, Translated,
@@ -119,10 +119,8 @@ fn row(step: &Step) -> Row {
 /// `10.0.1.5:40000 becomes 203.0.113.2:7001, `, or nothing where nothing changed.
 fn translated(asked: &Translated) -> String {
     let (Some(from), Some(to)) = (asked.from_addr, asked.to_addr) else { return String::new() };
-    let end = |addr: IpAddr, port: Option<u16>| match (addr, port) {
-        (addr, None) => addr.to_string(),
-        (IpAddr::V4(addr), Some(port)) => format!("{addr}:{port}"),
-        (IpAddr::V6(addr), Some(port)) => format!("[{addr}]:{port}"),
+    let end = |addr: IpAddr, port: Option<u16>| {
+        port.map_or_else(|| addr.to_string(), |port| SocketAddr::new(addr, port).to_string())
     };
     format!("{} becomes {}, ", end(from, asked.from_port), end(to, asked.to_port))
 }
