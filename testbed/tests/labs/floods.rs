@@ -1,13 +1,12 @@
 //! A VM that floods its host with new flows, and its neighbour.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mn_testbed::{LabError, Outcome, finish, program, wait_for};
 use serde_json::{Value, json};
 
+use crate::asked::ask;
 use crate::cloud::{BACK0, BACK1, Cloud, FRONT0, FRONT1};
 
 fn start(command: &mut Command) -> Outcome<Child> {
@@ -37,14 +36,7 @@ fn serve(cloud: &Cloud, vm: usize) -> Outcome<Running> {
 
 /// Packets of a port that an agent's limits of packets waiting for a decision have cost.
 fn held_back(cloud: &Cloud, host: usize, port: &str) -> Outcome<u64> {
-    let path = cloud.lab.hosts[host].root.join("agent.sock");
-    let failed = || LabError::machine(format!("ask {}", path.display()));
-    let mut stream = UnixStream::connect(&path).map_err(failed())?;
-    stream.write_all(b"{\"request\":\"counters\"}\n").map_err(failed())?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).map_err(failed())?;
-    let told: Value = serde_json::from_str(&line)
-        .map_err(|e| LabError::unexpected("the agent's answer", e.to_string()))?;
+    let told = ask(&cloud.lab.hosts[host], "counters")?;
     let drops = told["drops"].as_array().into_iter().flatten();
     let of_port = drops.filter(|it| it["port"] == port && it["cause"] == "upcall-limit");
     Ok(of_port.filter_map(|it| it["packets"].as_u64()).sum())

@@ -6,11 +6,11 @@
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use mn_testbed::{Attachment, Lab, LabError, Outcome, Plan, Vm, finish, program, wait_for};
+use mn_testbed::{Attachment, Lab, LabError, Outcome, Plan, Vm, finish, program};
 use serde_json::{Value, json};
 
 use super::figure::Figure;
-use super::measure::number;
+use super::measure::{self, Server, number, serve, stop};
 use super::new_flows::pin_workers;
 
 /// New flows a second.
@@ -68,8 +68,10 @@ impl Stage {
         let wall = if is_dropped { json!(self.wall) } else { Value::Null };
         let path = format!("/ports/{}", self.port);
         self.lab.control.change(&path, &json!({ "inboundFilterId": wall }))?;
-        let mut servers =
-            [serve(&self.sink, "10.6.0.11", "1")?, serve(&self.server, "10.6.0.13", "0")?];
+        let servers = [
+            serve(&self.sink.namespace, "10.6.0.11:7000", Server::Napping)?,
+            serve(&self.server.namespace, "10.6.0.13:7000", Server::Near)?,
+        ];
         let flood = self.flood();
         let told = flood.and_then(|flood| {
             std::thread::sleep(Duration::from_millis(500));
@@ -78,19 +80,16 @@ impl Stage {
             let told = finish(&mut client);
             let offered =
                 flood.wait_with_output().map_err(LabError::machine("wait for a flood"))?;
-            let offered: Value = json_of(&String::from_utf8_lossy(&offered.stdout))?;
+            let offered = measure::json(&String::from_utf8_lossy(&offered.stdout))?;
             let rate = number(&offered, "flows_per_s")?;
             if rate < 90_000.0 {
                 let reason = format!("only {rate:.0} a second could be sent");
                 return Err(LabError::unexpected("the flood's rate", reason));
             }
-            json_of(&told?)
+            measure::json(&told?)
         });
-        for server in &mut servers {
-            server
-                .kill()
-                .and_then(|()| server.wait())
-                .map_err(LabError::machine("end a server"))?;
+        for server in servers {
+            stop(server)?;
         }
         told
     }
@@ -102,23 +101,6 @@ impl Stage {
         let flood = flood.stdout(Stdio::piped()).stderr(Stdio::null());
         flood.spawn().map_err(LabError::machine("start a flood"))
     }
-}
-
-fn serve(vm: &Vm, address: &str, cpu: &str) -> Outcome<Child> {
-    let mut server = vm.namespace.command(&program("load")?);
-    server.args(["serve", "--listen", &format!("{address}:7000"), "--cpu", cpu]);
-    if cpu == "1" {
-        server.args(["--nap", "1"]);
-    }
-    let server = server.stdout(Stdio::null()).stderr(Stdio::null());
-    let server = server.spawn().map_err(LabError::machine("start a server"))?;
-    let listens = || Ok(vm.namespace.run("ss -Hltn")?.contains(":7000"));
-    wait_for("the load tool listens", Duration::from_secs(5), listens)?;
-    Ok(server)
-}
-
-fn json_of(text: &str) -> Outcome<Value> {
-    serde_json::from_str(text).map_err(|e| LabError::unexpected("a report", format!("{e}: {text}")))
 }
 
 /// First packets of a neighbour during a flood, against those during the same flood that hits a drop

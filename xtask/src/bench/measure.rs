@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use mn_testbed::{LabError, Outcome, finish, program, wait_for};
+use mn_testbed::{LabError, Namespace, Outcome, finish, program, wait_for};
 use serde_json::Value;
 
 use super::figure::Figure;
@@ -119,18 +119,9 @@ fn stream(layout: &Layout, streams: u32, seconds: f64) -> Outcome<f64> {
 
 /// Runs the load tool on both ends of a layout; what the client has said.
 pub fn load(layout: &Layout, words: &[&str], on: Server, seconds: f64) -> Outcome<Value> {
-    let tool = program("load")?;
-    let cpu = if on == Server::Near { "0" } else { "1" };
     let to = format!("{}:7000", layout.address);
-    let mut command = layout.server.command(&tool);
-    command.args(["serve", "--listen", &to, "--cpu", cpu]);
-    if on == Server::Napping {
-        command.args(["--nap", "1"]);
-    }
-    let server = start(&mut command)?;
-    let listens = || Ok(layout.server.run("ss -Hltn")?.contains(":7000"));
-    wait_for("the load tool listens", Duration::from_secs(5), listens)?;
-    let mut client = layout.client.command(&tool);
+    let server = serve(&layout.server, &to, on)?;
+    let mut client = layout.client.command(&program("load")?);
     client.args(words).args(["--to", &to, "--cpu", "0"]);
     if words[0] != "first" {
         client.args(["--seconds", &seconds.to_string()]);
@@ -140,17 +131,32 @@ pub fn load(layout: &Layout, words: &[&str], on: Server, seconds: f64) -> Outcom
     json(&said?)
 }
 
+/// Starts the load tool's other end on an address with port 7000; returns when it listens.
+pub fn serve(at: &Namespace, to: &str, on: Server) -> Outcome<Child> {
+    let cpu = if on == Server::Near { "0" } else { "1" };
+    let mut command = at.command(&program("load")?);
+    command.args(["serve", "--listen", to, "--cpu", cpu]);
+    if on == Server::Napping {
+        command.args(["--nap", "1"]);
+    }
+    let server = start(&mut command)?;
+    let listens = || Ok(at.run("ss -Hltn")?.contains(":7000"));
+    wait_for("the load tool listens", Duration::from_secs(5), listens)?;
+    Ok(server)
+}
+
 fn start(command: &mut Command) -> Outcome<Child> {
     let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
     quiet.spawn().map_err(LabError::machine("start a server"))
 }
 
 /// nsenter and taskset become the server, so the child is the server itself.
-fn stop(mut server: Child) -> Outcome {
+pub fn stop(mut server: Child) -> Outcome {
     server.kill().and_then(|()| server.wait()).map(drop).map_err(LabError::machine("end a server"))
 }
 
-fn json(text: &str) -> Outcome<Value> {
+/// What the load tool has said.
+pub fn json(text: &str) -> Outcome<Value> {
     serde_json::from_str(text).map_err(|e| LabError::unexpected("a report", format!("{e}: {text}")))
 }
 

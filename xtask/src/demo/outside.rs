@@ -56,8 +56,8 @@ impl Outside {
             cli(&format!("chain {rule}"))?;
         }
         cli(&format!("router {router} set infilter {pre} outfilter {post}"))?;
-        let (street, street_port) = machine(lab, "street", &bridge, STREET)?;
-        let (vm, port) = machine(lab, "shop", front, SHOP)?;
+        let (street, street_port) = machine(lab, "street", 0, &bridge, STREET)?;
+        let (vm, port) = machine(lab, "shop", 1, front, SHOP)?;
         draw_security_group(lab, &port)?;
         lab.control.wait_active(&[&street_port, &port])?;
         let shop = Member { vm, port, v4: SHOP.to_owned(), v6: String::new() };
@@ -116,10 +116,14 @@ const fn reached(connected: bool) -> &'static str {
     if connected { "open" } else { "closed" }
 }
 
-/// A machine on the first host for the street, on the second for the shop: what it says crosses
-/// the tunnel in one of two rows.
-fn machine(lab: &mut Lab, name: &str, bridge: &str, address: &str) -> Outcome<(Vm, String)> {
-    let host = usize::from(address == SHOP);
+/// A machine with an address, and the first of its network for gateway.
+fn machine(
+    lab: &mut Lab,
+    name: &str,
+    host: usize,
+    bridge: &str,
+    address: &str,
+) -> Outcome<(Vm, String)> {
     let vm = lab.add_vm(name, host, Attachment::Veth)?;
     let port = lab.plug(&vm, host, bridge)?;
     vm.address(&format!("{address}/24"))?;
