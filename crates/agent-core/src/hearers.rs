@@ -24,8 +24,9 @@ pub struct Hearers {
 
 impl Hearers {
     /// Those of a translation whose packet went out by these ports: their hosts, and those of all
-    /// ports that the device's routers could send to either end of the connection by. What is sent
-    /// by one of them may be answered by another (ECMP, gateways that stand in for one another).
+    /// ports that the device, if it is a router, or the routers at it, if it is a bridge, could send
+    /// to either end of the connection by. What is sent by one of them may be answered by another
+    /// (ECMP, gateways that stand in for one another).
     #[must_use]
     pub fn of(
         snapshot: &Snapshot,
@@ -37,10 +38,9 @@ impl Hearers {
         for port in delivered {
             search.port(port);
         }
-        if let DeviceId::Router(router) = binding.key.device {
-            for end in [binding.translated().dst, binding.key.tuple.src] {
-                search.routers_to(router, end);
-            }
+        let routers = search.routers_at(binding.key.device);
+        for end in [binding.translated().dst, binding.key.tuple.src] {
+            search.routers_to(&routers, end);
         }
         search.hosts.remove(&own);
         Self { hosts: search.hosts.into_iter().collect(), missing: search.missing }
@@ -74,12 +74,31 @@ impl Search<'_> {
         None
     }
 
-    /// Adds the hosts of all ports that lead to an address, from this router and from those
-    /// behind it.
-    fn routers_to(&mut self, first: RouterId, addr: Ipv6Addr) {
+    /// The router itself, or those that are linked to the bridge.
+    fn routers_at(&mut self, device: DeviceId) -> Vec<RouterId> {
+        let bridge = match device {
+            DeviceId::Router(router) => return vec![router],
+            DeviceId::Bridge(bridge) => bridge,
+        };
+        match self.snapshot.bridge(bridge) {
+            Lookup::Loaded(view) => {
+                view.links().iter().filter_map(|link| self.port(link.port)).collect()
+            }
+            Lookup::Absent => Vec::new(),
+            Lookup::NotLoaded => {
+                self.missing.push(bridge.into());
+                Vec::new()
+            }
+        }
+    }
+
+    /// Adds the hosts of all ports that lead to an address, from these routers and from those
+    /// behind them.
+    fn routers_to(&mut self, first: &[RouterId], addr: Ipv6Addr) {
         let v4 = addr.to_ipv4_mapped().is_some();
         let version = if v4 { EtherType::IPV4 } else { EtherType::IPV6 };
-        let (mut seen, mut todo) = (HashSet::from([first]), vec![first]);
+        let mut seen: HashSet<RouterId> = first.iter().copied().collect();
+        let mut todo = first.to_vec();
         while let Some(router) = todo.pop() {
             let view = match self.snapshot.router(router) {
                 Lookup::Loaded(view) => view,
@@ -101,5 +120,72 @@ impl Search<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mn_ids::Host;
+    use mn_simulation::Effect;
+    use mn_testkit::{Lab, named};
+
+    use super::*;
+
+    /// A machine whose bridge or router translates, and two gateways outside.
+    fn world(bridge: &str, router: &str) -> Lab {
+        let mut lab = Lab::read(&format!(
+            "
+            bridge blue
+              vm1  02::01  10.0.1.5
+              {bridge}
+            router edge
+              blue   02::a1  10.0.1.1/24
+              one    02::b1  192.0.2.1/24     peer 02::98 192.0.2.254
+              other  02::b2  198.51.100.1/24  peer 02::99 198.51.100.254
+              route 0.0.0.0/0 via one 192.0.2.254 weight 1
+              route 0.0.0.0/0 via other 198.51.100.254 weight 2
+              {router}
+            chain post
+              snat 203.0.113.2@1024-2047 udp
+            "
+        ));
+        for port in ["vm1", "edge.one", "edge.other"] {
+            lab.port(port, |it| it.host_id = Some(host(port)));
+        }
+        lab
+    }
+
+    fn host(port: &str) -> HostId {
+        named::<Host>(port)
+    }
+
+    /// What a datagram to the outside begins.
+    fn begun(lab: &Lab) -> NatBinding {
+        let sent = lab.send("vm1 > 203.0.113.99 udp 53");
+        let begun = sent.buffers.effects.iter().find_map(|effect| match effect {
+            Effect::Translate(binding) => Some(*binding),
+            _ => None,
+        });
+        begun.expect("it is translated")
+    }
+
+    #[test]
+    fn whoever_may_see_the_answer_hears_whether_a_router_or_a_bridge_translates() {
+        let mut all = vec![host("edge.one"), host("edge.other")];
+        all.sort_unstable();
+        for (bridge, router) in [("", "out post"), ("out post", "")] {
+            let lab = world(bridge, router);
+            let ports = [named("edge.one")];
+            let told = Hearers::of(&lab.snapshot, host("vm1"), &begun(&lab), ports);
+            assert_eq!(told, Hearers { hosts: all.clone(), missing: Vec::new() }, "{bridge}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_loaded_is_asked_for() {
+        let binding = begun(&world("out post", ""));
+        let told = Hearers::of(&Snapshot::default(), host("vm1"), &binding, []);
+        let bridge: mn_ids::BridgeId = named("blue");
+        assert_eq!(told.missing, [ObjectKey::from(bridge)]);
     }
 }
