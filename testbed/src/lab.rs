@@ -11,6 +11,7 @@ use crate::process::{Identity, program};
 use crate::state::{labs_directory, sweep};
 use crate::{
     Attachment, Control, Host, Http, LabError, Namespace, Outcome, Process, REST_PORT, Record, Vm,
+    Wire,
 };
 
 /// The cluster's address in the underlay; hosts follow from .11 on.
@@ -272,6 +273,19 @@ impl Lab {
         let port = self.control.bridge_port(bridge)?;
         self.control.bind(&port, &self.host_id(&self.hosts[host].name)?, &vm.interface)?;
         Ok(port)
+    }
+
+    /// A bridge port that speaks as the test wants, on a host; and the port's id.
+    ///
+    /// # Errors
+    /// When the tap cannot be made, or the API refuses.
+    pub fn add_wire(&self, name: &str, host: usize, bridge: &str) -> Outcome<(Wire, String)> {
+        let host = &self.hosts[host];
+        let interface = format!("wire-{name}");
+        let wire = Wire::open(&host.namespace, &interface)?;
+        let port = self.control.bridge_port(bridge)?;
+        self.control.bind(&port, &self.host_id(&host.name)?, &interface)?;
+        Ok((wire, port))
     }
 
     fn supervise(&mut self, name: &str, command: &mut Command) -> Outcome {

@@ -21,6 +21,7 @@ mod sys;
 mod tap;
 mod traffic;
 mod vm;
+mod wire;
 
 pub use capture::Capture;
 pub use contact::{Contact, Met, Route};
@@ -37,3 +38,4 @@ pub use state::{Record, labs_directory, sweep};
 pub use tap::bridge_taps;
 pub use traffic::{Ping, Throughput};
 pub use vm::{Attachment, Vm};
+pub use wire::Wire;

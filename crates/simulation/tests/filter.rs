@@ -45,6 +45,25 @@ fn a_jump_comes_back_unless_the_chain_decides_and_may_be_made_twice() {
 }
 
 #[test]
+fn the_second_visit_of_a_chain_sees_what_became_of_the_packet_since_the_first() {
+    let lab = Lab::read(
+        "
+        bridge blue
+          vm1  02::01  10.0.1.5
+          vm2  02::02  10.0.1.6  out web
+        chain other
+          drop to 10.0.1.9/32
+        chain web
+          jump other
+          dnat 10.0.1.9 then-continue to 10.0.1.6/32
+          jump other
+        ",
+    );
+    lab.send("vm1 > vm2 udp 53").drops_by("other", 0);
+    lab.send("vm1 > vm2 udp 53 addr-to 10.0.1.7").arrives("vm2", 0);
+}
+
+#[test]
 fn a_filter_may_be_entered_again_by_the_next_port() {
     let lab = Lab::read(
         "

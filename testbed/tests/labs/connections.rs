@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use mn_testbed::{LabError, Outcome, Vm, wait_for};
+use mn_testbed::{Control, LabError, Outcome, Vm, wait_for};
 use serde_json::{Value, json};
 
 use crate::cloud::{BACK0, BACK1, Cloud, FRONT0, FRONT1};
@@ -16,7 +16,11 @@ const IMPATIENCE: Duration = Duration::from_secs(1);
 /// Puts FRONT1 into a security group: it may speak to all, answers come back, TCP to port 80 may
 /// come in where `valid`, and nothing else. Addresses may be resolved.
 pub fn guard(cloud: &Cloud) -> Outcome {
-    let control = cloud.control();
+    guard_port(cloud.control(), &cloud.ports[FRONT1])
+}
+
+/// The same for any port.
+pub fn guard_port(control: &Control, port: &str) -> Outcome {
     let (inward, outward) = (control.chain("to the vm")?, control.chain("from the vm")?);
     control.rule(&outward, &json!({ "type": "accept", "matchReturnFlow": true }))?;
     let rules = [
@@ -32,7 +36,7 @@ pub fn guard(cloud: &Cloud) -> Outcome {
         control.rule(&inward, &rule)?;
     }
     let filters = json!({ "inboundFilterId": outward, "outboundFilterId": inward });
-    control.change(&format!("/ports/{}", cloud.ports[FRONT1]), &filters)
+    control.change(&format!("/ports/{port}"), &filters)
 }
 
 /// Answers every connection with what it says, for as long as the test lives.
