@@ -60,11 +60,15 @@ pub enum Op {
     Drop = 24,
     /// `a`: cause; the rule in the two slots after.
     DropRule = 25,
+    /// The MAC that answers.
+    Answer = 26,
+    /// Likewise, as a router.
+    AnswerAsRouter = 27,
 }
 
 impl Op {
     /// Every operation, by number from 1 on.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Output,
         Self::Tunnel,
         Self::Outputs,
@@ -90,6 +94,8 @@ impl Op {
         Self::Copy,
         Self::Drop,
         Self::DropRule,
+        Self::Answer,
+        Self::AnswerAsRouter,
     ];
 
     /// The operation with this number.
@@ -149,6 +155,6 @@ mod tests {
         for op in Op::ALL {
             assert_eq!(Op::from_code(op as u8), Some(op));
         }
-        assert_eq!((Op::from_code(0), Op::from_code(26)), (None, None));
+        assert_eq!((Op::from_code(0), Op::from_code(28)), (None, None));
     }
 }

@@ -71,7 +71,7 @@ pub struct Flow {
     pub mask: u16,
     /// Action slots in use.
     pub slots: u8,
-    /// How many of them take a hop.
+    /// How many of them take a hop; and [`Flow::ANSWERS`].
     pub hops: u8,
     pub packets: u64,
     pub octets: u64,
@@ -86,6 +86,8 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// The bit of [`Flow::hops`] that says that an action answers.
+    pub const ANSWERS: u8 = 0x80;
     /// Where [`Flow::packets`] is.
     pub const PACKETS_AT: usize = offset_of!(Self, packets);
     /// Where [`Flow::octets`] is.
@@ -154,6 +156,7 @@ const _: () = {
     // and two at least but for very small tables.
     assert!(size_of::<Flow>() + size_of::<Bucket>() / 2 <= 450);
     assert!(BUCKET_ENTRIES > 4);
+    assert!(SLOTS_MAX < Flow::ANSWERS as usize);
 };
 
 #[cfg(test)]

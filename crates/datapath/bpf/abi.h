@@ -11,7 +11,7 @@
 #include <linux/types.h>
 #include <stddef.h>
 
-#define ABI_VERSION 2
+#define ABI_VERSION 3
 
 #define KEY_WORDS 11		/* of a flow key, 8 octets each */
 #define SLOTS_MAX 21		/* action slots of one flow */
@@ -72,6 +72,7 @@ enum upcall_reason {
 	UPCALL_TTL = 1,
 	UPCALL_TOO_BIG = 2,
 	UPCALL_COPY = 3,
+	UPCALL_ANSWER = 4,
 };
 
 /* Bits of flow_key.class, as mn_flow::Class. */
@@ -138,6 +139,8 @@ enum action_op {
 	OP_COPY = 23,		/* b: one packet in so many */
 	OP_DROP = 24,		/* a: cause */
 	OP_DROP_RULE = 25,	/* a: cause; the rule in the two slots after, for people */
+	OP_ANSWER = 26,		/* mac */
+	OP_ANSWER_AS_ROUTER = 27,
 };
 
 struct action {
@@ -166,6 +169,7 @@ struct address_slots {
 };
 
 enum flow_state { FLOW_FREE = 0, FLOW_LIVE = 1 };
+#define FLOW_ANSWERS 0x80	/* in flow.hops: OP_ANSWER or OP_ANSWER_AS_ROUTER is there */
 
 /*
  * One flow. The agent writes it whole while no index entry names it, then makes it live, then
@@ -175,7 +179,7 @@ struct flow {
 	__u32	state;
 	__u16	mask;		/* number of its mask */
 	__u8	slots;		/* action slots in use */
-	__u8	hops;		/* OP_DEC_TTL among them */
+	__u8	hops;		/* OP_DEC_TTL among them; and FLOW_ANSWERS */
 	__u64	packets;	/* on the wire: segments count */
 	__u64	octets;
 	__u64	used_at;	/* CLOCK_MONOTONIC, coarse */

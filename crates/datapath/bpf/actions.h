@@ -3,6 +3,7 @@
 #ifndef MN_ACTIONS_H
 #define MN_ACTIONS_H
 
+#include "answer.h"
 #include "inner.h"
 #include "output.h"
 #include "rewrite.h"
@@ -41,6 +42,9 @@ static __noinline int rewrite(struct __sk_buff *skb, struct packet *pkt,
 		return inner_set6(skb, pkt, IP6_SRC, action, more);
 	case OP_INNER_DST6:
 		return inner_set6(skb, pkt, IP6_DST, action, more);
+	case OP_ANSWER:
+	case OP_ANSWER_AS_ROUTER:
+		return answer(skb, pkt, action);
 	}
 	return -1;
 }

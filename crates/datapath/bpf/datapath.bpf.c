@@ -47,9 +47,13 @@ static __always_inline int run_flow(struct __sk_buff *skb, struct packet *pkt, s
 				    struct flow *flow)
 {
 	if (flow->hops) {
-		if (pkt->version && pkt->ttl <= flow->hops)
+		__u8 hops = flow->hops & ~FLOW_ANSWERS;
+
+		if (flow->hops & FLOW_ANSWERS && !is_question(skb, pkt))
+			return ask(skb, pkt, UPCALL_ANSWER);
+		if (hops && pkt->version && pkt->ttl <= hops)
 			return ask(skb, pkt, UPCALL_TTL);
-		if (skb->len - pkt->l3 > cfg->mtu_min &&
+		if (hops && skb->len - pkt->l3 > cfg->mtu_min &&
 		    exceeds_output(skb, pkt, &flow->actions, flow->slots))
 			return ask(skb, pkt, UPCALL_TOO_BIG);
 	}

@@ -103,6 +103,8 @@ pub enum UpcallReason {
     TooBig,
     /// Its flow asks for a copy.
     Copy,
+    /// Its flow would answer it, and it is no question that the datapath can answer.
+    Answer,
 }
 
 /// Segmentation that the kernel has left to the last device, and a checksum likewise.

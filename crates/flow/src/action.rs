@@ -3,7 +3,8 @@
 use core::net::IpAddr;
 
 use mn_ids::{PortId, RuleId};
-use mn_packet::{Mac, VlanTag, to_v6};
+use mn_packet::ndp::NEIGHBOR_ADVERTISEMENT;
+use mn_packet::{IpProtocol, Mac, VlanTag, to_v6};
 
 use crate::{DropCause, FlowKey, GroupIndex, PeerIndex, PortNo, TunnelKey, Zone};
 
@@ -40,6 +41,15 @@ pub enum Rewrite {
     /// Sets the destination of the packet an ICMP error quotes, and its port, or the identifier of
     /// an echo, where it has one.
     InnerDst(IpAddr, Option<u16>),
+    /// Turns a question for a neighbour into its answer: what was asked for is at `mac`. That is an
+    /// ARP request (RFC 826), or a neighbour solicitation from an address with one option, the
+    /// source's MAC (RFC 4861 §7.2.4). A packet of the flow that is neither goes up to the agent
+    /// instead of through any action.
+    Answer {
+        mac: Mac,
+        /// The advertisement says that it comes from a router.
+        router: bool,
+    },
 }
 
 impl Rewrite {
@@ -62,9 +72,27 @@ impl Rewrite {
                 key.vlan = key.inner_vlan;
                 key.inner_vlan = VlanTag::NONE;
             }
+            Self::Answer { mac, .. } => answer(key, mac),
             Self::DecTtl | Self::InnerSrc(..) | Self::InnerDst(..) => {}
         }
     }
+}
+
+/// The headers of the answer to a question with these; what is no question stays as it is.
+fn answer(key: &mut FlowKey, mac: Mac) {
+    let (asker, target) = (key.nw_src, key.nw_dst);
+    if key.is_arp_request() {
+        key.nw_proto = IpProtocol(2);
+        key.nw_dst = asker;
+    } else if key.is_solicitation() {
+        // The target stays in its place, and is the source too.
+        key.tp_src = u16::from_be_bytes([NEIGHBOR_ADVERTISEMENT, 0]);
+    } else {
+        return;
+    }
+    key.nw_src = target;
+    key.eth_dst = key.eth_src;
+    key.eth_src = mac;
 }
 
 /// One step of a flow in the datapath.

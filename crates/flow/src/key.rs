@@ -2,7 +2,8 @@
 
 use core::net::Ipv6Addr;
 
-use mn_packet::{EtherType, IpProtocol, Mac, VlanTag};
+use mn_packet::ndp::NEIGHBOR_SOLICITATION;
+use mn_packet::{ArpOp, EtherType, IpProtocol, Mac, VlanTag};
 
 use crate::PortNo;
 
@@ -59,6 +60,18 @@ impl FlowKey {
     #[must_use]
     pub const fn icmp_code(&self) -> u8 {
         self.tp_src.to_be_bytes()[1]
+    }
+
+    /// Whether it is an ARP request.
+    #[must_use]
+    pub fn is_arp_request(&self) -> bool {
+        self.eth_type == EtherType::ARP && u16::from(self.nw_proto.0) == ArpOp::REQUEST.0
+    }
+
+    /// Whether it is a neighbour solicitation.
+    #[must_use]
+    pub const fn is_solicitation(&self) -> bool {
+        self.class.neighbor_discovery && self.icmp_type() == NEIGHBOR_SOLICITATION
     }
 }
 

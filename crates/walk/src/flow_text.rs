@@ -67,6 +67,7 @@ fn rewrite_text(rewrite: &Rewrite) -> String {
         Rewrite::TpSrc(port) => format!("set srcPort {port}"),
         Rewrite::TpDst(port) => format!("set dstPort {port}"),
         Rewrite::IcmpId(id) => format!("set icmpId {id}"),
+        Rewrite::Answer { mac, .. } => format!("answer at {mac}"),
         Rewrite::DecTtl => "decrement ttl".to_owned(),
         Rewrite::PushVlan(tag) => format!("push vlan {}", tag.wire() & 0xfff),
         Rewrite::PopVlan => "pop vlan".to_owned(),

@@ -52,7 +52,7 @@ impl Worker {
         let install = match upcall.reason {
             UpcallReason::Miss => true,
             // The flow is right for others of its kind; this packet has an answer of its own.
-            UpcallReason::Ttl | UpcallReason::TooBig => false,
+            UpcallReason::Ttl | UpcallReason::TooBig | UpcallReason::Answer => false,
             UpcallReason::Copy => return,
         };
         let arrival = Arrival {

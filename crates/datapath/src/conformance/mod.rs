@@ -4,6 +4,7 @@
 //! fresh bench. [`random`] compares two engines on random flows and packets.
 
 mod actions;
+mod answers;
 mod bench;
 mod connections;
 mod fragments;
@@ -23,6 +24,7 @@ pub use software_bench::SoftwareBench;
 pub const CASES: &[&[Case]] = &[
     upcalls::CASES,
     actions::CASES,
+    answers::CASES,
     nat::CASES,
     tunnel::CASES,
     table::CASES,

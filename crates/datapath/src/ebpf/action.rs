@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use mn_datapath_abi::limits::SLOTS_MAX;
-use mn_datapath_abi::{ActionSlot, Op, WITH_PORT};
+use mn_datapath_abi::{ActionSlot, Flow, Op, WITH_PORT};
 use mn_flow::{Action, DropCause, GroupIndex, PeerIndex, PortNo, Rewrite, TunnelKey, Zone};
 use mn_ids::RuleId;
 use mn_packet::{Mac, VlanTag};
@@ -16,7 +16,7 @@ pub struct Slots {
     pub slots: [ActionSlot; SLOTS_MAX],
     /// How many are in use.
     pub len: u8,
-    /// How many take a hop.
+    /// How many take a hop; and whether one answers: [`Flow::ANSWERS`].
     pub hops: u8,
 }
 
@@ -29,6 +29,9 @@ impl Slots {
         for action in actions {
             let (head, address) = encode(action)?;
             out.hops += u8::from(matches!(action, Action::Rewrite(Rewrite::DecTtl)));
+            if matches!(action, Action::Rewrite(Rewrite::Answer { .. })) {
+                out.hops |= Flow::ANSWERS;
+            }
             out.push(head)?;
             if let Some(octets) = address {
                 for half in octets.chunks_exact(8) {
@@ -132,6 +135,8 @@ fn encode_rewrite(rewrite: &Rewrite) -> (ActionSlot, Option<[u8; 16]>) {
         Rewrite::TpSrc(port) => a(Op::TpSrc, port.to_be()),
         Rewrite::TpDst(port) => a(Op::TpDst, port.to_be()),
         Rewrite::IcmpId(id) => a(Op::IcmpId, id.to_be()),
+        Rewrite::Answer { mac, router: false } => (mac_slot(Op::Answer, mac), None),
+        Rewrite::Answer { mac, router: true } => (mac_slot(Op::AnswerAsRouter, mac), None),
         Rewrite::DecTtl => a(Op::DecTtl, 0),
         Rewrite::PushVlan(tag) => a(Op::PushVlan, tag.wire()),
         Rewrite::PopVlan => a(Op::PopVlan, 0),
@@ -190,6 +195,8 @@ fn decode(slot: &ActionSlot, more: Option<[u8; 16]>) -> Option<Action> {
         Op::TpSrc => Rewrite::TpSrc(u16::from_be(slot.a())),
         Op::TpDst => Rewrite::TpDst(u16::from_be(slot.a())),
         Op::IcmpId => Rewrite::IcmpId(u16::from_be(slot.a())),
+        Op::Answer => Rewrite::Answer { mac: Mac(slot.argument), router: false },
+        Op::AnswerAsRouter => Rewrite::Answer { mac: Mac(slot.argument), router: true },
         Op::DecTtl => Rewrite::DecTtl,
         Op::PushVlan => Rewrite::PushVlan(VlanTag::from_wire(slot.a())),
         Op::PopVlan => Rewrite::PopVlan,
@@ -229,6 +236,8 @@ mod tests {
             Rewrite::InnerDst(v6, Some(6)),
             Rewrite::NwSrc(v6),
             Rewrite::NwDst(v4),
+            Rewrite::Answer { mac: Mac([1, 2, 3, 4, 5, 6]), router: false },
+            Rewrite::Answer { mac: Mac([6, 5, 4, 3, 2, 1]), router: true },
         ]
         .map(Action::Rewrite);
         let others = [

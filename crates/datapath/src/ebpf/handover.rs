@@ -8,7 +8,8 @@
 //! 3. *Gather*: what the older programs have counted is added to our counters, and the older
 //!    directory goes.
 //!
-//! No agent lives meanwhile, so nothing but counters changes.
+//! No agent lives meanwhile, so nothing but counters changes. Where all that the older maps hold means
+//! the same today, they become ours instead, and there is nothing to fill or to gather.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::Ordering::Release;
@@ -28,6 +29,7 @@ use super::sys::{self, Shared};
 use crate::{Counters, DatapathError, Delivery, FlowSpec, Output, PeerAddresses};
 
 mod version1;
+mod version2;
 
 /// A datapath of an older version, read in today's terms.
 ///
@@ -79,6 +81,16 @@ pub struct Tables<'a> {
     pub drops: &'a Drops,
 }
 
+/// Before our maps are made: has those be ours that an older version has and that mean the same.
+pub fn share(pins: &Pins) -> Result<(), DatapathError> {
+    match pins.older {
+        Some(version @ version2::VERSION) if pins.is_filling() => {
+            version2::share(&pins.of_version(version), &pins.ours())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Takes over from the older version, from wherever an earlier attempt got to.
 pub fn run(
     pins: &mut Pins,
@@ -87,21 +99,25 @@ pub fn run(
 ) -> Result<(), DatapathError> {
     let Some(version) = pins.older else { return Ok(()) };
     let dir = pins.of_version(version);
-    let older: Box<dyn Older> = match version {
-        v1::VERSION => Box::new(version1::Version1::open(&dir)?),
+    let older: Option<Box<dyn Older>> = match version {
+        v1::VERSION => Some(Box::new(version1::Version1::open(&dir)?)),
+        version2::VERSION => None,
         installed => {
             return Err(DatapathError::TooOld { installed, oldest: v1::VERSION });
         }
     };
     if pins.is_filling() {
-        tables.fill(&*older)?;
+        if let Some(older) = &older {
+            tables.fill(&**older)?;
+        }
         pins.filled()?;
         links.moved(pins.links());
     }
     links.take_over(&dir)?;
     sys::grace_period().map_err(system("membarrier"))?;
-    tables.gather(&*older)?;
-    drop(older);
+    if let Some(older) = older {
+        tables.gather(&*older)?;
+    }
     tracing::info!(version, flows = tables.flows.len(), "took over from an older datapath");
     pins.retire(version)
 }

@@ -91,6 +91,7 @@ pub(super) fn open(options: &Options) -> Result<Opened, DatapathError> {
     let inject = ensure_device(INJECT_DEVICE, |netlink| {
         netlink.add_veth(INJECT_DEVICE, INJECT_PEER, DEVICE_MTU)
     })?;
+    super::handover::share(&pins)?;
     let programs = load(&pins.ours(), options)?;
     let config = Shared::<Config>::map(map_fd(&programs, "mn_config")?)
         .map_err(system("mmap of the configuration"))?;

@@ -110,6 +110,7 @@ const fn reason(code: u8) -> UpcallReason {
         1 => UpcallReason::Ttl,
         2 => UpcallReason::TooBig,
         3 => UpcallReason::Copy,
+        4 => UpcallReason::Answer,
         _ => UpcallReason::Miss,
     }
 }

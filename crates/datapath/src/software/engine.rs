@@ -157,9 +157,13 @@ impl State {
         bucket.is_none_or(|bucket| bucket.take(now))
     }
 
-    /// Why a packet may not pass through its flow's actions; `None` if it may. Both causes are a
-    /// router's, so a list that takes no hops off has neither.
+    /// Why a packet may not pass through its flow's actions; `None` if it may. Spent hops and size
+    /// are a router's causes, so a list that takes no hops off has neither.
     fn why_up(&self, packet: &Packet, actions: &[Action]) -> Option<UpcallReason> {
+        let answers = |it: &Action| matches!(it, Action::Rewrite(Rewrite::Answer { .. }));
+        if actions.iter().any(answers) && !packet.is_question() {
+            return Some(UpcallReason::Answer);
+        }
         let hops = actions.iter().filter(|it| **it == Action::Rewrite(Rewrite::DecTtl)).count();
         if hops == 0 {
             return None;

@@ -4,6 +4,7 @@
 //! what [`Software`] says. It has no interfaces; [`Software::receive`] is a frame that came in by a
 //! port and [`Software::take_sent`] what went out. Its clock moves only when it is told the time.
 
+mod answer;
 mod connections;
 mod door;
 mod engine;

@@ -44,7 +44,7 @@ impl End {
 
 /// What a transport checksum covers besides the message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Covered {
+pub(super) enum Covered {
     /// The pseudo-header.
     Pseudo,
     /// The message itself.
@@ -75,6 +75,7 @@ impl Packet {
                 | Rewrite::IcmpId(_)
                 | Rewrite::PushVlan(_)
                 | Rewrite::PopVlan
+                | Rewrite::Answer { .. }
         );
         match rewrite {
             Rewrite::EthDst(mac) => self.frame[..6].copy_from_slice(&mac.0),
@@ -85,6 +86,7 @@ impl Packet {
             Rewrite::TpSrc(port) => self.set_port(End::Source, port)?,
             Rewrite::TpDst(port) => self.set_port(End::Destination, port)?,
             Rewrite::IcmpId(id) => self.set_icmp_id(id)?,
+            Rewrite::Answer { mac, router } => self.answer(mac, router)?,
             Rewrite::DecTtl => self.dec_ttl()?,
             Rewrite::PushVlan(tag) => self.push_vlan(tag),
             Rewrite::PopVlan => self.pop_vlan()?,
@@ -184,7 +186,7 @@ impl Packet {
     /// A UDP checksum of 0 is "not computed" and stays so; over IPv6 too, where tunnels may send
     /// it (RFC 6935). A partial checksum is the sum of the pseudo-header, not complemented, and
     /// covers nothing else.
-    fn update_transport(&mut self, ip: Ip, covered: Covered, old: &[u8], new: &[u8]) {
+    pub fn update_transport(&mut self, ip: Ip, covered: Covered, old: &[u8], new: &[u8]) {
         let Some(at) = checksum_at(ip, covered) else { return };
         let before = self.word(at);
         let after = if self.offload.checksum_partial {

@@ -243,7 +243,7 @@ fn a_newer_datapath_is_left_alone() {
     std::fs::create_dir(dir.path().join("bpf/v99")).unwrap();
     let refused = Ebpf::open(&dir.options());
     assert!(
-        matches!(refused, Err(DatapathError::Downgrade { installed: 99, ours: 2 })),
+        matches!(refused, Err(DatapathError::Downgrade { installed: 99, ours: 3 })),
         "{:?}",
         refused.err()
     );

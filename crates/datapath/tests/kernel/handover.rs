@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mn_datapath::conformance::frames::udp;
 use mn_datapath::ebpf::{Ebpf, Options, remove_datapath};
-use mn_datapath::{Counters, Datapath, DatapathError, Delivery};
+use mn_datapath::{BroadcastLimit, Counters, Datapath, DatapathError, Delivery, Offload, Tracking};
 use mn_datapath_abi::{ABI_VERSION, Peer, Plain, v1};
-use mn_flow::{Action, DropCause, KeyKind, PortNo, TunnelKey};
+use mn_flow::{Action, DropCause, KeyKind, PortNo, TunnelKey, Zone};
 
 use crate::lab::{Agent, Dir, Vm, enter_host, is_root, now, run, within};
 use crate::version1::{Version1, link_in};
@@ -187,6 +188,95 @@ fn an_older_version_is_taken_over_without_a_lost_packet() {
         run("ip", "addr add 10.0.0.254/24 dev vm1");
         assert!(a.pings("10.0.0.254"), "nothing is attached");
     }
+}
+
+/// Version 2 as it was left: today's layouts, without what has come since.
+fn made_version_2(dir: &Dir) {
+    std::fs::remove_file(ours(dir).join("mn_broadcasts")).unwrap();
+    std::fs::rename(ours(dir), dir.path().join("bpf/v2")).unwrap();
+}
+
+#[test]
+fn version_2_is_taken_over_with_its_flows_connections_and_counters() {
+    if !is_root() {
+        return;
+    }
+    for tcx in [true, false] {
+        if tcx && !has_tcx() {
+            continue;
+        }
+        enter_host();
+        let dir = Dir::new();
+        let vms = two_vms();
+        let [a, b] = &vms;
+        let datapath = Arc::new(Ebpf::open(&options(&dir, tcx)).unwrap());
+        vms.iter().for_each(|vm| vm.attach(&*datapath));
+        let tracking = Tracking { zone: Zone(3), connections_max: 0 };
+        datapath.set_tracking(a.port, tracking).unwrap();
+        let agent = Agent::switch(&datapath, &[a, b]);
+        assert!(a.pings("10.0.0.2"));
+        drop(agent);
+        let frame = udp(("10.0.0.1", "10.0.0.2"), (5, 7), 0);
+        let track = Action::Track { zone: Zone(3), port: a.port };
+        datapath.execute(&frame, Offload::default(), &[track, Action::Output(b.port)]).unwrap();
+        assert_eq!(connections(&datapath), 1);
+        drop(datapath);
+        made_version_2(&dir);
+        let stream = Stream::start(a, b);
+        std::thread::sleep(Duration::from_millis(200));
+        let datapath = Arc::new(Ebpf::open(&options(&dir, tcx)).unwrap());
+        std::thread::sleep(Duration::from_millis(200));
+        let sent = stream.end();
+        assert!(sent > 200, "{sent} packets before and after");
+        assert_eq!(versions(&dir), [format!("v{ABI_VERSION}")]);
+        assert_eq!(std::fs::read_dir(ours(&dir).join("links")).unwrap().count(), 4);
+        assert_eq!(datapath.attached().unwrap(), [(a.port, a.interface), (b.port, b.interface)]);
+        assert_eq!(connections(&datapath), 1);
+        assert_eq!(datapath.tracking(a.port).unwrap().0, tracking);
+        assert!(datapath.port_counters(b.port).unwrap().tx.packets > sent, "counted once and on");
+        // What has come since works: limits of broadcasts, and flows that answer.
+        let limit = BroadcastLimit { rate: 1000, burst: 1000 };
+        datapath.set_broadcast_limit(a.port, limit).unwrap();
+        datapath.heartbeat(now()).unwrap();
+        let agent = Agent::switch(&datapath, &[a, b]);
+        b.namespace.run("ip", "neigh flush dev eth0 nud all");
+        assert!(b.pings("10.0.0.1"), "a new flow");
+        drop(agent);
+    }
+}
+
+fn connections(datapath: &Ebpf) -> usize {
+    let mut count = 0;
+    datapath.connections(&mut |_| count += 1).unwrap();
+    count
+}
+
+#[test]
+fn a_death_amid_taking_over_version_2_is_gone_on_from() {
+    if !is_root() {
+        return;
+    }
+    enter_host();
+    let dir = Dir::new();
+    let vms = two_vms();
+    let [a, b] = &vms;
+    let datapath = dir.open();
+    vms.iter().for_each(|vm| vm.attach(&*datapath));
+    let agent = Agent::switch(&datapath, &[a, b]);
+    assert!(a.pings("10.0.0.2"));
+    drop(agent);
+    drop(datapath);
+    made_version_2(&dir);
+    let stream = Stream::start(a, b);
+    // Before the switch: some maps are shared, and nothing is named yet.
+    let filling = dir.path().join(format!("bpf/v{ABI_VERSION}-filling"));
+    std::fs::create_dir(&filling).unwrap();
+    let map = aya::maps::MapData::from_pin(dir.path().join("bpf/v2/mn_ports")).unwrap();
+    map.pin(filling.join("mn_ports")).unwrap();
+    drop(dir.open());
+    assert_eq!(versions(&dir), [format!("v{ABI_VERSION}")]);
+    let sent = stream.end();
+    assert!(sent > 10, "{sent} packets");
 }
 
 #[test]

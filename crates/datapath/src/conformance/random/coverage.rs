@@ -67,10 +67,30 @@ impl Coverage {
     }
 }
 
-const NAMES: [&str; 21] = [
-    "EthSrc", "EthDst", "NwSrc", "NwDst", "NwTos", "TpSrc", "TpDst", "IcmpId", "DecTtl",
-    "PushVlan", "PopVlan", "InnerSrc", "InnerDst", "Output", "Tunnel", "Outputs", "Track", "Meter",
-    "Copy", "Drop", "DropRule",
+const NAMES: [&str; 23] = [
+    "EthSrc",
+    "EthDst",
+    "NwSrc",
+    "NwDst",
+    "NwTos",
+    "TpSrc",
+    "TpDst",
+    "IcmpId",
+    "DecTtl",
+    "PushVlan",
+    "PopVlan",
+    "InnerSrc",
+    "InnerDst",
+    "Output",
+    "Tunnel",
+    "Outputs",
+    "Track",
+    "Meter",
+    "Copy",
+    "Drop",
+    "DropRule",
+    "Answer",
+    "AnswerAsRouter",
 ];
 
 /// The name of an action, one of [`NAMES`].
@@ -90,6 +110,8 @@ const fn name(action: &Action) -> &'static str {
             Rewrite::PopVlan => "PopVlan",
             Rewrite::InnerSrc(..) => "InnerSrc",
             Rewrite::InnerDst(..) => "InnerDst",
+            Rewrite::Answer { router: false, .. } => "Answer",
+            Rewrite::Answer { router: true, .. } => "AnswerAsRouter",
         },
         Action::Output(_) => "Output",
         Action::Tunnel { .. } => "Tunnel",

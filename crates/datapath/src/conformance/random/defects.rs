@@ -1,7 +1,8 @@
 //! Planted defects: changes of the right side that the comparison must notice.
 
 use mn_flow::{Action, DropCause, Field, FlowMask, Rewrite, TunnelKey};
-use mn_packet::{EtherType, VlanTag};
+use mn_packet::ndp::NEIGHBOR_ADVERTISEMENT;
+use mn_packet::{EtherType, Mac, VlanTag};
 
 use super::compare::Tamper;
 use crate::conformance::bench::Asked;
@@ -46,6 +47,24 @@ pub const DEFECTS: &[(&str, Tamper)] = &[
     (
         "groups are not known",
         Tamper { flow: |f| f.actions.retain(|a| !matches!(a, Action::Outputs(_))), ..NONE },
+    ),
+    ("questions are not answered", Tamper { flow: |f| without(f, is_answer), ..NONE }),
+    ("answers come from another MAC", Tamper { flow: |f| each(f, other_answerer), ..NONE }),
+    (
+        "answers do not say that a router gives them",
+        Tamper { flow: |f| each(f, no_router), ..NONE },
+    ),
+    (
+        "answers to solicitations have a wrong checksum",
+        Tamper { sent: |s| s.iter_mut().for_each(|s| wrong_advertisement(&mut s.frame)), ..NONE },
+    ),
+    (
+        "ARP replies do not name who asked",
+        Tamper { sent: |s| s.iter_mut().for_each(|s| nameless_reply(&mut s.frame)), ..NONE },
+    ),
+    (
+        "questions that cannot be answered are dropped instead of asked about",
+        Tamper { asked: |a| a.retain(|a| a.reason != UpcallReason::Answer), ..NONE },
     ),
     ("the order of actions is not kept", Tamper { flow: |f| f.actions.reverse(), ..NONE }),
     ("the mask does not have fragments", Tamper { flow: |f| unmask(f, Field::Fragment), ..NONE }),
@@ -188,6 +207,42 @@ fn mixed_ports(rewrite: Rewrite) -> Rewrite {
     match rewrite {
         Rewrite::TpSrc(port) => Rewrite::TpDst(port),
         other => other,
+    }
+}
+
+const fn is_answer(rewrite: Rewrite) -> bool {
+    matches!(rewrite, Rewrite::Answer { .. })
+}
+
+fn other_answerer(rewrite: Rewrite) -> Rewrite {
+    match rewrite {
+        Rewrite::Answer { mac: Mac([a, b, c, d, e, f]), router } => {
+            Rewrite::Answer { mac: Mac([a, b, c, d, e, f ^ 1]), router }
+        }
+        other => other,
+    }
+}
+
+const fn no_router(rewrite: Rewrite) -> Rewrite {
+    match rewrite {
+        Rewrite::Answer { mac, .. } => Rewrite::Answer { mac, router: false },
+        other => other,
+    }
+}
+
+/// Of an untagged neighbour advertisement without extension headers.
+fn wrong_advertisement(frame: &mut [u8]) {
+    let is_v6 = frame.len() >= 86 && frame[12..14] == EtherType::IPV6.0.to_be_bytes();
+    if is_v6 && frame[20] == 58 && frame[54] == NEIGHBOR_ADVERTISEMENT {
+        frame[56] ^= 1;
+    }
+}
+
+/// Of an untagged ARP reply.
+fn nameless_reply(frame: &mut [u8]) {
+    let is_arp = frame.len() >= 42 && frame[12..14] == EtherType::ARP.0.to_be_bytes();
+    if is_arp && frame[20..22] == [0, 2] {
+        frame[38] ^= 1;
     }
 }
 

@@ -19,6 +19,11 @@ pub fn random_flow(rng: &mut Rng, key: FlowKey, cookie: Cookie) -> FlowSpec {
     if !rng.one_in(8) {
         actions.push(random_output(rng));
     }
+    // Few packets are questions, and what is none takes no flow that answers.
+    if rng.one_in(if key.is_arp_request() || key.is_solicitation() { 2 } else { 200 }) {
+        let answer = Rewrite::Answer { mac: random_mac(rng), router: rng.one_in(2) };
+        actions.insert(rng.below(2), Action::Rewrite(answer));
+    }
     if rng.one_in(3) {
         let zone = PORTS.iter().position(|(port, _)| *port == key.in_port).map(|at| ZONES[at]);
         let track = Action::Track { zone: zone.unwrap_or(Zone(0)), port: key.in_port };

@@ -1,6 +1,6 @@
 //! Random messages above IP.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use mn_packet::icmp::{IcmpHeader, icmp_of};
 use mn_packet::ndp::{NdMessage, NeighborAdvertisement};
@@ -35,12 +35,12 @@ pub fn payload(rng: &mut Rng) -> Vec<u8> {
 
 /// A random message between two addresses of one version, and its protocol.
 pub fn random(rng: &mut Rng, src: IpAddr, dst: IpAddr) -> (IpProtocol, Vec<u8>) {
-    match rng.below(12) {
+    match rng.below(13) {
         0..3 => (IpProtocol::TCP, tcp(rng, src, dst)),
         3..6 => (IpProtocol::UDP, udp(rng, src, dst)),
         6..8 => (icmp_of(src), echo(rng, src, dst)),
         8..10 => (icmp_of(src), error(rng, src, dst)),
-        10 => other(rng, src, dst),
+        10 | 12 => other(rng, src, dst),
         _ => (IpProtocol(rng.pick(&[2, 47, 50, 51, 59, 132, 255])), payload(rng)),
     }
 }
@@ -114,16 +114,32 @@ fn other(rng: &mut Rng, src: IpAddr, dst: IpAddr) -> (IpProtocol, Vec<u8>) {
         return (IpProtocol::ICMP, header.message(src, dst, &data));
     };
     let mac = Mac([2, 0, 0, 0, 0, rng.u8()]);
-    let message = if rng.one_in(2) {
-        NdMessage::NeighborSolicitation { target: to, source_mac: Some(mac) }
-    } else {
-        NdMessage::NeighborAdvertisement(NeighborAdvertisement {
-            target: from,
-            router: rng.one_in(2),
-            solicited: rng.one_in(2),
-            overrides: rng.one_in(2),
-            target_mac: Some(mac),
-        })
-    };
+    if !rng.one_in(3) {
+        return (IpProtocol::ICMPV6, solicitation(rng, from, to, mac));
+    }
+    let message = NdMessage::NeighborAdvertisement(NeighborAdvertisement {
+        target: from,
+        router: rng.one_in(2),
+        solicited: rng.one_in(2),
+        overrides: rng.one_in(2),
+        target_mac: Some(mac),
+    });
     (IpProtocol::ICMPV6, message.message(from, to))
+}
+
+/// A question for a neighbour: most with the source's MAC and nothing else, as hosts ask.
+fn solicitation(rng: &mut Rng, from: Ipv6Addr, to: Ipv6Addr, mac: Mac) -> Vec<u8> {
+    let source_mac = (!rng.one_in(8)).then_some(mac);
+    let target = if rng.one_in(2) { to } else { Ipv6Addr::from_bits(rng.draw().into()) };
+    let mut message = NdMessage::NeighborSolicitation { target, source_mac }.message(from, to);
+    match rng.below(16) {
+        // Two options.
+        0 => message.extend([14, 1, 1, 2, 3, 4, 5, 6]),
+        // Another option alone.
+        1 if source_mac.is_some() => message[24] = 2,
+        // Flags that a solicitation has not.
+        2 => message[4] = rng.u8(),
+        _ => {}
+    }
+    message
 }

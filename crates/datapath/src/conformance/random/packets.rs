@@ -59,8 +59,8 @@ pub fn random_v6(rng: &mut Rng) -> Ipv6Addr {
 /// A random frame, most of them whole and right.
 #[must_use]
 pub fn random_frame(rng: &mut Rng) -> Vec<u8> {
-    let (eth_type, payload) = match rng.below(20) {
-        0 => (EtherType::ARP, arp(rng)),
+    let (eth_type, payload) = match rng.below(21) {
+        0 | 20 => (EtherType::ARP, arp(rng)),
         1 => (EtherType(rng.u16() % 0x600), rng.octets(30)),
         2 => {
             (EtherType(rng.pick(&[0x0600, 0x0842, 0x88cc, 0x8847, 0xffff])), message::payload(rng))
@@ -91,7 +91,7 @@ pub fn random_tag(rng: &mut Rng) -> VlanTag {
 fn arp(rng: &mut Rng) -> Vec<u8> {
     let mut out = Vec::new();
     Arp {
-        op: ArpOp(rng.pick(&[1, 2, 3, 255, 256, 0x0101])),
+        op: ArpOp(rng.pick(&[1, 1, 1, 2, 3, 255, 256, 0x0101])),
         sender_mac: random_mac(rng),
         sender: random_v4(rng),
         target_mac: random_mac(rng),
