@@ -1,7 +1,14 @@
 //! Two engines, the same flows and packets, the same results.
 
-use mn_datapath::conformance::SoftwareBench;
+use std::cell::Cell;
+use std::time::Duration;
+
 use mn_datapath::conformance::random::{Coverage, DEFECTS, Mismatch, Tamper, compare};
+use mn_datapath::conformance::{Asked, Bench, SoftwareBench};
+use mn_datapath::software::Sent;
+use mn_datapath::{Datapath, Interface, Offload};
+use mn_flow::{Action, PortNo, TunnelOrigin};
+use mn_time::Instant;
 
 /// Compares two software engines, the right one tampered with.
 fn compared(seed: u64, packets: u64, tamper: &Tamper) -> Result<Coverage, Box<Mismatch>> {
@@ -15,6 +22,78 @@ fn the_random_packets_meet_every_action_often() {
     println!("{coverage:?}");
     assert_eq!(coverage.rare(100), [""; 0], "{coverage:?}");
     assert!(coverage.hits > 15_000 && coverage.asked > 5_000 && coverage.sent > 15_000);
+}
+
+/// An engine for which every packet takes a while, and what is between two rounds a minute, as on
+/// an emulated machine that others use too.
+struct Slow {
+    bench: SoftwareBench,
+    /// It was asked for the time: the round is about to end.
+    ends: Cell<bool>,
+}
+
+/// Sixty packets and an agent would be taken for dead.
+const PACKET_TAKES: Duration = Duration::from_millis(20);
+/// Longer than datagrams are waited for.
+const ROUND_TAKES: Duration = Duration::from_secs(61);
+
+impl Bench for Slow {
+    fn datapath(&self) -> &dyn Datapath {
+        self.bench.datapath()
+    }
+    fn interface(&mut self, port: PortNo, mtu: u32) -> Interface {
+        self.bench.interface(port, mtu)
+    }
+    fn receive(&mut self, port: PortNo, frame: &[u8], offload: Offload) -> Vec<Sent> {
+        self.bench.pass(PACKET_TAKES);
+        self.bench.receive(port, frame, offload)
+    }
+    fn receive_tunnelled(
+        &mut self,
+        origin: TunnelOrigin,
+        frame: &[u8],
+        offload: Offload,
+    ) -> Vec<Sent> {
+        self.bench.pass(PACKET_TAKES);
+        self.bench.receive_tunnelled(origin, frame, offload)
+    }
+    fn execute(&mut self, frame: &[u8], actions: &[Action]) -> Vec<Sent> {
+        self.bench.pass(PACKET_TAKES);
+        self.bench.execute(frame, actions)
+    }
+    fn asked(&mut self) -> Vec<Asked> {
+        self.bench.asked()
+    }
+    fn beat(&mut self) {
+        if self.ends.take() {
+            self.bench.pass(ROUND_TAKES);
+        }
+        self.bench.beat();
+    }
+    fn now(&self) -> Instant {
+        self.ends.set(true);
+        self.bench.now()
+    }
+    fn pass(&mut self, time: Duration) {
+        self.bench.pass(time);
+    }
+    fn forget_fragments(&mut self) -> usize {
+        self.bench.forget_fragments()
+    }
+    fn takes_gso(&self) -> bool {
+        self.bench.takes_gso()
+    }
+    fn takes_partial_checksums(&self) -> bool {
+        self.bench.takes_partial_checksums()
+    }
+}
+
+#[test]
+fn how_fast_an_engine_is_makes_no_difference() {
+    let slow = SoftwareBench::new(1);
+    let (mut quick, mut slow) =
+        (SoftwareBench::new(1), Slow { bench: slow, ends: Cell::default() });
+    compare(&mut quick, &mut slow, 1, 200_000, &Tamper::NONE).unwrap_or_else(|it| panic!("{it}"));
 }
 
 #[test]

@@ -63,6 +63,9 @@ pub trait Bench {
     /// Time passes.
     fn pass(&mut self, time: Duration);
 
+    /// The engine forgets the first fragments it has seen; of how many datagrams those were.
+    fn forget_fragments(&mut self) -> usize;
+
     /// Whether frames can be given that are to be segmented yet.
     fn takes_gso(&self) -> bool;
 

@@ -86,6 +86,10 @@ impl Bench for SoftwareBench {
         self.engine.advance(time);
     }
 
+    fn forget_fragments(&mut self) -> usize {
+        self.engine.forget_fragments()
+    }
+
     fn takes_gso(&self) -> bool {
         true
     }

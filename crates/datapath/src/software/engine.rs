@@ -114,6 +114,11 @@ impl Software {
         state.now = state.now + duration;
     }
 
+    /// Forgets the first fragments it has seen; of how many datagrams those were.
+    pub fn forget_fragments(&self) -> usize {
+        self.state().fragments.forget()
+    }
+
     /// A thread that panicked in between may have left a packet half way, and every table whole.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

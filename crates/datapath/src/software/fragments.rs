@@ -16,7 +16,8 @@ const FRAGMENT_MAX: Duration = Duration::from_secs(60);
 /// A datagram of a port: addresses, identification, and with IPv4 the protocol.
 type Datagram = (PortNo, Ipv6Addr, Ipv6Addr, u32, IpProtocol);
 
-/// The first fragments that were seen. None is forgotten: who uses the engine is gone before.
+/// The first fragments that were seen. None is forgotten by itself: who
+/// uses the engine is gone before.
 #[derive(Debug, Default)]
 pub(super) struct Fragments(HashMap<Datagram, First>);
 
@@ -30,6 +31,11 @@ struct First {
 }
 
 impl Fragments {
+    /// Forgets all; how many there were.
+    pub fn forget(&mut self) -> usize {
+        self.0.drain().count()
+    }
+
     /// A fragment comes in: the first is remembered, a later one of its datagram gets a key like
     /// it.
     pub fn follow(&mut self, packet: &mut Packet, now: Instant) {

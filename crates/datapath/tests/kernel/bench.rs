@@ -15,7 +15,7 @@ use mn_packet::{
     EtherType, EthernetHeader, IpProtocol, Ipv4Header, Layers, Mac, UdpHeader, ip_packet,
 };
 
-use crate::lab::{Dir, now, run};
+use crate::lab::{Dir, now, ours, run};
 use crate::recorder::Recorder;
 
 const UNDERLAY_MAC: Mac = Mac([2, 0, 0, 0, 0xff, 1]);
@@ -32,7 +32,7 @@ pub struct KernelBench {
     /// Whether the last packet from the underlay had a checksum.
     checksum: bool,
     /// Taken down last.
-    _dir: Dir,
+    dir: Dir,
 }
 
 impl KernelBench {
@@ -59,15 +59,7 @@ impl KernelBench {
         engine.set_underlays(&[ifindex]).unwrap();
         let upcalls = engine.upcalls(0).unwrap();
         let datapath = Recorder::new(engine.clone());
-        Self {
-            datapath,
-            engine,
-            taps: BTreeMap::new(),
-            underlay,
-            upcalls,
-            checksum: true,
-            _dir: dir,
-        }
+        Self { datapath, engine, taps: BTreeMap::new(), underlay, upcalls, checksum: true, dir }
     }
 
     /// What goes out on the underlay because of a frame, outer headers and all.
@@ -258,6 +250,17 @@ impl Bench for KernelBench {
 
     fn pass(&mut self, time: Duration) {
         std::thread::sleep(time);
+    }
+
+    fn forget_fragments(&mut self) -> usize {
+        let pin = ours(&self.dir).join("mn_fragments");
+        let map = aya::maps::MapData::from_pin(pin).unwrap();
+        let map = aya::maps::Map::LruHashMap(map);
+        // As long as abi.h says that keys and values are.
+        let mut map: aya::maps::HashMap<_, [u8; 48], [u8; 16]> = map.try_into().unwrap();
+        let keys: Vec<[u8; 48]> = map.keys().map(Result::unwrap).collect();
+        keys.iter().for_each(|key| map.remove(key).unwrap());
+        keys.len()
     }
 
     fn takes_gso(&self) -> bool {

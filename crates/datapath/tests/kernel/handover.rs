@@ -12,7 +12,7 @@ use mn_datapath::{BroadcastLimit, Counters, Datapath, DatapathError, Delivery, O
 use mn_datapath_abi::{ABI_VERSION, Peer, Plain, v1};
 use mn_flow::{Action, DropCause, KeyKind, PortNo, TunnelKey, Zone};
 
-use crate::lab::{Agent, Dir, Vm, enter_host, is_root, now, run, within};
+use crate::lab::{Agent, Dir, Vm, enter_host, is_root, now, ours, run, within};
 use crate::version1::{Version1, link_in};
 
 /// Two VMs that know each other's MACs, so that nothing is asked about.
@@ -114,10 +114,6 @@ fn versions(dir: &Dir) -> Vec<String> {
     let mut names: Vec<_> = names.filter(|name| name.starts_with('v')).collect();
     names.sort();
     names
-}
-
-fn ours(dir: &Dir) -> std::path::PathBuf {
-    dir.path().join(format!("bpf/v{ABI_VERSION}"))
 }
 
 fn has_tcx() -> bool {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mn_datapath::ebpf::{Ebpf, Options, remove_datapath};
 use mn_datapath::{Datapath, FlowSpec, Interface, Upcall, UpcallLimit};
+use mn_datapath_abi::ABI_VERSION;
 use mn_flow::{Action, Cookie, Field, FlowMask, PortNo};
 use mn_packet::Mac;
 use mn_time::Instant;
@@ -35,6 +36,11 @@ pub fn run(program: &str, args: &str) -> String {
     let output = Command::new(program).args(args.split_whitespace()).output().unwrap();
     assert!(output.status.success(), "{program} {args}: {output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Where the maps of this version are pinned.
+pub fn ours(dir: &Dir) -> PathBuf {
+    dir.path().join(format!("bpf/v{ABI_VERSION}"))
 }
 
 /// This thread gets a network namespace of its own, and mounts that nobody else sees.
