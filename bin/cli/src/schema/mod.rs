@@ -101,6 +101,13 @@ pub enum Scope {
 }
 
 impl Type {
+    /// Whether an object may be meant by its name. Hosts are called what their machines are; all
+    /// else is called whatever its tenant likes, an alias or a word of the grammar too.
+    #[must_use]
+    pub fn is_meant_by_name(&self) -> bool {
+        self.word == HOST.word
+    }
+
     /// The field of this word.
     #[must_use]
     pub fn field(&self, word: &str) -> Option<&'static Field> {

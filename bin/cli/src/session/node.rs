@@ -89,16 +89,44 @@ impl Session {
         }
     }
 
-    /// The identifier that a word means: itself, or an alias of this owner or of nobody.
+    /// The identifier that a word means: itself, or an alias of this owner or of nobody; for a host
+    /// also the name that its machine has.
     fn identify(&self, from: &Node, of: &Type, word: &str) -> Result<Uuid, Refusal> {
         if let Ok(id) = word.parse() {
             return Ok(id);
         }
-        let Some(aliases) = &self.aliases else {
-            return Err(Refusal::User(format!("'{word}' is no identifier of a {}", of.word)));
-        };
-        let found = aliases.find(from.id, word).or_else(|| aliases.find(None, word));
-        found.ok_or_else(|| Refusal::User(format!("no {} here is called '{word}'", of.word)))
+        let aliases = self.aliases.as_ref();
+        let alias = aliases.and_then(|a| a.find(from.id, word).or_else(|| a.find(None, word)));
+        if let Some(id) = alias {
+            return Ok(id);
+        }
+        if of.is_meant_by_name() {
+            return self.called(of, word);
+        }
+        Err(Refusal::User(match aliases {
+            None => format!("'{word}' is no identifier of a {}", of.word),
+            Some(_) => format!("no {} here is called '{word}'", of.word),
+        }))
+    }
+
+    /// The only object of a collection of the root that has this name.
+    fn called(&self, of: &Type, name: &str) -> Result<Uuid, Refusal> {
+        let mut found = Vec::new();
+        if let Some(Place::Root { key, .. }) = ROOT.collection(of.word).map(|it| it.place) {
+            let uri = self.client.root()?.collection(key)?.to_owned();
+            let objects: Vec<Object> = self.client.list(&uri, &of.media)?;
+            found.extend(objects.into_iter().filter(|it| it.get("name") == Some(&name.into())));
+        }
+        let id = |object: &Object| text_of(object, "id").ok().and_then(|id| id.parse().ok());
+        match found.as_slice() {
+            [one] => id(one).ok_or(Refusal::Incomplete),
+            [] => Err(Refusal::User(format!("no {} here is called '{name}'", of.word))),
+            many => Err(Refusal::User(format!(
+                "{} {}s are called '{name}': say the identifier of one",
+                many.len(),
+                of.word
+            ))),
+        }
     }
 
     /// Refuses an object of another owner than the path goes through.
