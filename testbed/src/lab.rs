@@ -154,7 +154,7 @@ impl Lab {
         command.args(["--rest", &format!("{CLUSTER}:{REST_PORT}")]);
         command.args(["--nsdb", &format!("{CLUSTER}:{NSDB_PORT}")]);
         command.args(["--metrics", &format!("{CLUSTER}:{METRICS_PORT}"), "--insecure"]);
-        self.supervise("cluster", &mut command)?;
+        self.start_process("cluster", &mut command)?;
         let rest = self.control.rest().clone();
         self.wait("the REST API answers", "cluster", || {
             Ok(rest.send("GET", "/system_state", None)?.status == 200)
@@ -199,7 +199,7 @@ impl Lab {
             .args(["--name", &host.name])
             .args(&self.agent_flags);
         command.args(["--cluster", &format!("http://{CLUSTER}:{NSDB_PORT}"), "--insecure"]);
-        self.supervise(&host.name, &mut command)?;
+        self.start_process(&host.name, &mut command)?;
         let control = self.control.clone();
         self.wait(&format!("the agent of {} is alive", host.name), &host.name, || {
             Ok(control.alive_hosts()?.iter().any(|(name, _)| *name == host.name))
@@ -288,7 +288,12 @@ impl Lab {
         Ok((wire, port))
     }
 
-    fn supervise(&mut self, name: &str, command: &mut Command) -> Outcome {
+    /// Starts a process that ends with the lab, with its output in `NAME.log`. One that has the
+    /// same name and has ended is forgotten.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_process(&mut self, name: &str, command: &mut Command) -> Outcome {
         self.processes.retain_mut(|p| p.name() != name || p.is_alive());
         let log = self.directory.join(format!("{name}.log"));
         let process = Process::start(name, &log, command)?;

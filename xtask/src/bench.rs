@@ -13,6 +13,7 @@ mod layout;
 mod machine;
 mod measure;
 mod new_flows;
+mod ovn;
 mod report;
 mod statistics;
 mod translated;
@@ -42,6 +43,9 @@ pub struct Options {
     /// Only layouts whose name contains this, or one of these
     #[arg(long)]
     only: Vec<String>,
+    /// Measure OVN beside them: Debian's packages are downloaded, not installed
+    #[arg(long)]
+    with_ovn: bool,
     /// Only figures whose name contains this
     #[arg(long)]
     metric: Option<String>,
@@ -118,11 +122,13 @@ fn of_layouts(
     figures: &mut Vec<Figure>,
 ) -> Result<bool, String> {
     let parts = [Part::Memory, Part::Paths, Part::NewFlows].map(|part| options.has(part));
-    if parts == [false; 3] || !layout::NAMES.iter().any(|name| options.wants(name)) {
+    let wants_ovn = options.with_ovn && ovn::has_layout(|name| options.wants(name));
+    let wants_any = wants_ovn || layout::NAMES.iter().any(|name| options.wants(name));
+    if parts == [false; 3] || !wants_any {
         return Ok(true);
     }
     println!("Setting up the layouts");
-    let mut layouts = Layouts::start().map_err(|e| e.to_string())?;
+    let mut layouts = Layouts::start(wants_ovn).map_err(|e| e.to_string())?;
     let [memory, paths, new_flows] = parts;
     let mut reached = true;
     // First, while they are idle.
@@ -157,6 +163,11 @@ fn in_rounds(
     }
     document.add(&chosen, &series);
     println!("{}", report::table(&chosen, &series));
+    if let Some(ovn) = &layouts.ovn {
+        let comparisons = report::beside_ovn(&series);
+        println!("{}", report::comparison_table(&ovn.what, &comparisons));
+        document.add_rows(comparisons.iter().map(|c| c.json(&ovn.what)).collect());
+    }
     figures.extend(measure::first_packets(&series));
     let (musts, reached) = report::musts(&series, rounds);
     println!("{musts}");
@@ -217,6 +228,9 @@ fn rebuilt(options: &Options) -> Outcome {
     }
     for only in &options.only {
         again.args(["--only", only]);
+    }
+    if options.with_ovn {
+        again.arg("--with-ovn");
     }
     if let Some(metric) = &options.metric {
         again.args(["--metric", metric]);

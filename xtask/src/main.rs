@@ -40,7 +40,7 @@ enum Task {
     /// Run every test there is, labs in network namespaces included (needs root)
     Test(test_run::Options),
     /// Run the datapath's tests on Linux 6.1, in an emulated machine (needs root)
-    OldKernel,
+    OldKernel(old_kernel::Options),
     /// Do what CI does: formatting, lints, documentation, checks of the tree, tests
     Preflight(preflight::Options),
     /// Compare the dependencies between our crates with arrows.toml
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run_bench(&options),
         Task::Lab(task) => lab::run(&task),
         Task::Test(options) => test_run::run_all(&options),
-        Task::OldKernel => old_kernel::run_tests(),
+        Task::OldKernel(options) => old_kernel::run_tests(&options),
         Task::Preflight(options) => preflight::run_steps(&options),
         Task::Arrows => arrows::check(),
         Task::Tidy { bless } => tidy::check(bless),

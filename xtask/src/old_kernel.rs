@@ -3,8 +3,10 @@
 
 mod machine;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+
+use clap::Args;
 
 use crate::command::{Outcome, cargo, output, program_directory, run};
 use crate::packages::{self, Package};
@@ -30,11 +32,18 @@ struct Kernel {
     release: String,
 }
 
+#[derive(Args, Default)]
+pub struct Options {
+    /// Only tests whose name contains this, or one of these
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+}
+
 /// Runs the tests on the old kernel; where that cannot be, says why and is content.
 ///
 /// # Errors
-/// When a test fails there, or does not come to its end.
-pub fn run_tests() -> Outcome {
+/// When a test fails there, does not come to its end, or none has such a name.
+pub fn run_tests(options: &Options) -> Outcome {
     let kernel = match fetch() {
         Ok(kernel) => kernel,
         Err(why) => {
@@ -44,11 +53,10 @@ pub fn run_tests() -> Outcome {
     };
     let program = test_program()?;
     let list = output(Command::new(&program).args(["--list", "--format", "terse"]))?;
-    let tests: Vec<&str> = list
-        .lines()
-        .filter_map(|line| line.strip_suffix(": test"))
-        .filter(|test| !test.starts_with(LEFT_OUT))
-        .collect();
+    let tests = chosen(&list, &options.only);
+    if tests.is_empty() {
+        return Err(format!("no test of the datapath is called {}", options.only.join(" or ")));
+    }
     let directory = directory()?;
     let image = machine::pack(&directory, &kernel, &program, &tests)?;
     println!("{} tests on Linux {}, emulated: some minutes", tests.len(), kernel.release);
@@ -59,6 +67,15 @@ pub fn run_tests() -> Outcome {
         return Ok(());
     }
     Err(format!("on Linux {} these did not pass: {}", kernel.release, missing.join(", ")))
+}
+
+/// The tests of a list, as the test program prints it, that are wanted.
+fn chosen<'l>(list: &'l str, only: &[String]) -> Vec<&'l str> {
+    let wanted = |test: &&str| {
+        !test.starts_with(LEFT_OUT)
+            && (only.is_empty() || only.iter().any(|only| test.contains(only.as_str())))
+    };
+    list.lines().filter_map(|line| line.strip_suffix(": test")).filter(wanted).collect()
 }
 
 /// The tests of which the machine did not say that they passed.
@@ -90,28 +107,10 @@ fn fetch() -> Outcome<Kernel> {
     let release = format!("6.1.0-{newest}-amd64");
     let directory = directory()?;
     let tree = directory.join(&release);
-    if !tree.join("boot").join(format!("vmlinuz-{release}")).exists() {
-        download(&directory, &tree, &release)?;
-    }
-    Ok(Kernel { tree, release })
-}
-
-fn download(directory: &Path, tree: &Path, release: &str) -> Outcome {
     let package = format!("linux-image-{release}");
-    run(Command::new("apt-get")
-        .args(["-q", "-o", "APT::Sandbox::User=root", "download", &package])
-        .current_dir(directory))?;
-    let archive = std::fs::read_dir(directory)
-        .map_err(|e| format!("cannot read {}: {e}", directory.display()))?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.starts_with(&format!("{package}_")) && name.ends_with(".deb")
-        })
-        .ok_or_else(|| format!("apt-get downloaded no {package}"))?;
-    run(Command::new("dpkg-deb").arg("-x").args([&archive, tree]))?;
-    run(Command::new("depmod").arg("-b").arg(tree).arg(release))
+    packages::unpack(&[&package], &tree)?;
+    run(Command::new("depmod").arg("-b").arg(&tree).arg(&release))?;
+    Ok(Kernel { tree, release })
 }
 
 /// The highest number of the package's plain builds among these names.
@@ -144,6 +143,14 @@ mod tests {
                      linux-image-6.1.0-57-cloud-amd64\nlinux-image-6.1.0-58-amd64-dbg";
         assert_eq!(newest(names), Some(56));
         assert_eq!(newest("linux-image-6.12.0-1-amd64"), None);
+    }
+
+    #[test]
+    fn tests_of_speed_are_left_out_and_others_may_be() {
+        let list = "a::one: test\na::two: test\nspeed::figures: test\n3 tests, 0 benchmarks";
+        assert_eq!(chosen(list, &[]), ["a::one", "a::two"]);
+        assert_eq!(chosen(list, &["two".to_owned(), "speed".to_owned()]), ["a::two"]);
+        assert!(chosen(list, &["three".to_owned()]).is_empty());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Debian packages that builds and labs need, installed when they are missing.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use crate::command::{Outcome, exists, run};
@@ -52,8 +54,39 @@ pub fn install(needed: &[Package]) -> Outcome {
     run(apt().args(["install", "-y", "-q", "--no-install-recommends"]).args(chosen))
 }
 
+/// Downloads packages and unpacks them into a tree of their own, without installing them; does
+/// nothing where the tree is there.
+pub fn unpack(packages: &[&str], tree: &Path) -> Outcome {
+    if tree.exists() {
+        return Ok(());
+    }
+    // Under another name until it is whole.
+    let draft = tree.with_extension("part");
+    let archives = draft.join("archives");
+    let failed = |path: &Path, e: &std::io::Error| format!("{}: {e}", path.display());
+    if draft.exists() {
+        fs::remove_dir_all(&draft).map_err(|e| failed(&draft, &e))?;
+    }
+    fs::create_dir_all(&archives).map_err(|e| failed(&archives, &e))?;
+    let download = || {
+        let mut command = apt();
+        command.args(["-q", "-o", "APT::Sandbox::User=root", "download"]).args(packages);
+        run(command.current_dir(&archives))
+    };
+    if download().is_err() {
+        // The list of packages may be old, or not there.
+        run(apt().args(["update", "-q"]))?;
+        download()?;
+    }
+    for archive in fs::read_dir(&archives).map_err(|e| failed(&archives, &e))?.flatten() {
+        run(Command::new("dpkg-deb").arg("-x").arg(archive.path()).arg(&draft))?;
+    }
+    fs::remove_dir_all(&archives).map_err(|e| failed(&archives, &e))?;
+    fs::rename(&draft, tree).map_err(|e| failed(tree, &e))
+}
+
 fn missing(needed: &[Package]) -> Vec<&'static str> {
-    let there = |files: &[&str]| files.iter().any(|f| std::path::Path::new(f).exists());
+    let there = |files: &[&str]| files.iter().any(|f| Path::new(f).exists());
     needed.iter().filter(|(_, files)| !there(files)).map(|(package, _)| *package).collect()
 }
 

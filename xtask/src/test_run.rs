@@ -40,7 +40,9 @@ pub fn run_all(options: &Options) -> Outcome {
         lines.extend(said);
     }
     if options.long && !options.without_labs && options.filter.is_empty() {
-        passed &= old_kernel::run_tests().inspect_err(|why| eprintln!("{why}")).is_ok();
+        passed &= old_kernel::run_tests(&old_kernel::Options::default())
+            .inspect_err(|why| eprintln!("{why}"))
+            .is_ok();
     }
     println!("{}", summary(&lines));
     if !passed {

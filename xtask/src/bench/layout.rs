@@ -3,6 +3,7 @@
 use mn_testbed::{Attachment, Lab, Namespace, Outcome, Plan, Vm};
 use serde_json::json;
 
+use super::ovn::Ovn;
 use super::translated;
 
 /// Every layout there is.
@@ -38,6 +39,8 @@ pub struct Layout {
 pub struct Layouts {
     pub all: Vec<Layout>,
     _kernel: Lab,
+    /// Where it is wanted.
+    pub ovn: Option<Ovn>,
     /// The lab of all layouts that are ours.
     pub ours: Lab,
 }
@@ -46,8 +49,8 @@ pub struct Layouts {
 pub const NEW_FLOWS_FROM: &str = "10.5.1.64";
 
 impl Layouts {
-    /// Sets everything up.
-    pub fn start() -> Outcome<Self> {
+    /// Sets everything up, OVN only where it is wanted.
+    pub fn start(with_ovn: bool) -> Outcome<Self> {
         let mut kernel = Lab::prepare(&Plan::new("bench-kernel"))?;
         let mut all = vec![veth(&mut kernel)?, bridge(&mut kernel)?, router(&mut kernel)?];
         all.push(vxlan(&mut kernel)?);
@@ -56,12 +59,19 @@ impl Layouts {
         let agent = &["--upcall-rate", "200000"];
         let mut ours = Lab::start(&Plan { agent, ..Plan::new("bench") })?;
         all.extend(of_ours(&mut ours)?);
-        Ok(Self { all, _kernel: kernel, ours })
+        let mut ovn = with_ovn.then(Ovn::start).transpose()?;
+        all.extend(ovn.iter_mut().flat_map(|ovn| std::mem::take(&mut ovn.layouts)));
+        Ok(Self { all, _kernel: kernel, ovn, ours })
     }
 }
 
 /// A veth pair from one namespace to another, with an address at each end.
-fn cable(a: &Namespace, b: &Namespace, names: [&str; 2], addresses: [&str; 2]) -> Outcome {
+pub(super) fn cable(
+    a: &Namespace,
+    b: &Namespace,
+    names: [&str; 2],
+    addresses: [&str; 2],
+) -> Outcome {
     a.ip(&format!("link add {} type veth peer name {} netns {}", names[0], names[1], b.name()))?;
     for ((namespace, name), address) in [a, b].into_iter().zip(names).zip(addresses) {
         if !address.is_empty() {

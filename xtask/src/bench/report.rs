@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::layout::Layout;
 use super::measure::{METRICS, Metric, OF_OURS, Series};
+use super::ovn::PAIRS;
 use super::statistics::Median;
 use crate::command::{Outcome, output};
 
@@ -86,6 +87,45 @@ pub fn musts(series: &Series, rounds: usize) -> (String, bool) {
         .expect("a String");
     }
     (text, reached)
+}
+
+/// One of ours beside what does the same in OVN.
+pub struct Comparison {
+    metric: &'static Metric,
+    ours: &'static str,
+    theirs: &'static str,
+    /// Ours to theirs; above one is better.
+    ratio: Median,
+}
+
+impl Comparison {
+    pub fn json(&self, what: &str) -> Value {
+        json!({
+            "layout": self.ours, "metric": self.metric.name, "beside": self.theirs, "ovn": what,
+            "ratio": self.ratio.value, "interval95": [self.ratio.low, self.ratio.high],
+        })
+    }
+}
+
+/// Everything that was measured of ours and of OVN.
+pub fn beside_ovn(series: &Series) -> Vec<Comparison> {
+    let pairs =
+        METRICS.iter().flat_map(|metric| PAIRS.map(|(ours, theirs)| (metric, ours, theirs)));
+    let compare = |(metric, ours, theirs)| {
+        let ratio = ratio(series, metric, ours, theirs)?;
+        Some(Comparison { metric, ours, theirs, ratio })
+    };
+    pairs.filter_map(compare).collect()
+}
+
+/// Comparisons for people, with what they are made with.
+pub fn comparison_table(what: &str, comparisons: &[Comparison]) -> String {
+    let mut text = format!("Ours to {what}:\n");
+    for Comparison { metric, ours, ratio: Median { value, low, high }, .. } in comparisons {
+        let name = format!("{ours}, {}", metric.name);
+        writeln!(text, "  {name:40} {value:.2} [{low:.2}..{high:.2}]").expect("a String");
+    }
+    text
 }
 
 /// The ratios of pairs of one round; above one is better.
@@ -174,6 +214,18 @@ mod tests {
             (("ours: one host, L2", "request"), ours.to_vec()),
             (("veth", "request"), base),
         ])
+    }
+
+    #[test]
+    fn ours_is_told_beside_ovn_where_both_were_measured() {
+        let mut series = series([90.0; 9]);
+        assert!(beside_ovn(&series).is_empty());
+        series.insert(("OVN: one host, L2", "request"), vec![30.0; 9]);
+        let compared = beside_ovn(&series);
+        let text = comparison_table("OVN 1", &compared);
+        assert!(text.contains("ours: one host, L2, request"), "{text}");
+        assert!(text.contains("3.00 [3.00..3.00]"), "{text}");
+        assert_eq!(compared[0].json("OVN 1")["ratio"], 3.0);
     }
 
     #[test]
