@@ -26,8 +26,8 @@ use std::time::Duration;
 
 use mn_agent_core::{
     Arriving, Block, Capacities, Copies, ErrorLimit, FlowTable, GroupTable, Intake, Lease, Leaving,
-    LocalView, MacAges, NatOwner, NatShares, NatTable, NatTimeouts, Neighbors, Pending, PortLimit,
-    PortLimits, RuleDrops, StateTables, Translation, limits,
+    LocalView, MacAges, NatOwner, NatShares, NatTable, NatTimeouts, Neighbors, Paths, Pending,
+    PortLimit, PortLimits, RuleDrops, StateTables, Translation, limits,
 };
 use mn_datapath::{Datapath, InstalledFlow, Offload, Upcalls};
 use mn_flow::{DropCause, FlowKey, GroupIndex, PortNo, ScopedAddr, Tag, TcpClass};
@@ -133,6 +133,8 @@ pub(crate) struct Worker {
     neighbors: Arc<Neighbors>,
     macs: MacAges,
     translations: NatTable,
+    /// Ways of connections whose flows left.
+    paths: Paths,
     journal: NatJournal,
     exchange: Arc<Exchange>,
     /// Which hosts know which translations of this worker.
@@ -237,6 +239,7 @@ impl Worker {
             neighbors: setup.neighbors,
             macs: MacAges::new(setup.limits.macs),
             translations: restored(setup.number, &setup.restored, setup.timeouts),
+            paths: Paths::default(),
             journal: setup.journal,
             exchange: setup.exchange,
             telling: Telling::new(setup.timeouts),

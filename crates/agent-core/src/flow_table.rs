@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use mn_flow::{Cookie, Expiry, FlowKey, FlowMask, GroupIndex, NatTag, PortNo, Tag};
+use mn_flow::{Cookie, Expiry, FlowKey, FlowMask, GroupIndex, NatTag, PathTag, PortNo, Tag};
 use mn_time::Instant;
 
 use crate::limits;
@@ -66,6 +66,8 @@ pub struct FlowTable {
     by_port: HashMap<PortNo, u32>,
     /// Translations whose flows left, and when those were last used.
     left: Vec<(NatTag, Instant)>,
+    /// The ways of connections whose flows left.
+    left_paths: Vec<PathTag>,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,7 @@ impl FlowTable {
             leaving: Vec::new(),
             by_port: HashMap::new(),
             left: Vec::new(),
+            left_paths: Vec::new(),
         }
     }
 
@@ -202,6 +205,11 @@ impl FlowTable {
     /// last used.
     pub fn take_left(&mut self) -> Vec<(NatTag, Instant)> {
         std::mem::take(&mut self.left)
+    }
+
+    /// The ways that flows took which have left since the last call.
+    pub fn take_left_paths(&mut self) -> impl Iterator<Item = PathTag> + '_ {
+        self.left_paths.drain(..)
     }
 
     /// Looks at the next so many places, round and round, and takes out flows that nobody used for
@@ -306,8 +314,10 @@ impl FlowTable {
             *count -= 1;
         }
         for tag in self.tags.of(flow.seat) {
-            if let Tag::Nat(tag) = tag {
-                self.left.push((tag, flow.used_at));
+            match tag {
+                Tag::Nat(tag) => self.left.push((tag, flow.used_at)),
+                Tag::Path(path) => self.left_paths.push(path),
+                _ => {}
             }
         }
         if let Some(moved) = self.tags.leave(flow.seat)

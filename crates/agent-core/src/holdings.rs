@@ -39,7 +39,8 @@ impl Holding {
             | Tag::Peer(_)
             | Tag::Dhcp(_)
             | Tag::Route { .. }
-            | Tag::Nat(_) => return None,
+            | Tag::Nat(_)
+            | Tag::Path(_) => return None,
         }))
     }
 }

@@ -104,6 +104,11 @@ pub const NAT_ECHO_IDLE_FOR: Duration = Duration::from_secs(60);
 pub const NAT_ENDED_FOR: Duration = Duration::from_secs(30);
 /// How many ended connections are looked at for a port that may be used again when none is free.
 pub const NAT_REUSE_LOOKS: usize = 256;
+/// How long the way of a connection with state is kept after its flow left, at least, where there
+/// are several equal ones: as long as the longest translation.
+pub const PATH_FOR: Duration = NAT_TCP_IDLE_FOR;
+/// How many such ways each worker keeps.
+pub const PATHS_MAX: usize = 1 << 18;
 /// Blocks of ports that are leased in one go.
 pub const NAT_BLOCKS_AT_ONCE: usize = 32;
 /// A block of ports that no connection uses is given back after this long (agent-facts §14).

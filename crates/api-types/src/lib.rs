@@ -41,7 +41,7 @@ pub use mac_mask::MacMask;
 pub use media::{JSON, Media, MediaError, MediaForm, MediaType};
 pub use port::{Port, PortLink, PortType, RaMode};
 pub use route::{Route, RouteType};
-pub use router::Router;
+pub use router::{EcmpMode, Router};
 pub use rule::{FlowAction, NatTarget, Rule, RuleType};
 pub use session::{Availability, SystemActivity, SystemState, Tenant, Token};
 pub use table::{ArpEntry, MacPort};

@@ -44,6 +44,9 @@ dto! {
         "attributes" attributes: Option<String>,
         /// Learned from a routing protocol, not drawn.
         ro "learned" learned: bool,
+        /// Names what it leads through: equal routes with one name are one way, on every router.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        "path" path: Option<String>,
         ro "uri" uri: Option<String>,
         ro "router" router: Option<String>,
     }

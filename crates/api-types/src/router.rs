@@ -2,6 +2,16 @@
 
 use mn_ids::{ChainId, RouterId};
 
+words! {
+    /// By what a router chooses among routes that are equally good.
+    EcmpMode {
+        /// By the ends of a connection in the order that the packet has them.
+        Flow = "flow",
+        /// By the ends without their order: packets and their answers choose alike.
+        Symmetric = "symmetric",
+    }
+}
+
 dto! {
     /// A layer 3 virtual router.
     Router {
@@ -19,6 +29,9 @@ dto! {
         "outboundFilterId" outbound_filter_id: Option<ChainId>,
         /// Its autonomous system number; 0 for none.
         "asNumber" as_number: u32,
+        /// By what it chooses among equally good routes; left out: `flow`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        "ecmpMode" ecmp_mode: Option<EcmpMode>,
         ro "uri" uri: Option<String>,
         ro "inboundFilter" inbound_filter: Option<String>,
         ro "outboundFilter" outbound_filter: Option<String>,

@@ -285,6 +285,10 @@ dto! {
     RouteLookup {
         ro "router" router: Named,
         ro "chosen" chosen: Option<RouteAt>,
+        /// Where there were several next hops, what decided: `connection hash`, `symmetric hash`, or
+        /// `earlier choice` for a connection with state that keeps its way.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ro "chosenBy" chosen_by: Option<String>,
         ro "lost" lost: Vec<LostRoute>,
     }
 }

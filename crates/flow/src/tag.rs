@@ -55,6 +55,38 @@ pub enum Tag {
     },
     /// A remembered address translation, or the lack of one.
     Nat(NatTag),
+    /// The way that a connection with state takes where a router has several equal ones. Nothing
+    /// touches it: it tells the next decision about the connection what this one was.
+    Path(PathTag),
+}
+
+/// Which of several equal ways a router chose for a connection.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PathTag {
+    pub router: RouterId,
+    /// The connection's hash.
+    flow: [u8; 8],
+    /// The next hop's.
+    hop: [u8; 8],
+}
+
+impl PathTag {
+    #[must_use]
+    pub const fn new(router: RouterId, flow: u64, hop: u64) -> Self {
+        Self { router, flow: flow.to_be_bytes(), hop: hop.to_be_bytes() }
+    }
+
+    /// The connection's hash.
+    #[must_use]
+    pub const fn flow(self) -> u64 {
+        u64::from_be_bytes(self.flow)
+    }
+
+    /// The next hop's hash.
+    #[must_use]
+    pub const fn hop(self) -> u64 {
+        u64::from_be_bytes(self.hop)
+    }
 }
 
 /// Names a place in the tables of address translations: a digest of the key that was looked up.

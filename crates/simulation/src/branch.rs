@@ -1,6 +1,6 @@
 //! One copy of the packet on its way.
 
-use mn_flow::{FlowKey, TracedPacket};
+use mn_flow::{FlowKey, PathTag, TracedPacket};
 use mn_ids::{BridgeId, PortId};
 use mn_packet::EthernetHeader;
 use mn_topology::DeviceId;
@@ -40,6 +40,10 @@ pub(crate) struct Branch {
     pub flooded: SmallVec<[BridgeId; 4]>,
     /// A rule asked for the connection's direction, and this is the forward one.
     pub track: bool,
+    /// A rule with memory translated it.
+    pub translated: bool,
+    /// The ways it took where there were several equal ones.
+    pub paths: SmallVec<[PathTag; 2]>,
 }
 
 impl Branch {
@@ -59,6 +63,8 @@ impl Branch {
             crossed: SmallVec::new(),
             flooded: SmallVec::new(),
             track: false,
+            translated: false,
+            paths: SmallVec::new(),
         }
     }
 

@@ -12,6 +12,7 @@ mod condition;
 mod delivery;
 mod dhcp;
 mod dhcp_v6;
+mod ecmp;
 mod entered;
 mod flood;
 mod icmp;

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use mn_flow::NatTag;
+use mn_flow::{NatTag, mix};
 use mn_ids::{ChainId, RuleId};
 use mn_packet::{IpProtocol, to_v6};
 use mn_topology::{DeviceId, NatTarget};
@@ -203,12 +203,4 @@ pub fn allows(targets: &[NatTarget], binding: &NatBinding) -> bool {
             && ports.is_none_or(|(first, last)| (first..=last).contains(&port))
     };
     static_address(targets).is_none() && targets.iter().any(within)
-}
-
-/// Folds a number into a hash: both halves multiplied, the product folded.
-pub(crate) fn mix(hash: u64, number: u128) -> u64 {
-    let high = (number >> 64) as u64 ^ hash ^ 0x9e37_79b9_7f4a_7c15;
-    let low = number as u64 ^ hash.rotate_left(32) ^ 0xd1b5_4a32_d192_ed03;
-    let product = u128::from(high) * u128::from(low);
-    (product >> 64) as u64 ^ product as u64
 }

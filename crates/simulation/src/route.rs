@@ -1,28 +1,24 @@
 //! Which route a router takes.
 
-use mn_flow::{Fragment, Tag};
+use mn_flow::Tag;
 use mn_packet::to_v6;
-use mn_topology::RouteTarget;
 use mn_topology::snapshot::{Candidate, Lookup, RouterView};
-use smallvec::SmallVec;
 
 use crate::StateView;
 use crate::branch::Branch;
-use crate::nat::mix;
+use crate::ecmp::Best;
 use crate::simulate::{Sim, Stop};
-use crate::walk::{RouteLost, Step};
+use crate::walk::{ChosenBy, RouteLost, Step};
 
-type Best = SmallVec<[Candidate; 4]>;
-
-impl<S: StateView + ?Sized> Sim<'_, S> {
+impl<'a, S: StateView + ?Sized> Sim<'a, S> {
     /// The route for the packet: of those to the longest destination with a source that matches and
     /// a port that is up, the longest source, then the lowest weight; of several such, one by the
-    /// connection's hash, the same on every host.
+    /// connection.
     pub(crate) fn route(
         &mut self,
         branch: &mut Branch,
-        router: &RouterView,
-    ) -> Result<Option<Candidate>, Stop> {
+        router: &'a RouterView,
+    ) -> Result<Option<&'a Candidate>, Stop> {
         let version = branch.packet.eth_type();
         let found = router.routes().search(version, branch.packet.peek_nw_dst());
         let addr = branch.packet.nw_dst_to(found.bits);
@@ -40,7 +36,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
                     self.contest(branch, candidate, &best)?
                 };
                 match reason {
-                    None => best.push(*candidate),
+                    None => best.push(candidate),
                     Some(reason) => {
                         if let Some(lost) = &mut lost {
                             lost.push((*candidate, reason));
@@ -52,11 +48,12 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
                 break;
             }
         }
-        let chosen = choose(branch, &best);
+        let chosen = self.choose_path(branch, router, &best);
+        let (chosen, by) = chosen.map_or((None, ChosenBy::Itself), |(one, by)| (Some(one), by));
         if let Some(mut lost) = lost {
             let others = best.iter().filter(|other| Some(**other) != chosen);
-            lost.extend(others.map(|other| (*other, RouteLost::OtherPath)));
-            self.note(|| Step::Route { router: router.id, chosen, lost });
+            lost.extend(others.map(|other| (**other, RouteLost::OtherPath)));
+            self.note(|| Step::Route { router: router.id, chosen: chosen.copied(), by, lost });
         }
         Ok(chosen)
     }
@@ -67,7 +64,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         &mut self,
         branch: &mut Branch,
         candidate: &Candidate,
-        best: &Best,
+        best: &Best<'_>,
     ) -> Result<Option<RouteLost>, Stop> {
         if let Some(first) = best.first() {
             if first.src.len() > candidate.src.len() {
@@ -97,38 +94,4 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             Lookup::NotLoaded => Err(self.load(id)),
         }
     }
-}
-
-fn choose(branch: &mut Branch, best: &Best) -> Option<Candidate> {
-    let local = |route: &&Candidate| matches!(route.target, RouteTarget::Local { .. });
-    if best.len() > 1
-        && let Some(own) = best.iter().find(local)
-    {
-        return Some(*own);
-    }
-    match best.len() {
-        0 | 1 => best.first().copied(),
-        len => Some(best[(connection_hash(branch) % len as u64) as usize]),
-    }
-}
-
-/// A hash of the packet's connection that every host and every life of an agent agrees on.
-///
-/// All fragments of a datagram have the same: none of them is asked for ports. An echo is known by
-/// its identifier.
-fn connection_hash(branch: &mut Branch) -> u64 {
-    let packet = &mut branch.packet;
-    let mut hash = mix(0, packet.nw_src().to_bits());
-    hash = mix(hash, packet.nw_dst().to_bits());
-    let proto = packet.nw_proto();
-    let ports = if packet.fragment() != Fragment::None {
-        0
-    } else if proto.has_ports() {
-        u128::from(packet.tp_src()) << 16 | u128::from(packet.tp_dst())
-    } else if proto.is_icmp() {
-        u128::from(packet.tp_dst())
-    } else {
-        0
-    };
-    mix(hash, u128::from(proto.0) << 32 | ports)
 }

@@ -58,7 +58,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             }
             Some((_, RouteTarget::Local { .. })) => self.local(branch, inside),
             Some((route, RouteTarget::Normal { next_hop_port, .. })) => {
-                self.send_on(branch, router, &route, next_hop_port)
+                self.send_on(branch, router, route, next_hop_port)
             }
         }
     }

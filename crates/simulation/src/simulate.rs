@@ -162,6 +162,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
     /// Adds what a branch read to what the verdict read.
     pub(crate) fn absorb(&mut self, branch: &Branch) {
         self.read |= branch.packet.leave().read;
+        self.note_paths(branch);
     }
 
     fn finish(mut self, end: Result<(), Stop>) -> Outcome {

@@ -25,6 +25,13 @@ pub trait StateView {
     /// What is known of a neighbour of a router.
     fn neighbor(&self, router: RouterId, addr: ScopedAddr, now: Instant) -> NeighborState;
 
+    /// The next hop, as a hash, that the connection with this hash had at a router when a flow of
+    /// it left: see [`mn_flow::PathTag`].
+    fn path(&self, router: RouterId, flow: u64) -> Option<u64> {
+        let _ = (router, flow);
+        None
+    }
+
     /// The translation remembered for packets with this forward key.
     fn nat_forward(&self, key: &NatKey) -> Option<NatBinding> {
         let _ = key;

@@ -11,7 +11,7 @@ use mn_topology::{NatTarget, RuleAction};
 use crate::branch::Branch;
 use crate::nat::{
     Endpoint, NatBinding, NatKey, NatKind, NatTuple, SourceChoice, SourceWanted, Way, addresses,
-    allows, mix, static_address,
+    allows, static_address,
 };
 use crate::quote::{Quoted, icmp_type, is_error, is_request};
 use crate::simulate::{Sim, Stop};
@@ -50,6 +50,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             RuleAction::RevDnat { .. } => self.translate_back(branch, NatKind::Destination)?,
             _ => return Ok(false),
         };
+        branch.translated |= matches!(told, NatTold::New { .. } | NatTold::Known { .. });
         self.note(|| Step::Nat { chain, rule: rule.id, told });
         Ok(applied)
     }
@@ -312,7 +313,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             }
             NatKind::Destination => {
                 let seed = key.tag(Way::Forward).0;
-                let seed = mix(self.inputs.seed, u128::from_be_bytes(seed));
+                let seed = mn_flow::mix(self.inputs.seed, u128::from_be_bytes(seed));
                 let found = (0..TRIES_MAX).find_map(|nth| {
                     let to = destination(targets, &key.tuple, seed.wrapping_add(nth))?;
                     let binding = NatBinding { key, to, chain, rule: rule.id };

@@ -29,7 +29,12 @@ pub enum Step {
     /// A bridge looked for the destination MAC.
     BridgeLookup { bridge: BridgeId, mac: Mac, found: BridgeLookup },
     /// A router chose a route; these others matched too and lost.
-    Route { router: RouterId, chosen: Option<Candidate>, lost: Vec<(Candidate, RouteLost)> },
+    Route {
+        router: RouterId,
+        chosen: Option<Candidate>,
+        by: ChosenBy,
+        lost: Vec<(Candidate, RouteLost)>,
+    },
     /// A router found the MAC of the next hop.
     NextHop { router: RouterId, addr: IpAddr, mac: Option<Mac> },
     /// Headers changed on the way here: those it came with, those it leaves with, and how many
@@ -83,6 +88,19 @@ pub enum BridgeLookup {
     Flood(Vec<PortId>),
 }
 
+/// What decided among the best routes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ChosenBy {
+    /// There was no other next hop, or it is the router's own address.
+    Itself,
+    /// The hash of the connection in the packet's direction.
+    Hash,
+    /// The hash of the connection, whichever its direction.
+    SymmetricHash,
+    /// The connection has state and had this next hop already.
+    State,
+}
+
 /// Why a route that matched was not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RouteLost {
@@ -94,7 +112,7 @@ pub enum RouteLost {
     HigherWeight,
     /// Its port is down.
     PortDown,
-    /// Another of the same weight was chosen by the connection's hash.
+    /// Another of the same weight was chosen: [`ChosenBy`] says by what.
     OtherPath,
     /// Its source prefix does not match.
     Source,

@@ -219,32 +219,6 @@ fn a_route_through_a_port_that_is_down_is_none() {
     lab.send("vm1 > 203.0.113.1 udp 9").arrives("edge.b", 1).tagged(Tag::Port(named("edge.a")));
 }
 
-const TWO_WAYS: &str = "
-    bridge blue
-      vm1  02::01  10.0.1.5
-    router edge
-      blue  02::a1  10.0.1.1/24
-      a     02::b1  192.0.2.1/30  peer 02::91 192.0.2.2
-      b     02::b2  192.0.2.5/30  peer 02::92 192.0.2.6
-      route 0.0.0.0/0 via a 192.0.2.2
-      route 0.0.0.0/0 via b 192.0.2.6
-";
-
-#[test]
-fn equal_routes_share_connections_and_a_connection_keeps_its_way() {
-    let lab = Lab::read(TWO_WAYS);
-    let way = |sport: u16| {
-        let sent = lab.send(&format!("vm1 > 203.0.113.1 udp 9 sport {sport}"));
-        assert!(sent.decision().unwrap().mask.contains(Field::TpSrc));
-        sent.arrivals()[0].port
-    };
-    let by_a = (1000..1200).filter(|sport| way(*sport) == named("edge.a")).count();
-    assert!((60..140).contains(&by_a), "{by_a} of 200 take the first way");
-    assert_eq!(way(1000), way(1000));
-    let port = |kind: &str| lab.send(&format!("vm1 > 203.0.113.1 udp 9 {kind}")).arrivals()[0].port;
-    assert_eq!(port("first"), port("later"), "fragments stay together");
-}
-
 #[test]
 fn a_next_hop_that_nobody_knows_is_waited_for_and_one_that_is_silent_is_reported() {
     let mut lab = Lab::read(TWO_BRIDGES);

@@ -205,12 +205,14 @@ impl Read {
             inbound_filter_id: None,
             outbound_filter_id: None,
             as_number: 0,
+            ecmp: mn_topology::Ecmp::Flow,
         };
         for line in &block.lines {
             match line[..] {
                 ["in", chain] => router.inbound_filter_id = Some(named(chain)),
                 ["out", chain] => router.outbound_filter_id = Some(named(chain)),
                 ["down"] => router.admin_state_up = false,
+                ["symmetric"] => router.ecmp = mn_topology::Ecmp::Symmetric,
                 ["route", dst, ref rest @ ..] => self.route(block.name, dst, rest),
                 [name, hardware, ref rest @ ..] => {
                     let far = kinds.get(name).copied();
@@ -293,12 +295,14 @@ impl Read {
             weight: 0,
             attributes: None,
             learned: false,
+            path: None,
         };
         let mut words = rest.iter().copied().peekable();
         while let Some(word) = words.next() {
             match word {
                 "blackhole" => route.target = RouteTarget::Blackhole,
                 "reject" => route.target = RouteTarget::Reject,
+                "path" => route.path = words.next().map(str::to_owned),
                 "weight" => route.weight = words.next().unwrap().parse().unwrap(),
                 "from" => route.src = words.next().unwrap().parse().unwrap(),
                 "via" => {

@@ -21,6 +21,8 @@ pub struct Tables {
     /// Neighbours that did not answer.
     pub unreachable: BTreeSet<(RouterId, ScopedAddr)>,
     pub translations: Translations,
+    /// Next hops of connections whose flows left.
+    pub paths: BTreeMap<(RouterId, u64), u64>,
     /// Devices whose tables are not loaded.
     pub unloaded: BTreeSet<uuid::Uuid>,
 }
@@ -71,6 +73,10 @@ impl StateView for Tables {
             None if self.unreachable.contains(&(router, addr)) => NeighborState::Unreachable,
             None => NeighborState::Unresolved,
         }
+    }
+
+    fn path(&self, router: RouterId, flow: u64) -> Option<u64> {
+        self.paths.get(&(router, flow)).copied()
     }
 
     fn nat_forward(&self, key: &NatKey) -> Option<NatBinding> {

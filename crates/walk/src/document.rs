@@ -9,7 +9,7 @@ use mn_ids::{ChainId, HostId, PortId, RuleId};
 use mn_packet::{EtherType, Mac, from_v6};
 use mn_simulation::Outcome;
 use mn_simulation::nat::Endpoint;
-use mn_simulation::walk::{BridgeLookup, NatTold, RouteLost, RuleResult, Step};
+use mn_simulation::walk::{BridgeLookup, ChosenBy, NatTold, RouteLost, RuleResult, Step};
 use mn_topology::snapshot::{Candidate, Lookup};
 use mn_topology::{RouteTarget, RuleAction};
 
@@ -118,9 +118,10 @@ impl Teller<'_> {
             }),
             Step::Nat { chain, rule, told } => self.translated(*chain, *rule, *told),
             Step::BridgeLookup { bridge, mac, found } => self.bridge_lookup(*bridge, *mac, found),
-            Step::Route { router, chosen, lost } => Told::RouteLookup(api::RouteLookup {
+            Step::Route { router, chosen, by, lost } => Told::RouteLookup(api::RouteLookup {
                 router: names.device(mn_topology::DeviceId::Router(*router)),
                 chosen: chosen.as_ref().map(|route| self.route(route)),
+                chosen_by: chosen_by(*by).map(str::to_owned),
                 lost: lost.iter().map(|(route, why)| self.lost(route, *why)).collect(),
             }),
             Step::NextHop { router, addr, mac } => Told::NextHop(api::NextHop {
@@ -291,6 +292,16 @@ impl Teller<'_> {
             RouteLost::Source => "source",
         };
         api::LostRoute { route: self.route(route), reason: reason.to_owned() }
+    }
+}
+
+/// What decided among several next hops.
+const fn chosen_by(by: ChosenBy) -> Option<&'static str> {
+    match by {
+        ChosenBy::Itself => None,
+        ChosenBy::Hash => Some("connection hash"),
+        ChosenBy::SymmetricHash => Some("symmetric hash"),
+        ChosenBy::State => Some("earlier choice"),
     }
 }
 

@@ -271,6 +271,7 @@ impl Worker {
             tables: &self.tables,
             neighbors: &self.neighbors,
             translations: &self.translations,
+            paths: &self.paths,
         };
         match simulate(&self.snapshot, &view, &inputs, packet, &mut self.buffers, None) {
             Outcome::Decided(decision) => Ok(decision),

@@ -6,6 +6,7 @@ use mn_flow::{Action, Cookie, Expiry, FlowKey, FlowMask, GroupIndex, Tag};
 use mn_time::Instant;
 
 use super::Worker;
+use crate::clock;
 
 impl Worker {
     /// Shortens the actions to what a flow can hold, and tells the datapath of new groups.
@@ -128,7 +129,7 @@ impl Worker {
             self.forget_groups(&groups);
         }
         self.leaving = leaving;
-        self.note_left();
+        self.note_left(clock::now());
     }
 
     /// Removes one flow from the datapath, if it is there with this cookie.

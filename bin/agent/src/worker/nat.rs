@@ -202,10 +202,13 @@ impl Worker {
         self.journal.tidy(&self.translations);
     }
 
-    /// Notes of flows that left when their translations were last used.
-    pub(super) fn note_left(&mut self) {
+    /// Notes of flows that left when their translations were last used, and which ways they took.
+    pub(super) fn note_left(&mut self, now: Instant) {
         for (tag, used_at) in self.flows.take_left() {
             self.translations.note_left(tag, used_at);
+        }
+        for path in self.flows.take_left_paths() {
+            self.paths.note_left(path, now);
         }
     }
 

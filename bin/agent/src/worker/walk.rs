@@ -38,6 +38,7 @@ impl Worker {
             tables: &self.tables,
             neighbors: &self.neighbors,
             translations: &self.translations,
+            paths: &self.paths,
         };
         let setting = Setting { now: clock::now(), seed: self.seed, mtu: self.local.mtu };
         let go = |state: &dyn StateView, packet: &Described, key| {

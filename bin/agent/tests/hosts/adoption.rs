@@ -20,6 +20,7 @@ async fn via(lab: &Lab, router: RouterId, dst: &str, port: PortId, gateway: &str
         weight: 0,
         attributes: None,
         learned: false,
+        path: None,
     })
     .await;
 }

@@ -186,6 +186,7 @@ impl Lab {
             weight: 0,
             attributes: None,
             learned: false,
+            path: None,
         })
         .await;
         site.hole = Some(id);

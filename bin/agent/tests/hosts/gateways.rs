@@ -176,6 +176,7 @@ impl Lab {
             weight,
             attributes: None,
             learned: false,
+            path: None,
         };
         self.create(route(&format!("172.16.{number}.0/24"), None, 0)).await;
         self.create(route("0.0.0.0/0", Some(theirs.parse().unwrap()), weight)).await;

@@ -280,6 +280,7 @@ impl Lab {
             inbound_filter_id: None,
             outbound_filter_id: None,
             as_number: 0,
+            ecmp: mn_topology::Ecmp::Flow,
         })
         .await;
         id
@@ -325,6 +326,7 @@ impl Lab {
                 weight: 0,
                 attributes: None,
                 learned: false,
+                path: None,
             })
             .await;
         }

@@ -40,6 +40,8 @@ pub static BRIDGE: Type = Type {
     change: Change::Replace,
 };
 
+const ECMP_MODES: &[(&str, &str)] = &[("flow", "flow"), ("symmetric", "symmetric")];
+
 pub static ROUTER: Type = Type {
     word: "router",
     identity: Identity::Alias { prefix: "router", template: "routerTemplate" },
@@ -53,6 +55,7 @@ pub static ROUTER: Type = Type {
         in_filter(),
         out_filter(),
         Field::new("asn", "asNumber", Kind::Integer).shown(Shown::Unless("0")),
+        Field::new("ecmp", "ecmpMode", Kind::Choice(ECMP_MODES)).clearable(),
     ],
     collections: &[
         Collection::link("port", &PORT, "ports").with(&[("type", "Router")]),
@@ -118,6 +121,7 @@ pub static ROUTE: Type = Type {
         Field::new("gw", "nextHopGateway", Kind::Text),
         Field::new("port", "nextHopPort", Kind::Reference(&PORT)),
         Field::new("weight", "weight", Kind::Integer),
+        Field::new("path", "path", Kind::Text),
         Field::new("learned", "learned", Kind::Bool).shown(Shown::Unless("false")).read_only(),
     ],
     collections: &[],

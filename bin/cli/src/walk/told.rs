@@ -87,7 +87,8 @@ fn row(step: &Step) -> Row {
         }
         Step::RouteLookup(looked) => {
             let chosen = looked.chosen.as_ref().map_or_else(|| "no route".to_owned(), route);
-            let mut row = Row::new("route", name(&looked.router), chosen);
+            let by = looked.chosen_by.as_ref().map(|by| format!(" (by {by})")).unwrap_or_default();
+            let mut row = Row::new("route", name(&looked.router), chosen + &by);
             row.more.extend(looked.lost.iter().map(lost));
             row
         }

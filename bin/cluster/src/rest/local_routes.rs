@@ -62,5 +62,6 @@ fn local(router: &RouterPort, port: &Port, addr: IpAddr) -> Route {
         weight: 0,
         attributes: None,
         learned: false,
+        path: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use mn_api_types::{self as api, Media};
 use mn_ids::RouterId;
-use mn_topology::Router;
+use mn_topology::{Ecmp, Router};
 
 use super::call::Call;
 use super::endpoint::Resource;
@@ -38,6 +38,10 @@ impl Exposed for Router {
             inbound_filter_id: sent.inbound_filter_id,
             outbound_filter_id: sent.outbound_filter_id,
             as_number: sent.as_number,
+            ecmp: match sent.ecmp_mode {
+                None | Some(api::EcmpMode::Flow) => Ecmp::Flow,
+                Some(api::EcmpMode::Symmetric) => Ecmp::Symmetric,
+            },
         };
         router.validate()?;
         Ok(router)
@@ -58,6 +62,10 @@ impl Exposed for Router {
             inbound_filter_id: self.inbound_filter_id,
             outbound_filter_id: self.outbound_filter_id,
             as_number: self.as_number,
+            ecmp_mode: match self.ecmp {
+                Ecmp::Flow => None,
+                Ecmp::Symmetric => Some(api::EcmpMode::Symmetric),
+            },
             inbound_filter: links.maybe("chains", self.inbound_filter_id),
             outbound_filter: links.maybe("chains", self.outbound_filter_id),
             ports: below("ports"),

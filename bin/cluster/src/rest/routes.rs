@@ -77,6 +77,7 @@ fn from_api(router_id: RouterId, sent: api::Route) -> Result<Route, Problem> {
         weight: sent.weight,
         attributes: sent.attributes,
         learned: false,
+        path: sent.path,
     };
     route.validate()?;
     Ok(route)
@@ -116,6 +117,7 @@ fn to_api(route: &Route, links: &Links) -> api::Route {
         weight: route.weight,
         attributes: route.attributes.clone(),
         learned: route.learned,
+        path: route.path.clone(),
         uri: Some(links.object("routes", route.id)),
         router: Some(links.object("routers", route.router_id)),
     }

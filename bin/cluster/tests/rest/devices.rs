@@ -207,6 +207,30 @@ async fn routes_of_every_type_are_kept_as_they_are_sent() {
 }
 
 #[tokio::test]
+async fn a_router_says_how_it_chooses_and_a_route_what_it_leads_through() {
+    let api = Api::new();
+    let plain = api.device("routers", "r").await;
+    assert!(plain.get("ecmpMode").is_none(), "what old clients do not know is not there");
+    let body = json!({"name": "s", "ecmpMode": "symmetric"});
+    let router = api.create("/routers", body).await;
+    assert_eq!(router["ecmpMode"], "symmetric");
+    api.refused_field(400, "/routers", json!({"ecmpMode": "fair"}), "ecmpMode").await;
+    let port = api.router_port(&router, "10.0.0.1/24").await;
+    let route = |path: Value| {
+        json!({"type": "Normal", "srcNetworkAddr": "0.0.0.0", "dstNetworkAddr": "10.9.0.0",
+            "dstNetworkLength": 16, "nextHopPort": port["id"], "path": path})
+    };
+    let routes = text(&router["routes"]);
+    assert_eq!(api.create(routes, route(json!("fw1"))).await["path"], "fw1");
+    assert!(api.create(routes, route(Value::Null)).await.get("path").is_none());
+    api.refused_field(400, routes, route(json!("")), "path").await;
+    let mut back = router.clone();
+    back["ecmpMode"] = Value::Null;
+    api.put(text(&router["uri"]), &back).await;
+    assert!(api.get(text(&router["uri"])).await.get("ecmpMode").is_none());
+}
+
+#[tokio::test]
 async fn a_route_needs_a_port_of_its_router() {
     let api = Api::new();
     let (router, other) = (api.device("routers", "r").await, api.device("routers", "o").await);

@@ -69,12 +69,10 @@ fn absent_is_told_from_not_loaded() {
     let mut tables = StateTables::default();
     let neighbors = crate::Neighbors::default();
     let translations = crate::NatTable::default();
+    let paths = crate::Paths::default();
     let mac = |tables: &StateTables| {
-        View { tables, neighbors: &neighbors, translations: &translations }.mac(
-            id(1),
-            None,
-            place().mac,
-        )
+        let (neighbors, translations, paths) = (&neighbors, &translations, &paths);
+        View { tables, neighbors, translations, paths }.mac(id(1), None, place().mac)
     };
     assert_eq!(mac(&tables), Known::Unknown);
     tables.complete(TableName::Mac(id(1)));

@@ -10,14 +10,16 @@ use mn_simulation::{Known, NeighborState, StateView};
 use mn_time::Instant;
 
 use super::{StateTables, TableName};
-use crate::{MacPlace, NatTable, Neighbors};
+use crate::{MacPlace, NatTable, Neighbors, Paths};
 
-/// The tables, who does not answer, and which addresses were translated.
+/// The tables, who does not answer, which addresses were translated, and which of several ways
+/// connections took.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     pub tables: &'a StateTables,
     pub neighbors: &'a Neighbors,
     pub translations: &'a NatTable,
+    pub paths: &'a Paths,
 }
 
 impl View<'_> {
@@ -52,6 +54,10 @@ impl StateView for View<'_> {
             return NeighborState::Unreachable;
         }
         NeighborState::Unresolved
+    }
+
+    fn path(&self, router: RouterId, flow: u64) -> Option<u64> {
+        self.paths.hop(router, flow)
     }
 
     fn nat_forward(&self, key: &NatKey) -> Option<NatBinding> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use mn_agent_core::{
-    Holding, LocalView, MacPlace, Means, NatTable, Neighbors, Owner, Place, Row, RowChange,
+    Holding, LocalView, MacPlace, Means, NatTable, Neighbors, Owner, Paths, Place, Row, RowChange,
     StateTables, TableName, Translation, View, translate,
 };
 use mn_flow::{
@@ -146,6 +146,7 @@ impl World {
             inbound_filter_id: Some(chain_id(router)),
             outbound_filter_id: None,
             as_number: 0,
+            ecmp: mn_topology::Ecmp::Flow,
         });
         for side in 0..2 {
             self.draw_side(router, side);
@@ -208,6 +209,7 @@ impl World {
             weight: 0,
             attributes: None,
             learned: false,
+            path: None,
         })
     }
 
@@ -286,7 +288,8 @@ impl World {
             Inputs { now: Instant::ZERO, seed: 0, entry: Entry::Ingress(probe.port), mtu: 1450 };
         let packet = Packet { key: probe.key, frame: &probe.frame, gso_size: 0 };
         let translations = &NatTable::default();
-        let view = View { tables, neighbors: &self.neighbors, translations };
+        let (neighbors, paths) = (&self.neighbors, &Paths::default());
+        let view = View { tables, neighbors, translations, paths };
         match simulate(snapshot, &view, &inputs, &packet, buffers, None) {
             Outcome::Decided(decision) => {
                 let mut out = Translation::default();

@@ -159,6 +159,7 @@ pub fn lab(draw: &mut Random) -> Lab {
         text += &port(draw, line);
     }
     text += "  route 10.0.0.0/8 via edge 10.9.0.1\n";
+    text += maybe(draw, 2, "  symmetric\n");
     text += maybe(draw, 2, "  route 0.0.0.0/0 via far 198.51.100.9\n");
     text += "addresses friends 10.0.1.5 10.0.2.7 fd01::5\nports inside vm1 vm4\n";
     for (index, chain) in CHAINS.iter().enumerate() {

@@ -29,7 +29,7 @@ pub use host::Host;
 pub use invalid::Invalid;
 pub use port::{Binding, DeviceId, IfAddr, NotLinkable, Port, PortKind, RaMode, RouterPort};
 pub use route::{Route, RouteTarget};
-pub use router::Router;
+pub use router::{Ecmp, Router};
 pub use rule::{NatTarget, Rule, RuleAction, Then};
 pub use system_state::{Activity, Availability, SystemState};
 pub use tunnel_zone::{TunnelZone, TunnelZoneKind, TunnelZoneMember};

@@ -26,6 +26,10 @@ pub struct Route {
     /// Learned from a routing protocol, not drawn.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub learned: bool,
+    /// Names what the route leads through, where equal routes of two routers lead to the two sides
+    /// of the same machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }
 
 /// What a route does with a packet.
@@ -69,6 +73,10 @@ impl Route {
         let is_v4 = self.dst.network().is_ipv4();
         let same = self.src.network().is_ipv4() == is_v4;
         Invalid::unless(same, "src", self.src, "is of another IP version than the destination")?;
+        if let Some(path) = self.path.as_deref() {
+            let fits = (1..=Invalid::NAME_MAX).contains(&path.chars().count());
+            Invalid::unless(fits, "path", path, "must have 1 to 255 characters")?;
+        }
         let RouteTarget::Normal { gateway: Some(gateway), .. } = self.target else {
             return Ok(());
         };

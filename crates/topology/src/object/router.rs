@@ -22,6 +22,25 @@ pub struct Router {
     /// The autonomous system number; 0 for none.
     #[serde(default)]
     pub as_number: u32,
+    #[serde(default, skip_serializing_if = "Ecmp::is_flow")]
+    pub ecmp: Ecmp,
+}
+
+/// By what a router chooses among routes that are equally good (`EC-*`).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ecmp {
+    /// By the ends of a connection in the order that the packet has them.
+    #[default]
+    Flow,
+    /// By the ends without their order: packets and their answers choose alike.
+    Symmetric,
+}
+
+impl Ecmp {
+    const fn is_flow(&self) -> bool {
+        matches!(self, Self::Flow)
+    }
 }
 
 impl Router {

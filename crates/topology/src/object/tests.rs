@@ -104,6 +104,7 @@ fn a_route_is_of_one_ip_version() {
         weight: 0,
         attributes: None,
         learned: false,
+        path: None,
     };
     for (src, dst, gateway, wrong) in [
         ("0.0.0.0/0", "10.0.0.0/8", Some("10.0.0.1"), None),

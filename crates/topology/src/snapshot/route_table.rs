@@ -3,6 +3,7 @@
 use core::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
+use mn_flow::mix;
 use mn_ids::{PortId, RouteId};
 use mn_packet::{EtherType, IpPrefix, to_v6};
 use smallvec::SmallVec;
@@ -38,6 +39,9 @@ pub struct Candidate {
     pub dst: IpPrefix,
     pub target: RouteTarget,
     pub weight: u32,
+    /// Its next hop, as a hash that all hosts agree on: of the path it names, else of the port and
+    /// the gateway. So what is deleted and drawn again, or withdrawn and announced, is the same.
+    pub hop: u64,
 }
 
 impl From<&Route> for Candidate {
@@ -48,6 +52,7 @@ impl From<&Route> for Candidate {
             dst: route.dst,
             target: route.target,
             weight: route.weight,
+            hop: hop(route.path.as_deref(), &route.target),
         }
     }
 }
@@ -61,6 +66,7 @@ impl Candidate {
             dst: IpPrefix::host(addr),
             target: RouteTarget::Local { next_hop_port: port },
             weight: 0,
+            hop: 0,
         }
     }
 
@@ -79,6 +85,22 @@ impl Candidate {
     /// then by identifier, the router's own addresses before all. It is the same on every host.
     fn rank(&self) -> (u8, u32, Option<RouteId>, Option<PortId>) {
         (u8::MAX - self.src.len(), self.weight, self.id, self.port())
+    }
+}
+
+/// The hash of a next hop.
+fn hop(path: Option<&str>, target: &RouteTarget) -> u64 {
+    if let Some(path) = path {
+        return path.bytes().fold(1, |hash, octet| mix(hash, u128::from(octet)));
+    }
+    match *target {
+        RouteTarget::Normal { next_hop_port, gateway } => {
+            let gateway = gateway.map_or(0, |gateway| to_v6(gateway).to_bits());
+            mix(mix(2, next_hop_port.uuid().as_u128()), gateway)
+        }
+        RouteTarget::Local { next_hop_port } => mix(3, next_hop_port.uuid().as_u128()),
+        RouteTarget::Blackhole => mix(4, 0),
+        RouteTarget::Reject => mix(5, 0),
     }
 }
 
@@ -274,6 +296,7 @@ mod tests {
             dst,
             target: RouteTarget::Blackhole,
             weight,
+            hop: 0,
         }
     }
 

@@ -35,6 +35,7 @@ fn router(number: u128) -> Router {
         inbound_filter_id: None,
         outbound_filter_id: None,
         as_number: 0,
+        ecmp: crate::Ecmp::Flow,
     }
 }
 
@@ -70,6 +71,7 @@ fn route(number: u128, router: u128, dst: &str) -> Route {
         weight: 0,
         attributes: None,
         learned: false,
+        path: None,
     }
 }
 
