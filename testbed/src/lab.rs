@@ -281,7 +281,7 @@ impl Lab {
     /// When the tap cannot be made, or the API refuses.
     pub fn add_wire(&self, name: &str, host: usize, bridge: &str) -> Outcome<(Wire, String)> {
         let host = &self.hosts[host];
-        let interface = format!("wire-{name}");
+        let interface = format!("w-{name}");
         let wire = Wire::open(&host.namespace, &interface)?;
         let port = self.control.bridge_port(bridge)?;
         self.control.bind(&port, &self.host_id(&host.name)?, &interface)?;

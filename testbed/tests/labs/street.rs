@@ -12,6 +12,8 @@ pub struct Street {
     pub lab: Lab,
     /// .11, .12 and .13 of the inside: veth, tap, and veth with checksums that the guest computes.
     pub vms: Vec<Vm>,
+    /// Their ports, and that of the machine at the corner.
+    pub ports: Vec<String>,
     /// .9 of the street; it forwards to and from [`Street::far`].
     pub corner: Vm,
     /// .9 beyond. All it knows of the way to us is the machine at the corner.
@@ -68,7 +70,7 @@ impl Street {
         ports.push(lab.plug(&corner, 0, &street)?);
         let far = beyond(&mut lab, &corner)?;
         control.wait_active(&ports.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(Self { lab, vms, corner, far, up, pre, post })
+        Ok(Self { lab, vms, ports, corner, far, up, pre, post })
     }
 
     pub fn control(&self) -> &Control {

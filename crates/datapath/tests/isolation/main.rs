@@ -30,10 +30,12 @@ use mn_datapath::software::Sent as Out;
 use mn_datapath::{FlowSpec, InstalledFlow, Offload, Output, UpcallLimit};
 use mn_flow::{Action, Cookie, Expiry, Field, FlowMask, PortNo};
 use mn_ids::HostId;
+use mn_packet::Layers;
 use mn_testkit::{Lab, Random, named};
 
 use bench::KernelBench;
 use cloud::{At, Cloud, name};
+use oracle::Arrival;
 use probes::Probe;
 
 const CLOUDS: u64 = 40;
@@ -89,7 +91,7 @@ impl Host {
     }
 
     /// Who gets the frame of a probe.
-    fn send(&mut self, cloud: &Cloud, lab: &Lab, probe: &Probe, defect: Defect) -> Vec<At> {
+    fn send(&mut self, cloud: &Cloud, lab: &Lab, probe: &Probe, defect: Defect) -> Vec<Arrival> {
         self.bench.beat();
         let (text, number) = (probe.text(cloud), self.number(probe.from));
         let walked = lab.send(&text);
@@ -117,12 +119,14 @@ impl Host {
                 out = self.bench.receive(number, frame, Offload::default());
             }
         }
-        out.iter().filter_map(|out| self.machine(out)).collect()
+        out.iter().filter_map(|out| self.arrival(out)).collect()
     }
 
-    fn machine(&self, out: &Out) -> Option<At> {
+    fn arrival(&self, out: &Out) -> Option<Arrival> {
         let Output::Port(number) = out.to else { return None };
-        self.machines.get(usize::try_from(number.0 - FIRST).ok()?).copied()
+        let at = *self.machines.get(usize::try_from(number.0 - FIRST).ok()?)?;
+        let layers = Layers::of(&out.frame).ok()?;
+        layers.ip().map(|ip| Arrival { at, src: ip.src, dst: ip.dst })
     }
 }
 
@@ -163,7 +167,7 @@ fn try_cloud(host: &mut Host, seed: u64, defect: Defect) -> Result<(usize, usize
     let (mut reached, mut stopped) = (0, 0);
     for _ in 0..PROBES {
         let probe = Probe::draw(&cloud, random);
-        let wanted: Vec<At> = oracle::destination(&cloud, &probe).into_iter().collect();
+        let wanted: Vec<Arrival> = oracle::destination(&cloud, &probe).into_iter().collect();
         let arrived = host.send(&cloud, &lab, &probe, defect);
         if arrived != wanted {
             let text = probe.text(&cloud);

@@ -48,6 +48,17 @@ pub struct Tenant {
     pub router: Filters,
     /// Of its router's port to the provider.
     pub uplink: Filters,
+    /// Only where there is a provider, which routes them all.
+    pub floating: Vec<Floating>,
+}
+
+/// An address of each version that stands for a machine outside of its tenant's networks.
+#[derive(Clone, Copy, Debug)]
+pub struct Floating {
+    /// The last number of the addresses, which are in the tenant's subnet of [`FLOATING`].
+    pub number: u8,
+    pub network: usize,
+    pub machine: usize,
 }
 
 /// What the provider's router does with a tenant's public network.
@@ -113,6 +124,8 @@ pub struct Cloud {
 
 /// The subnet of each tenant that the other may have a route to.
 pub const PUBLIC: [u8; 2] = [100, 101];
+/// The subnet of each tenant's floating addresses.
+pub const FLOATING: [u8; 2] = [200, 201];
 
 pub fn v4(subnet: u8, number: u8) -> IpAddr {
     Ipv4Addr::new(10, 0, subnet, number).into()
@@ -137,7 +150,8 @@ impl Cloud {
                 gateway: Filters::default(),
             });
             let networks = networks.collect();
-            Tenant { networks, router: Filters::default(), uplink: Filters::default() }
+            let (router, uplink, floating) = Default::default();
+            Tenant { networks, router, uplink, floating }
         };
         let tenants = [tenant(0), tenant(1)];
         let mut cloud = Self { tenants, provider: None, chains: Vec::new() };
@@ -156,7 +170,24 @@ impl Cloud {
             cloud.chains.push(rules);
         }
         cloud.place_filters(random, chains);
+        if cloud.provider.is_some() {
+            cloud.place_floating(random);
+        }
         cloud
+    }
+
+    fn place_floating(&mut self, random: &mut Random) {
+        for tenant in &mut self.tenants {
+            for number in 0..random.below(3) {
+                let network = random.below(tenant.networks.len());
+                let machine = random.below(tenant.networks[network].machines.len());
+                let has = |it: &Floating| (it.network, it.machine) == (network, machine);
+                if !tenant.floating.iter().any(has) {
+                    let number = 20 + number as u8;
+                    tenant.floating.push(Floating { number, network, machine });
+                }
+            }
+        }
     }
 
     fn place_filters(&mut self, random: &mut Random, chains: usize) {
@@ -237,6 +268,14 @@ impl Cloud {
         [v4(subnet, number), v6(subnet, number)]
     }
 
+    /// A tenant's floating addresses, and the machines that they stand for.
+    pub fn floating(&self, tenant: usize) -> impl Iterator<Item = ([IpAddr; 2], At)> + '_ {
+        self.tenants[tenant].floating.iter().map(move |it| {
+            let at = At { tenant, network: it.network, machine: it.machine };
+            ([v4(FLOATING[tenant], it.number), v6(FLOATING[tenant], it.number)], at)
+        })
+    }
+
     /// Every machine.
     pub fn machines(&self) -> impl Iterator<Item = At> + '_ {
         self.tenants.iter().enumerate().flat_map(|(tenant, its)| {
@@ -273,6 +312,9 @@ impl Cloud {
         }
         if let Some(provider) = &self.provider {
             self.write_provider(&mut out, provider);
+        }
+        for tenant in 0..self.tenants.len() {
+            self.write_translations(&mut out, tenant);
         }
         for (index, rules) in self.chains.iter().enumerate() {
             let _ = writeln!(out, "chain c{index}");
@@ -312,7 +354,12 @@ impl Cloud {
             }
         }
         let _ = writeln!(out, "router {}", router(index));
-        write_filters(out, tenant.router);
+        if tenant.floating.is_empty() {
+            write_filters(out, tenant.router);
+        } else {
+            let name = TENANTS[index];
+            let _ = writeln!(out, "  in {name}pre\n  out {name}post");
+        }
         for (number, network) in tenant.networks.iter().enumerate() {
             let (n, far) = (network.subnet, bridge(index, number));
             let _ = write!(out, "  {far} 02::{n:02x}:01 {}/24 {}/64", v4(n, 1), v6(n, 1));
@@ -324,6 +371,33 @@ impl Cloud {
             let _ = writeln!(out, "{}", words(tenant.uplink));
             for (gateway, any) in far.iter().zip(["0.0.0.0/0", "::/0"]) {
                 let _ = writeln!(out, "  route {any} via core {gateway}");
+            }
+        }
+    }
+
+    /// The filters of a router with floating addresses: translations, then what it has besides.
+    fn write_translations(&self, out: &mut String, index: usize) {
+        let (tenant, name) = (&self.tenants[index], TENANTS[index]);
+        if tenant.floating.is_empty() {
+            return;
+        }
+        for (way, besides) in [("pre", tenant.router.inbound), ("post", tenant.router.outbound)] {
+            let _ = writeln!(out, "chain {name}{way}");
+            for (floating, at) in self.floating(index) {
+                for (floating, own) in floating.into_iter().zip(self.addrs(at)) {
+                    let len = if own.is_ipv4() { 32 } else { 128 };
+                    let _ = match way {
+                        "pre" => writeln!(out, "  dnat {own} then-continue to {floating}/{len}"),
+                        _ => writeln!(
+                            out,
+                            "  snat {floating} then-continue from {own}/{len} out-port {}.core",
+                            router(index)
+                        ),
+                    };
+                }
+            }
+            if let Some(chain) = besides {
+                let _ = writeln!(out, "  jump c{chain}");
             }
         }
     }
@@ -343,6 +417,12 @@ impl Cloud {
                     Public::Blackholed => writeln!(out, "  route {subnet} blackhole"),
                     Public::Unknown => Ok(()),
                 };
+            }
+            let n = FLOATING[tenant];
+            for (gateway, subnet) in
+                near.iter().zip([format!("{}/24", v4(n, 0)), format!("{}/64", v6(n, 0))])
+            {
+                let _ = writeln!(out, "  route {subnet} via {edge} {gateway}");
             }
         }
     }

@@ -4,7 +4,7 @@ use mn_packet::Mac;
 use mn_testkit::{Lab, Random, named};
 use mn_topology::{AnyObject, Chain, PortKind, RouteTarget, RuleAction};
 
-use crate::cloud::{Cloud, bridge, name, router};
+use crate::cloud::{Cloud, TENANTS, bridge, name, router};
 
 pub struct Defect {
     pub name: &'static str,
@@ -180,6 +180,26 @@ pub const ALL: &[Defect] = &[
         },
     },
     Defect {
+        name: "a floating address stands for another machine",
+        plant: |cloud, lab, random| change_translations(cloud, lab, random, "pre"),
+    },
+    Defect {
+        name: "a machine is known outside by another address",
+        plant: |cloud, lab, random| change_translations(cloud, lab, random, "post"),
+    },
+    Defect {
+        name: "a tenant's translations are lost, and its filters are not",
+        plant: |cloud, lab, random| {
+            let tenant = random.below(2);
+            let chain = named::<mn_ids::Chain>(&format!("{}pre", TENANTS[tenant])).into();
+            let Some(AnyObject::Chain(chain)) = lab.objects.get(&chain) else { return false };
+            let mut chain = chain.clone();
+            chain.rules.retain(|rule| !matches!(rule.action, RuleAction::Dnat { .. }));
+            lab.put(chain);
+            !cloud.tenants[tenant].floating.is_empty()
+        },
+    },
+    Defect {
         name: "a gateway is down",
         plant: |cloud, lab, random| {
             let at = cloud.draw_machine(random);
@@ -189,6 +209,28 @@ pub const ALL: &[Defect] = &[
         },
     },
 ];
+
+/// Changes the targets of a tenant's translations to an address of the same version that a machine
+/// has.
+fn change_translations(cloud: &Cloud, lab: &mut Lab, random: &mut Random, way: &str) -> bool {
+    let tenant = random.below(2);
+    let key = named::<mn_ids::Chain>(&format!("{}{way}", TENANTS[tenant])).into();
+    let Some(AnyObject::Chain(chain)) = lab.objects.get(&key) else { return false };
+    let mut chain = chain.clone();
+    let [v4, v6] = cloud.addrs(cloud.draw_machine(random));
+    for rule in &mut chain.rules {
+        if let RuleAction::Dnat { targets, .. } | RuleAction::Snat { targets, .. } =
+            &mut rule.action
+        {
+            for target in targets {
+                let other = if target.addr_from.is_ipv4() { v4 } else { v6 };
+                (target.addr_from, target.addr_to) = (other, other);
+            }
+        }
+    }
+    lab.put(chain);
+    true
+}
 
 /// Changes one of the chains.
 fn change_chain(

@@ -1,9 +1,10 @@
 //! Tenants are isolated: what reaches whom is what was drawn, and nothing else.
 //!
 //! Random clouds of two tenants with the same addresses, MACs and subnets, filters everywhere, and
-//! perhaps a provider's router between them. Every probe's way is worked out twice: by the walk,
-//! and by [`oracle`], which shares no code with it and knows only what was drawn. Defects planted
-//! in what the walk sees, and not in what the oracle knows, must be noticed.
+//! perhaps a provider's router between them, by which floating addresses are reached. Every probe's
+//! way, and the addresses it arrives with, is worked out twice: by the walk, and by [`oracle`],
+//! which shares no code with it and knows only what was drawn. Defects planted in what the walk
+//! sees, and not in what the oracle knows, must be noticed.
 //!
 //! `MIDONET_LONG=1` tries twenty times as many.
 
@@ -32,7 +33,7 @@ fn choices(seed: u64) -> Random {
 
 #[test]
 fn what_reaches_whom_is_what_was_drawn() {
-    let (mut reached, mut across, mut stopped) = (0, 0, 0);
+    let (mut reached, mut across, mut stopped, mut translated) = (0, 0, 0, 0);
     for seed in 0..clouds() {
         let random = &mut choices(seed);
         let cloud = Cloud::draw(random);
@@ -43,8 +44,10 @@ fn what_reaches_whom_is_what_was_drawn() {
             if let Some(told) = mismatch(&cloud, &lab, &probe, wanted) {
                 panic!("cloud {seed}: {told}\n{}", cloud.text());
             }
+            let changed = |to: &oracle::Arrival| (to.src, to.dst) != (probe.src, probe.dst);
+            translated += usize::from(wanted.as_ref().is_some_and(changed));
             match wanted {
-                Some(to) if to.tenant != probe.from.tenant => across += 1,
+                Some(to) if to.at.tenant != probe.from.tenant => across += 1,
                 Some(_) => reached += 1,
                 None => stopped += 1,
             }
@@ -54,6 +57,7 @@ fn what_reaches_whom_is_what_was_drawn() {
     let enough = usize::try_from(clouds()).unwrap_or(0) * PROBES / 50;
     assert!(reached > 10 * enough, "only {reached} probes arrived");
     assert!(across > enough / 2, "only {across} probes arrived at the other tenant");
+    assert!(translated > 2 * enough, "only {translated} probes arrived with other addresses");
     assert!(stopped > 10 * enough, "only {stopped} probes were stopped");
 }
 

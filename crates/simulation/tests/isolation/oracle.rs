@@ -3,7 +3,7 @@
 use std::mem::discriminant;
 use std::net::IpAddr;
 
-use crate::cloud::{At, Cloud, PUBLIC, Protocol, Public, Rule, Test, Verdict};
+use crate::cloud::{At, Cloud, FLOATING, PUBLIC, Protocol, Public, Rule, Test, Verdict};
 use crate::probes::Probe;
 
 /// The ports a device was entered and is left by, as far as a machine is behind them.
@@ -13,26 +13,38 @@ struct Ports {
     left: Option<At>,
 }
 
+/// A machine that gets a packet, and the addresses that are in it by then.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Arrival {
+    pub at: At,
+    pub src: IpAddr,
+    pub dst: IpAddr,
+}
+
 /// Who gets the packet. `None`: nobody.
-pub fn destination(cloud: &Cloud, probe: &Probe) -> Option<At> {
-    Way { cloud, probe }.leave_machine()
+pub fn destination(cloud: &Cloud, probe: &Probe) -> Option<Arrival> {
+    let mut way = Way { cloud, probe, src: probe.src, dst: probe.dst };
+    let at = way.leave_machine()?;
+    Some(Arrival { at, src: way.src, dst: way.dst })
 }
 
 /// The way of one packet; every step is `Some(())` or the end.
 struct Way<'a> {
     cloud: &'a Cloud,
     probe: &'a Probe,
+    src: IpAddr,
+    dst: IpAddr,
 }
 
 impl Way<'_> {
-    fn leave_machine(&self) -> Option<At> {
+    fn leave_machine(&mut self) -> Option<At> {
         let from = self.probe.from;
         let tenant = &self.cloud.tenants[from.tenant];
         let network = self.cloud.network(from);
         let ports = Ports { entered: Some(from), left: None };
         self.pass(self.cloud.machine(from).filters.inbound, ports)?;
         self.pass(network.bridge.inbound, ports)?;
-        if let Some(to) = self.owner(from.tenant, self.probe.dst)
+        if let Some(to) = self.owner(from.tenant, self.dst)
             && to.network == from.network
         {
             // A bridge sends nothing back where it came from.
@@ -44,7 +56,7 @@ impl Way<'_> {
         self.pass(network.bridge.outbound, ports)?;
         self.pass(network.link.outbound, ports)?;
         self.pass(network.gateway.inbound, Ports::default())?;
-        self.pass(tenant.router.inbound, Ports::default())?;
+        self.enter_router(from.tenant)?;
         match self.subnet(from.tenant) {
             Some(network) => {
                 self.pass(tenant.router.outbound, Ports::default())?;
@@ -56,34 +68,53 @@ impl Way<'_> {
 
     /// The network of a tenant that the destination is in.
     fn subnet(&self, tenant: usize) -> Option<usize> {
-        let subnet = subnet_of(self.probe.dst)?;
+        let subnet = subnet_of(self.dst)?;
         self.cloud.tenants[tenant].networks.iter().position(|network| network.subnet == subnet)
     }
 
-    fn cross_provider(&self, tenant: usize) -> Option<At> {
+    fn cross_provider(&mut self, tenant: usize) -> Option<At> {
         let provider = self.cloud.provider.as_ref()?;
         let own = &self.cloud.tenants[tenant];
+        self.translate_source(tenant);
         self.pass(own.router.outbound, Ports::default())?;
         self.pass(own.uplink.outbound, Ports::default())?;
         self.pass(provider.router.inbound, Ports::default())?;
-        let subnet = subnet_of(self.probe.dst)?;
-        let other = PUBLIC.iter().position(|public| *public == subnet)?;
-        if provider.public[other] != Public::Routed {
-            return None;
-        }
+        let subnet = subnet_of(self.dst)?;
+        let of = |subnets: [u8; 2]| subnets.iter().position(|its| *its == subnet);
+        let routed = |other: &usize| provider.public[*other] == Public::Routed;
+        let other = of(FLOATING).or_else(|| of(PUBLIC).filter(routed))?;
         self.pass(provider.router.outbound, Ports::default())?;
         let far = &self.cloud.tenants[other];
         self.pass(far.uplink.inbound, Ports::default())?;
-        self.pass(far.router.inbound, Ports::default())?;
+        self.enter_router(other)?;
         // Without the network there is only the way back, until the packet's hops are used up.
         let network = self.subnet(other)?;
         self.pass(far.router.outbound, Ports::default())?;
         self.enter_network(other, network)
     }
 
+    /// Into a tenant's router: what is for a floating address is for the machine behind it.
+    fn enter_router(&mut self, tenant: usize) -> Option<()> {
+        let cloud = self.cloud;
+        let stands = cloud.floating(tenant).find(|(floating, _)| floating.contains(&self.dst));
+        if let Some((_, at)) = stands {
+            self.dst = cloud.addrs(at)[usize::from(self.dst.is_ipv6())];
+        }
+        self.pass(cloud.tenants[tenant].router.inbound, Ports::default())
+    }
+
+    /// Outside a machine is known by its floating address.
+    fn translate_source(&mut self, tenant: usize) {
+        let cloud = self.cloud;
+        let own = cloud.floating(tenant).find(|(_, at)| cloud.addrs(*at).contains(&self.src));
+        if let Some((floating, _)) = own {
+            self.src = floating[usize::from(self.src.is_ipv6())];
+        }
+    }
+
     fn enter_network(&self, tenant: usize, index: usize) -> Option<At> {
         let network = &self.cloud.tenants[tenant].networks[index];
-        let to = self.owner(tenant, self.probe.dst).filter(|to| to.network == index)?;
+        let to = self.owner(tenant, self.dst).filter(|to| to.network == index)?;
         self.pass(network.gateway.outbound, Ports::default())?;
         self.pass(network.link.inbound, Ports::default())?;
         self.pass(network.bridge.inbound, Ports::default())?;
@@ -144,8 +175,8 @@ impl Way<'_> {
     fn test(&self, test: Test, ports: Ports) -> bool {
         let probe = self.probe;
         match test {
-            Test::From(addr, len) => begins(probe.src, addr, len),
-            Test::To(addr, len) => begins(probe.dst, addr, len),
+            Test::From(addr, len) => begins(self.src, addr, len),
+            Test::To(addr, len) => begins(self.dst, addr, len),
             Test::Protocol(protocol) => {
                 // ICMP of version 6 is another protocol.
                 probe.protocol == protocol && !(protocol == Protocol::Icmp && probe.src.is_ipv6())

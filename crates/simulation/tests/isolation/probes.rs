@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use mn_packet::from_v6;
 use mn_testkit::{Lab, Random, named};
 
 use crate::cloud::{At, Cloud, PUBLIC, Protocol, name};
+use crate::oracle::Arrival;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Probe {
@@ -24,10 +26,13 @@ impl Probe {
             to = cloud.draw_machine(random);
         }
         let version = usize::from(random.one_in(3));
+        let floating: Vec<_> = (0..2).flat_map(|tenant| cloud.floating(tenant)).collect();
+        let outside = !floating.is_empty() && random.one_in(4);
+        let to = if outside { random.pick(&floating).0 } else { cloud.addrs(to) };
         Self {
             from,
             src: cloud.addrs(from)[version],
-            dst: cloud.addrs(to)[version],
+            dst: to[version],
             protocol: random.pick(&[Protocol::Tcp, Protocol::Udp, Protocol::Udp, Protocol::Icmp]),
             ports: (random.pick(&[7, 22, 4000]), random.pick(&[7, 9, 22, 80])),
         }
@@ -67,16 +72,28 @@ impl Probe {
     }
 }
 
-/// What is wrong with where the walk takes a packet; also with where it takes the answers that it
+/// What is wrong with where the walk takes a packet, and with which addresses; also with where it takes the answers that it
 /// makes up itself (errors, resets).
-pub fn mismatch(cloud: &Cloud, lab: &Lab, probe: &Probe, wanted: Option<At>) -> Option<String> {
+pub fn mismatch(
+    cloud: &Cloud,
+    lab: &Lab,
+    probe: &Probe,
+    wanted: Option<Arrival>,
+) -> Option<String> {
     let text = probe.text(cloud);
     let sent = lab.send(&text);
     let at = |port: mn_ids::PortId| {
         cloud.machines().find(|at| named::<mn_ids::Port>(&name(*at)) == port)
     };
-    let arrived: Vec<Option<At>> = sent.arrivals().iter().map(|it| at(it.port)).collect();
-    let expected: Vec<Option<At>> = wanted.into_iter().map(Some).collect();
+    let arrived: Vec<Option<Arrival>> = sent
+        .arrivals()
+        .iter()
+        .map(|it| {
+            let (src, dst) = (from_v6(it.headers.nw_src), from_v6(it.headers.nw_dst));
+            at(it.port).map(|at| Arrival { at, src, dst })
+        })
+        .collect();
+    let expected: Vec<Option<Arrival>> = wanted.into_iter().map(Some).collect();
     if arrived != expected {
         return Some(format!("{text}: arrived at {arrived:?}, should at {expected:?}"));
     }
