@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use mn_agent_core::{MacPlace, Owner, Place, Row, RowChange, TableName, vlan_number};
 use mn_flow::TunnelKey;
-use mn_ids::{BridgeId, HostId, Id, PortId, RouterId};
+use mn_ids::{BridgeId, HostId, Id, PoolId, PortId, RouterId};
 use mn_nsdb::{EntryChange, Selector, TableId, TableKind};
 use mn_packet::{Mac, VlanId};
+use mn_topology::Health;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -31,6 +32,11 @@ struct LocationValue {
     host: HostId,
     tunnel_key: u32,
     epoch: u64,
+}
+
+#[derive(Deserialize, Serialize)]
+struct HealthValue {
+    status: Health,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -78,6 +84,11 @@ pub(crate) fn decode(change: &EntryChange) -> Result<Option<RowChange>, RowError
             Row::Location(key.parse().map_err(|_| RowError::Key(key.to_owned()))?, place)
         }
         TableKind::FloodGroup => flood_row(device, key, value)?,
+        TableKind::MemberHealth => Row::MemberHealth {
+            pool: Id::from_uuid(device),
+            member: key.parse().map_err(|_| RowError::Key(key.to_owned()))?,
+            health: read::<HealthValue>(key, value)?.map(|value| value.status),
+        },
         TableKind::HostReport
         | TableKind::RouterPorts
         | TableKind::BridgePorts
@@ -144,6 +155,9 @@ pub(crate) fn place_of(row: &Row) -> (TableId, String) {
         Row::FloodGroup { bridge, host, .. } => {
             (TableId::of(TableKind::FloodGroup, *bridge), format!("0/{host}"))
         }
+        Row::MemberHealth { pool, member, .. } => {
+            (TableId::of(TableKind::MemberHealth, *pool), member.to_string())
+        }
     }
 }
 
@@ -167,6 +181,9 @@ pub(crate) fn value_of(row: &Row, epoch: u64) -> Option<String> {
             let value = FloodValue { tunnel_key: key.vni(), ports: ports.to_vec() };
             serde_json::to_string(&value)
         }
+        Row::MemberHealth { health, .. } => {
+            serde_json::to_string(&HealthValue { status: (*health)? })
+        }
     };
     Some(json.expect("identifiers, addresses and numbers can be written as JSON"))
 }
@@ -179,6 +196,7 @@ pub(crate) fn table_of(selector: &Selector) -> Option<TableName> {
             TableKind::BridgeNeighbor => TableName::BridgeNeighbor(BridgeId::from_uuid(device)),
             TableKind::Neighbor => TableName::Neighbor(RouterId::from_uuid(device)),
             TableKind::FloodGroup => TableName::FloodGroup(BridgeId::from_uuid(device)),
+            TableKind::MemberHealth => TableName::MemberHealth(PoolId::from_uuid(device)),
             TableKind::Location
             | TableKind::HostReport
             | TableKind::RouterPorts
@@ -224,6 +242,11 @@ mod tests {
                 bridge: Id::random(),
                 host,
                 value: Some((key, Box::new([Id::random(), Id::random()]))),
+            },
+            Row::MemberHealth {
+                pool: Id::random(),
+                member: Id::random(),
+                health: Some(Health::Inactive),
             },
         ];
         for row in rows {

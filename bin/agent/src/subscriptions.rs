@@ -130,6 +130,7 @@ fn selectors(holding: Holding) -> Vec<Selector> {
     let tables: &[TableKind] = match key.class {
         Class::Bridge => &[TableKind::Mac, TableKind::BridgeNeighbor, TableKind::FloodGroup],
         Class::Router => &[TableKind::Neighbor],
+        Class::Pool => &[TableKind::MemberHealth],
         _ => &[],
     };
     let table = |kind: &TableKind| Selector::Table(TableId { kind: *kind, device: key.id });

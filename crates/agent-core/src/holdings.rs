@@ -31,6 +31,8 @@ impl Holding {
             Tag::Chain(id) => id.into(),
             Tag::IpAddrGroup(id) => id.into(),
             Tag::PortGroup(id) => id.into(),
+            Tag::LoadBalancer(id) => id.into(),
+            Tag::Pool(id) => id.into(),
             Tag::Location(port) => return Some(Self::Place(port)),
             Tag::Mac { .. }
             | Tag::BridgeNeighbor { .. }
@@ -39,6 +41,7 @@ impl Holding {
             | Tag::Peer(_)
             | Tag::Dhcp(_)
             | Tag::Route { .. }
+            | Tag::Vip { .. }
             | Tag::Nat(_)
             | Tag::Path(_) => return None,
         }))

@@ -9,8 +9,10 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use mn_flow::{ScopedAddr, Tag, TunnelKey};
-use mn_ids::{BridgeId, HostId, PortId, RouterId};
+use mn_ids::{BridgeId, HostId, PoolId, PoolMemberId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
+use mn_topology::Health;
+use mn_topology::snapshot::Verdict;
 
 use crate::MacPlace;
 use cell::Cell;
@@ -34,6 +36,7 @@ pub enum TableName {
     /// The place of one port.
     Location(PortId),
     FloodGroup(BridgeId),
+    MemberHealth(PoolId),
 }
 
 /// An entry's key and value.
@@ -56,6 +59,12 @@ pub enum Row {
         bridge: BridgeId,
         host: HostId,
         value: Option<(TunnelKey, Box<[PortId]>)>,
+    },
+    /// What the checks of a pool's member came to.
+    MemberHealth {
+        pool: PoolId,
+        member: PoolMemberId,
+        health: Option<Health>,
     },
 }
 
@@ -86,6 +95,7 @@ pub struct StateTables {
     neighbors: HashMap<(RouterId, ScopedAddr), Cell<(Mac, PortId)>>,
     locations: HashMap<PortId, Cell<Place>>,
     floods: HashMap<BridgeId, HashMap<HostId, Published>>,
+    healths: HashMap<(PoolId, PoolMemberId), Cell<Health>>,
 }
 
 /// A flood group of another host.
@@ -114,6 +124,7 @@ impl StateTables {
                 TableName::Neighbor(router) => drop(neighbors.insert(router)),
                 TableName::Location(port) => drop(self.locations.remove(&port)),
                 TableName::FloodGroup(bridge) => drop(self.floods.remove(&bridge)),
+                TableName::MemberHealth(pool) => self.healths.retain(|(of, _), _| *of != pool),
             }
             tags.push(table.tag());
         }
@@ -172,7 +183,25 @@ impl StateTables {
                     tags.push(Tag::Flood { bridge: *bridge, vlan: None });
                 }
             }
+            Row::MemberHealth { pool, member, health } => {
+                if cell::set(&mut self.healths, (*pool, *member), owner, revision, *health) {
+                    tags.push(Tag::Pool(*pool));
+                }
+            }
         }
+    }
+
+    /// What counts of the checks of a pool's member, for the snapshot.
+    #[must_use]
+    pub fn verdict(&self, pool: PoolId, member: PoolMemberId) -> Verdict {
+        (pool, member, self.healths.get(&(pool, member)).and_then(Cell::get))
+    }
+
+    /// Everything known of the checks of these pools' members.
+    #[must_use]
+    pub fn verdicts(&self, pools: &[PoolId]) -> Vec<Verdict> {
+        let known = self.healths.keys().filter(|(pool, _)| pools.contains(pool));
+        known.map(|(pool, member)| self.verdict(*pool, *member)).collect()
     }
 
     /// Learns where a MAC is, ahead of the table. Whether that is news here.
@@ -315,6 +344,7 @@ impl TableName {
             }
             Self::Neighbor(router) => Tag::Router(router),
             Self::Location(port) => Tag::Location(port),
+            Self::MemberHealth(pool) => Tag::Pool(pool),
         }
     }
 }

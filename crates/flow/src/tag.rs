@@ -2,7 +2,9 @@
 
 use core::net::{IpAddr, Ipv6Addr};
 
-use mn_ids::{BridgeId, ChainId, HostId, IpAddrGroupId, PortGroupId, PortId, RouterId};
+use mn_ids::{
+    BridgeId, ChainId, HostId, IpAddrGroupId, LoadBalancerId, PoolId, PortGroupId, PortId, RouterId,
+};
 use mn_packet::{Mac, VlanId};
 
 use crate::ScopedAddr;
@@ -53,6 +55,16 @@ pub enum Tag {
         addr: Ipv6Addr,
         len: u8,
     },
+    /// The load balancer object itself (not its virtual addresses).
+    LoadBalancer(LoadBalancerId),
+    /// The virtual addresses of a load balancer at one address, be it that there is none. The
+    /// address is as in flow keys.
+    Vip {
+        load_balancer: LoadBalancerId,
+        addr: Ipv6Addr,
+    },
+    /// A pool: how it chooses, and the members that new connections may go to.
+    Pool(PoolId),
     /// A remembered address translation, or the lack of one.
     Nat(NatTag),
     /// The way that a connection with state takes where a router has several equal ones. Nothing

@@ -107,10 +107,18 @@ kinds! {
     DhcpSubnet, DhcpSubnetId, "DHCP subnet";
     /// A subnet of a bridge whose hosts get their addresses by DHCPv6.
     DhcpV6Subnet, DhcpV6SubnetId, "DHCPv6 subnet";
+    /// How the members of pools are checked.
+    HealthMonitor, HealthMonitorId, "health monitor";
     /// A machine that runs an agent.
     Host, HostId, "host";
     /// A set of addresses that rules refer to.
     IpAddrGroup, IpAddrGroupId, "IP address group";
+    /// The virtual addresses of a router and the pools behind them.
+    LoadBalancer, LoadBalancerId, "load balancer";
+    /// Servers that stand behind virtual addresses.
+    Pool, PoolId, "pool";
+    /// A server of a pool.
+    PoolMember, PoolMemberId, "pool member";
     /// The attachment of a device to a peer device or to a host interface.
     Port, PortId, "port";
     /// A set of ports that rules refer to.
@@ -125,4 +133,6 @@ kinds! {
     SystemState, SystemStateId, "system state";
     /// A set of hosts that tunnel to one another.
     TunnelZone, TunnelZoneId, "tunnel zone";
+    /// A virtual address whose connections a pool takes.
+    Vip, VipId, "VIP";
 }

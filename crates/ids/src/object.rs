@@ -44,6 +44,11 @@ classes! {
     TunnelZone = "tunnel_zone";
     SystemState = "system_state";
     ChainSegment = "chain_segment";
+    LoadBalancer = "load_balancer";
+    Pool = "pool";
+    PoolMember = "pool_member";
+    Vip = "vip";
+    HealthMonitor = "health_monitor";
 }
 
 impl fmt::Display for Class {

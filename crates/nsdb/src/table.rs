@@ -36,6 +36,9 @@ pub enum TableKind {
     /// its members authenticate state messages with. The first agent that needs it makes it.
     /// Exclusive. Shown to agents alone.
     ZoneSecret,
+    /// Of a pool: what the checks of its members came to. Key: the member's id, value `{"status":
+    /// "ACTIVE"}` or `{"status": "INACTIVE"}`. The last verdict counts, whichever host's it is.
+    MemberHealth,
 }
 
 impl TableKind {
@@ -50,6 +53,7 @@ impl TableKind {
         Self::RouterPorts,
         Self::BridgePorts,
         Self::ZoneSecret,
+        Self::MemberHealth,
     ];
 
     /// As in stored data: `flood_group`.
@@ -65,6 +69,7 @@ impl TableKind {
             Self::RouterPorts => "router_ports",
             Self::BridgePorts => "bridge_ports",
             Self::ZoneSecret => "zone_secret",
+            Self::MemberHealth => "member_health",
         }
     }
 
@@ -76,7 +81,8 @@ impl TableKind {
             | Self::BridgeNeighbor
             | Self::Neighbor
             | Self::RouterPorts
-            | Self::BridgePorts => Lifetime::Grace,
+            | Self::BridgePorts
+            | Self::MemberHealth => Lifetime::Grace,
             Self::Location | Self::FloodGroup | Self::ZoneSecret => Lifetime::Durable,
             Self::HostReport => Lifetime::Session,
         }
@@ -106,6 +112,7 @@ impl TableKind {
             Self::Location => Subject::Key(Class::Port),
             Self::HostReport => Subject::Key(Class::Host),
             Self::ZoneSecret => Subject::Key(Class::TunnelZone),
+            Self::MemberHealth => Subject::Device(Class::Pool),
         }
     }
 }

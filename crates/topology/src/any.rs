@@ -3,8 +3,8 @@
 use mn_ids::{Class, Object, ObjectKey, Reference};
 
 use crate::object::{
-    Bridge, Chain, ChainSegment, DhcpSubnet, DhcpV6Subnet, Host, IpAddrGroup, Port, PortGroup,
-    Route, Router, SystemState, TunnelZone,
+    Bridge, Chain, ChainSegment, DhcpSubnet, DhcpV6Subnet, HealthMonitor, Host, IpAddrGroup,
+    LoadBalancer, Pool, PoolMember, Port, PortGroup, Route, Router, SystemState, TunnelZone, Vip,
 };
 
 macro_rules! any {
@@ -60,14 +60,19 @@ any!(
     ChainSegment,
     DhcpSubnet,
     DhcpV6Subnet,
+    HealthMonitor,
     Host,
     IpAddrGroup,
+    LoadBalancer,
+    Pool,
+    PoolMember,
     Port,
     PortGroup,
     Route,
     Router,
     SystemState,
-    TunnelZone
+    TunnelZone,
+    Vip
 );
 
 /// A stored document that cannot be read.

@@ -38,16 +38,27 @@
 //! | a route, an address of a router's port | `Route` of its destination prefix |
 //! | rules, also those in segments of a long chain; members, addresses | `Chain`, `PortGroup`, `IpAddrGroup` |
 //! | DHCP subnets of a bridge | `Dhcp` |
+//! | a load balancer's state | `LoadBalancer` |
+//! | a virtual address, also its coming and going | `Vip` of its address |
+//! | a pool: state, method, and which members new connections may go to | `Pool` |
+//!
+//! A router names its load balancer; that has its virtual addresses, each of which names its pool;
+//! that has its members. Each of the three is loaded when a packet comes to it. A flow that read a
+//! virtual address or found none carries the load balancer's tag too.
 //!
 //! Learned state (MACs, neighbours, places of ports, tunnel addresses) is not in here: who keeps
-//! those tables raises `Mac`, `Neighbor`, `Location` and `Peer`. Hosts and tunnel zones are taken
-//! and ignored.
+//! those tables raises `Mac`, `Neighbor`, `Location` and `Peer`. What the checks of pools' members
+//! came to is told to [`Snapshot::judge`]. Hosts and tunnel zones are taken and ignored.
 
 mod apply;
+#[cfg(test)]
+mod balancing_tests;
 mod bridge;
 mod chain;
 mod group;
+mod load_balancer;
 mod loaded;
+mod pool;
 mod route_table;
 mod router;
 mod shelf;
@@ -57,19 +68,24 @@ mod tests;
 use std::sync::Arc;
 
 use mn_ids::{
-    BridgeId, ChainId, Class, Id, IpAddrGroupId, Kind, ObjectKey, PortGroupId, PortId, RouterId,
+    BridgeId, ChainId, Class, HealthMonitorId, Id, IpAddrGroupId, Kind, LoadBalancerId, ObjectKey,
+    PoolId, PortGroupId, PortId, RouterId,
 };
 
 pub use bridge::{BridgeView, FarEnd, Link};
 pub use chain::{ChainView, Probe, RuleView};
 pub use group::{AddrSet, PortSet};
+pub use load_balancer::LoadBalancerView;
 pub use loaded::Loaded;
+pub use pool::{Eligible, PoolView, Verdict};
 pub use route_table::{Candidate, Matches, RouteTable};
 pub use router::RouterView;
 
-use crate::object::{DeviceId, Port};
+use crate::object::{DeviceId, HealthMonitor, Port};
 use bridge::BridgeEntry;
 use chain::ChainEntry;
+use load_balancer::LoadBalancerEntry;
+use pool::PoolEntry;
 use router::RouterEntry;
 use shelf::Shelf;
 
@@ -82,10 +98,15 @@ pub struct Snapshot {
     chains: Shelf<ChainEntry>,
     port_groups: Shelf<Single<PortSet>>,
     addr_groups: Shelf<Single<AddrSet>>,
+    load_balancers: Shelf<LoadBalancerEntry>,
+    pools: Shelf<PoolEntry>,
+    health_monitors: Shelf<Single<HealthMonitor>>,
     /// Objects that are part of a device; kept to know what a change replaces.
     routes: Shelf<Arc<crate::object::Route>>,
     dhcp_subnets: Shelf<Arc<crate::object::DhcpSubnet>>,
     dhcp_v6_subnets: Shelf<Arc<crate::object::DhcpV6Subnet>>,
+    vips: Shelf<Arc<crate::object::Vip>>,
+    pool_members: Shelf<Arc<crate::object::PoolMember>>,
     /// The chain of each loaded segment.
     chain_segments: Shelf<ChainId>,
 }
@@ -153,6 +174,24 @@ impl Snapshot {
         single(&self.addr_groups, id)
     }
 
+    /// A load balancer with its virtual addresses.
+    #[must_use]
+    pub fn load_balancer(&self, id: LoadBalancerId) -> Lookup<'_, LoadBalancerView> {
+        self.load_balancers.get(id.uuid()).map_or(Lookup::NotLoaded, LoadBalancerEntry::lookup)
+    }
+
+    /// A pool with its members.
+    #[must_use]
+    pub fn pool(&self, id: PoolId) -> Lookup<'_, PoolView> {
+        self.pools.get(id.uuid()).map_or(Lookup::NotLoaded, PoolEntry::lookup)
+    }
+
+    /// How the members of pools are checked.
+    #[must_use]
+    pub fn health_monitor(&self, id: HealthMonitorId) -> Lookup<'_, HealthMonitor> {
+        single(&self.health_monitors, id)
+    }
+
     /// Adds to `missing` what a walk through this port is going to need and is not loaded. Saves the
     /// walk as many round trips.
     pub fn missing_around(&self, port: PortId, missing: &mut Vec<ObjectKey>) {
@@ -164,7 +203,7 @@ impl Snapshot {
     }
 
     /// What a walk through this port is going to need besides the port: its device, its filters and
-    /// those of its device, its peer.
+    /// those of its device, its peer; a router's load balancer.
     pub fn around(&self, port: PortId, each: &mut impl FnMut(ObjectKey)) {
         let Lookup::Loaded(port) = self.port(port) else { return };
         let filters = match port.device() {
@@ -178,7 +217,10 @@ impl Snapshot {
             DeviceId::Router(id) => {
                 each(id.into());
                 match self.router(id) {
-                    Lookup::Loaded(router) => [router.inbound_filter_id, router.outbound_filter_id],
+                    Lookup::Loaded(router) => {
+                        router.load_balancer_id.into_iter().for_each(|id| each(id.into()));
+                        [router.inbound_filter_id, router.outbound_filter_id]
+                    }
                     Lookup::Absent | Lookup::NotLoaded => [None; 2],
                 }
             }
@@ -200,20 +242,25 @@ impl Snapshot {
             Class::Chain => self.chain(Id::from_uuid(key.id)).is_known(),
             Class::PortGroup => self.port_group(Id::from_uuid(key.id)).is_known(),
             Class::IpAddrGroup => self.ip_addr_group(Id::from_uuid(key.id)).is_known(),
+            Class::LoadBalancer => self.load_balancer(Id::from_uuid(key.id)).is_known(),
+            Class::Pool => self.pool(Id::from_uuid(key.id)).is_known(),
+            Class::HealthMonitor => self.health_monitor(Id::from_uuid(key.id)).is_known(),
             Class::ChainSegment
             | Class::DhcpSubnet
             | Class::DhcpV6Subnet
             | Class::Host
+            | Class::PoolMember
             | Class::Route
             | Class::Rule
             | Class::SystemState
-            | Class::TunnelZone => false,
+            | Class::TunnelZone
+            | Class::Vip => false,
         }
     }
 
     /// How many objects of each class it holds, on their way to be loaded too.
     #[must_use]
-    pub fn held(&self) -> [(Class, usize); 10] {
+    pub fn held(&self) -> [(Class, usize); 15] {
         [
             (Class::Bridge, self.bridges.len()),
             (Class::Router, self.routers.len()),
@@ -225,6 +272,11 @@ impl Snapshot {
             (Class::Route, self.routes.len()),
             (Class::DhcpSubnet, self.dhcp_subnets.len()),
             (Class::DhcpV6Subnet, self.dhcp_v6_subnets.len()),
+            (Class::LoadBalancer, self.load_balancers.len()),
+            (Class::Vip, self.vips.len()),
+            (Class::Pool, self.pools.len()),
+            (Class::PoolMember, self.pool_members.len()),
+            (Class::HealthMonitor, self.health_monitors.len()),
         ]
     }
 }

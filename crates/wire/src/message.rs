@@ -115,6 +115,7 @@ table_kinds! {
     RouterPorts = "router_ports",
     BridgePorts = "bridge_ports",
     ZoneSecret = "zone_secret",
+    MemberHealth = "member_health",
 }
 
 impl From<TableId> for v1::Table {

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mn_agent_core::{Holding, MacPlace, TableName, limits};
-use mn_ids::{Class, Id, ObjectKey};
+use mn_ids::{Class, Id, ObjectKey, PoolId};
 use mn_nsdb::Selector;
 use mn_time::Instant;
-use mn_topology::snapshot::{Loaded, Lookup, Snapshot};
+use mn_topology::snapshot::{Loaded, Lookup, Snapshot, Verdict};
 use mn_topology::{DeviceId, Port};
 
 use super::Control;
@@ -73,9 +73,11 @@ impl Control {
         }
         ended.iter().for_each(|selector| self.subscriptions.ended(selector));
         let selectors: Vec<Loaded> = ended.iter().filter_map(loaded).collect();
-        let (snapshot, tags) = self.state.snapshot.forget(&selectors);
-        self.state.snapshot = Arc::new(snapshot);
         let tables: Vec<TableName> = ended.iter().filter_map(rows::table_of).collect();
+        let (snapshot, mut tags) = self.state.snapshot.forget(&selectors);
+        let (snapshot, unjudged) = snapshot.judge(self.forgotten_verdicts(&tables));
+        tags.extend(unjudged);
+        self.state.snapshot = Arc::new(snapshot);
         self.state.tables.forget(&tables, &mut Vec::new());
         for selector in &selectors {
             let Loaded::Object(key) = selector else { continue };
@@ -85,6 +87,17 @@ impl Control {
         news.forgotten.extend(tables);
         news.tags.extend(tags);
         news.changed = true;
+    }
+
+    /// Of members whose checks are not heard of any more nothing is known.
+    fn forgotten_verdicts(&self, tables: &[TableName]) -> Vec<Verdict> {
+        let pool = |table: &TableName| match table {
+            TableName::MemberHealth(pool) => Some(*pool),
+            _ => None,
+        };
+        let pools: Vec<PoolId> = tables.iter().filter_map(pool).collect();
+        let known = self.state.tables.verdicts(&pools);
+        known.into_iter().map(|(pool, member, _)| (pool, member, None)).collect()
     }
 
     fn show_objects(&self) {

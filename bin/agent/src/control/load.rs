@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mn_agent_core::{Holding, Owner, Row, RowChange, TableName, limits};
-use mn_ids::{Class, ObjectKey};
+use mn_ids::{Class, ObjectKey, PoolId, PoolMemberId};
 use mn_nsdb::{Batch, Change, ObjectChange, Selector, TableKind, WatchEvent};
 use mn_topology::AnyObject;
 use mn_topology::snapshot::Loaded;
@@ -33,7 +33,7 @@ impl Control {
         }
         self.state.revision = self.state.revision.max(batch.revision.0);
         self.take_ended(&batch.ended);
-        let mut objects = Vec::new();
+        let (mut objects, mut judged) = (Vec::new(), Vec::new());
         for change in &batch.changes {
             match change {
                 Change::Object(change) => objects.extend(self.take_object(change)),
@@ -44,6 +44,10 @@ impl Control {
                     self.take_secret(change);
                 }
                 Change::Entry(change) => match rows::decode(change) {
+                    Ok(Some(row)) if let Row::MemberHealth { pool, member, .. } = row.row => {
+                        self.state.tables.apply(&row, &mut Vec::new());
+                        judged.push((pool, member));
+                    }
                     Ok(Some(row)) => {
                         self.state.tables.apply(&row, &mut Vec::new());
                         self.note_own(&row);
@@ -59,10 +63,23 @@ impl Control {
         let (snapshot, tags) = self.state.snapshot.apply(objects, &complete);
         self.state.snapshot = Arc::new(snapshot);
         self.state.news.tags.extend(tags);
+        self.judge(&judged);
         self.state.news.changed = true;
         for selector in &batch.complete {
             self.take_complete(selector);
         }
+    }
+
+    /// Tells the snapshot what the checks of these members came to.
+    fn judge(&mut self, members: &[(PoolId, PoolMemberId)]) {
+        if members.is_empty() {
+            return;
+        }
+        let tables = &self.state.tables;
+        let verdicts = members.iter().map(|(pool, member)| tables.verdict(*pool, *member));
+        let (snapshot, tags) = self.state.snapshot.judge(verdicts);
+        self.state.snapshot = Arc::new(snapshot);
+        self.state.news.tags.extend(tags);
     }
 
     /// Notes what an object means to this host, and hands it on to the snapshot.

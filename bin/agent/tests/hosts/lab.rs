@@ -279,6 +279,7 @@ impl Lab {
             admin_state_up: true,
             inbound_filter_id: None,
             outbound_filter_id: None,
+            load_balancer_id: None,
             as_number: 0,
             ecmp: mn_topology::Ecmp::Flow,
         })

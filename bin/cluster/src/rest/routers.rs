@@ -29,7 +29,7 @@ impl Exposed for Router {
         sent.id
     }
 
-    fn from_document(id: RouterId, sent: api::Router, _old: Option<Self>) -> Result<Self, Problem> {
+    fn from_document(id: RouterId, sent: api::Router, old: Option<Self>) -> Result<Self, Problem> {
         let router = Self {
             id,
             tenant_id: sent.tenant_id,
@@ -37,6 +37,7 @@ impl Exposed for Router {
             admin_state_up: sent.admin_state_up,
             inbound_filter_id: sent.inbound_filter_id,
             outbound_filter_id: sent.outbound_filter_id,
+            load_balancer_id: old.and_then(|old| old.load_balancer_id),
             as_number: sent.as_number,
             ecmp: match sent.ecmp_mode {
                 None | Some(api::EcmpMode::Flow) => Ecmp::Flow,

@@ -199,6 +199,7 @@ fn table_of(row: &Row) -> TableName {
         Row::Neighbor { router, .. } => TableName::Neighbor(*router),
         Row::Location(port, _) => TableName::Location(*port),
         Row::FloodGroup { bridge, .. } => TableName::FloodGroup(*bridge),
+        Row::MemberHealth { pool, .. } => TableName::MemberHealth(*pool),
     }
 }
 

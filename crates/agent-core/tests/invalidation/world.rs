@@ -145,6 +145,7 @@ impl World {
             admin_state_up: true,
             inbound_filter_id: Some(chain_id(router)),
             outbound_filter_id: None,
+            load_balancer_id: None,
             as_number: 0,
             ecmp: mn_topology::Ecmp::Flow,
         });

@@ -9,14 +9,19 @@ mod condition;
 mod dhcp;
 mod dhcp_v6;
 mod group;
+mod health_monitor;
 mod host;
 mod invalid;
+mod load_balancer;
+mod pool;
+mod pool_member;
 mod port;
 mod route;
 mod router;
 mod rule;
 mod system_state;
 mod tunnel_zone;
+mod vip;
 
 pub use bridge::Bridge;
 pub use chain::Chain;
@@ -25,14 +30,21 @@ pub use condition::{Condition, FragmentPolicy, MaskedMac, PortRange, Test};
 pub use dhcp::{DhcpHost, DhcpOption, DhcpSubnet, StaticRoute};
 pub use dhcp_v6::{ClientId, ClientIdError, DhcpV6Host, DhcpV6Subnet};
 pub use group::{IpAddrGroup, PortGroup};
+pub use health_monitor::{
+    Check, ExpectedCodes, ExpectedCodesError, HealthMonitor, UrlPath, UrlPathError,
+};
 pub use host::Host;
 pub use invalid::Invalid;
+pub use load_balancer::LoadBalancer;
+pub use pool::{IpVersion, LbMethod, LbProtocol, Pool};
+pub use pool_member::{Health, PoolMember};
 pub use port::{Binding, DeviceId, IfAddr, NotLinkable, Port, PortKind, RaMode, RouterPort};
 pub use route::{Route, RouteTarget};
 pub use router::{Ecmp, Router};
 pub use rule::{NatTarget, Rule, RuleAction, Then};
 pub use system_state::{Activity, Availability, SystemState};
 pub use tunnel_zone::{TunnelZone, TunnelZoneKind, TunnelZoneMember};
+pub use vip::{SessionPersistence, Vip};
 
 use mn_ids::{Id, Kind, OnDelete, Reference};
 
@@ -65,5 +77,7 @@ impl References {
     }
 }
 
+#[cfg(test)]
+mod balancing_tests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Routers.
 
-use mn_ids::{ChainId, Id, Object, OnDelete, Reference, RouterId};
+use mn_ids::{ChainId, Id, LoadBalancerId, Object, OnDelete, Reference, RouterId};
 use serde::{Deserialize, Serialize};
 
 use super::{Invalid, References, yes};
@@ -19,6 +19,9 @@ pub struct Router {
     pub inbound_filter_id: Option<ChainId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbound_filter_id: Option<ChainId>,
+    /// Its load balancer, which names this router too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancer_id: Option<LoadBalancerId>,
     /// The autonomous system number; 0 for none.
     #[serde(default)]
     pub as_number: u32,
@@ -65,6 +68,7 @@ impl Object for Router {
         References::default()
             .to("inbound_filter_id", self.inbound_filter_id, OnDelete::Clear)
             .to("outbound_filter_id", self.outbound_filter_id, OnDelete::Clear)
+            .to("load_balancer_id", self.load_balancer_id, OnDelete::Clear)
             .done()
     }
 }

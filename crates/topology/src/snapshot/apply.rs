@@ -1,18 +1,23 @@
 //! How a snapshot becomes the next.
 
+mod balancing;
 mod chain;
 mod dhcp;
 mod port;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mn_flow::Tag;
-use mn_ids::{BridgeId, ChainId, Class, Id, Object, ObjectKey, PortId, RouterId};
+use mn_ids::{
+    BridgeId, ChainId, Class, Id, LoadBalancerId, Object, ObjectKey, PoolId, PortId, RouterId,
+};
 use mn_packet::Mac;
 use uuid::Uuid;
 
 use super::chain::ChainEntry;
+use super::pool::PoolEntry;
 use super::route_table::tag as route_tag;
 use super::{AddrSet, Candidate, FarEnd, Link, Loaded, Lookup, PortSet, Shelf, Single, Snapshot};
 use crate::AnyObject;
@@ -73,6 +78,14 @@ impl Snapshot {
             let segments = self.chains.get(to.id).into_iter().flat_map(ChainEntry::segments);
             return segments.map(ObjectKey::from).collect();
         }
+        if (to.class, class) == (Class::LoadBalancer, Class::Vip) {
+            let vips = self.load_balancers.get(to.id).into_iter().flat_map(|it| it.vips.ids());
+            return vips.map(ObjectKey::from).collect();
+        }
+        if (to.class, class) == (Class::Pool, Class::PoolMember) {
+            let members = self.pools.get(to.id).into_iter().flat_map(PoolEntry::members);
+            return members.map(ObjectKey::from).collect();
+        }
         match (bridge, router, class) {
             (Some(bridge), _, Class::Port) => keys(&bridge.ports),
             (Some(bridge), _, Class::DhcpSubnet) => {
@@ -98,6 +111,10 @@ struct Next {
     routers: BTreeMap<RouterId, BTreeSet<PortId>>,
     /// The chains of which something came, changed or went.
     chains: BTreeSet<ChainId>,
+    /// The load balancers of which something came, changed or went.
+    load_balancers: BTreeSet<LoadBalancerId>,
+    /// Likewise the pools.
+    pools: BTreeSet<PoolId>,
 }
 
 impl Next {
@@ -108,6 +125,8 @@ impl Next {
             bridges: BTreeMap::new(),
             routers: BTreeMap::new(),
             chains: BTreeSet::new(),
+            load_balancers: BTreeSet::new(),
+            pools: BTreeSet::new(),
         }
     }
 
@@ -133,6 +152,15 @@ impl Next {
             Some(AnyObject::IpAddrGroup(group)) => {
                 self.addr_group(group.id.uuid(), Some(AddrSet::of(&group)));
             }
+            Some(AnyObject::LoadBalancer(balancer)) => {
+                self.load_balancer(balancer.id, Some(balancer));
+            }
+            Some(AnyObject::Vip(vip)) => self.vip(vip.id.uuid(), Some(vip)),
+            Some(AnyObject::Pool(pool)) => self.pool(pool.id, Some(pool)),
+            Some(AnyObject::PoolMember(member)) => self.pool_member(member.id, Some(member)),
+            Some(AnyObject::HealthMonitor(monitor)) => {
+                self.health_monitor(monitor.id.uuid(), Some(monitor));
+            }
             Some(AnyObject::Host(_) | AnyObject::SystemState(_) | AnyObject::TunnelZone(_)) => {}
             None => self.deleted(key),
         }
@@ -150,6 +178,11 @@ impl Next {
             Class::ChainSegment => self.chain_segment(Id::from_uuid(key.id), None),
             Class::PortGroup => self.port_group(key.id, None),
             Class::IpAddrGroup => self.addr_group(key.id, None),
+            Class::LoadBalancer => self.load_balancer(Id::from_uuid(key.id), None),
+            Class::Vip => self.vip(key.id, None),
+            Class::Pool => self.pool(Id::from_uuid(key.id), None),
+            Class::PoolMember => self.pool_member(Id::from_uuid(key.id), None),
+            Class::HealthMonitor => self.health_monitor(key.id, None),
             Class::Host | Class::Rule | Class::SystemState | Class::TunnelZone => {}
         }
     }
@@ -169,7 +202,8 @@ impl Next {
     fn router(&mut self, id: RouterId, new: Option<Router>) {
         let entry = self.snapshot.routers.entry(id.uuid());
         let read = |router: &Router| {
-            (router.admin_state_up, router.inbound_filter_id, router.outbound_filter_id)
+            let filters = [router.inbound_filter_id, router.outbound_filter_id];
+            (router.admin_state_up, filters, router.load_balancer_id)
         };
         if entry.router.value.as_deref().map(read) != new.as_ref().map(read) {
             self.tags.insert(Tag::Router(id));
@@ -258,102 +292,6 @@ impl Next {
         self.tags.extend(changed.then_some(Tag::IpAddrGroup(Id::from_uuid(id))));
     }
 
-    /// Notes that a selector is complete, or no longer watched.
-    fn watched(&mut self, loaded: Loaded, watched: bool) {
-        match loaded {
-            Loaded::Object(key) => self.watched_object(key, watched),
-            Loaded::Referrers { to, class } => self.watched_referrers(to, class, watched),
-        }
-    }
-
-    fn watched_object(&mut self, key: ObjectKey, watched: bool) {
-        let snapshot = &mut self.snapshot;
-        match key.class {
-            Class::Bridge => {
-                snapshot.bridges.entry(key.id).bridge.watched = watched;
-                self.bridges.entry(Id::from_uuid(key.id)).or_default();
-            }
-            Class::Router => {
-                snapshot.routers.entry(key.id).router.watched = watched;
-                self.routers.entry(Id::from_uuid(key.id)).or_default();
-            }
-            Class::Port => watch(&mut snapshot.ports, key.id, watched),
-            Class::Chain => {
-                snapshot.chains.entry(key.id).chain.watched = watched;
-                self.chains.insert(Id::from_uuid(key.id));
-            }
-            Class::PortGroup => watch(&mut snapshot.port_groups, key.id, watched),
-            Class::IpAddrGroup => watch(&mut snapshot.addr_groups, key.id, watched),
-            Class::ChainSegment
-            | Class::DhcpSubnet
-            | Class::DhcpV6Subnet
-            | Class::Host
-            | Class::Route
-            | Class::Rule
-            | Class::SystemState
-            | Class::TunnelZone => {}
-        }
-    }
-
-    fn watched_referrers(&mut self, to: ObjectKey, class: Class, watched: bool) {
-        match (to.class, class) {
-            (Class::Bridge, Class::Port) => {
-                self.snapshot.bridges.entry(to.id).ports_complete = watched;
-            }
-            (Class::Bridge, Class::DhcpSubnet) => {
-                self.snapshot.bridges.entry(to.id).dhcp_complete = watched;
-            }
-            (Class::Bridge, Class::DhcpV6Subnet) => {
-                self.snapshot.bridges.entry(to.id).dhcp_v6_complete = watched;
-            }
-            (Class::Chain, Class::ChainSegment) => {
-                self.snapshot.chains.entry(to.id).segments_complete = watched;
-                self.chains.insert(Id::from_uuid(to.id));
-                return;
-            }
-            (Class::Router, Class::Port) => {
-                self.snapshot.routers.entry(to.id).ports_complete = watched;
-            }
-            (Class::Router, Class::Route) => {
-                self.snapshot.routers.entry(to.id).routes_complete = watched;
-            }
-            _ => return,
-        }
-        match to.class {
-            Class::Bridge => drop(self.bridges.entry(Id::from_uuid(to.id)).or_default()),
-            _ => drop(self.routers.entry(Id::from_uuid(to.id)).or_default()),
-        }
-    }
-
-    /// Whether a selector other than the one being forgotten shows the object.
-    fn is_watched(&self, key: ObjectKey) -> bool {
-        let snapshot = &self.snapshot;
-        match key.class {
-            Class::Bridge => snapshot.bridges.get(key.id).is_some_and(|entry| entry.bridge.watched),
-            Class::Router => snapshot.routers.get(key.id).is_some_and(|entry| entry.router.watched),
-            Class::ChainSegment => {
-                let chain = snapshot.chain_segments.get(key.id);
-                let entry = chain.and_then(|chain| snapshot.chains.get(chain.uuid()));
-                entry.is_some_and(|entry| entry.segments_complete)
-            }
-            Class::Port => {
-                let Some(port) = snapshot.ports.get(key.id) else { return false };
-                port.watched
-                    || port.value.as_ref().is_some_and(|port| match port.device() {
-                        DeviceId::Bridge(id) => snapshot
-                            .bridges
-                            .get(id.uuid())
-                            .is_some_and(|entry| entry.ports_complete),
-                        DeviceId::Router(id) => snapshot
-                            .routers
-                            .get(id.uuid())
-                            .is_some_and(|entry| entry.ports_complete),
-                    })
-            }
-            _ => false,
-        }
-    }
-
     fn finish(mut self) -> (Snapshot, Vec<Tag>) {
         for (id, ports) in core::mem::take(&mut self.bridges) {
             self.rebuild_bridge(id, &ports);
@@ -363,6 +301,12 @@ impl Next {
         }
         for id in core::mem::take(&mut self.chains) {
             self.rebuild_chain(id);
+        }
+        for id in core::mem::take(&mut self.load_balancers) {
+            self.rebuild_load_balancer(id);
+        }
+        for id in core::mem::take(&mut self.pools) {
+            self.rebuild_pool(id);
         }
         (self.snapshot, self.tags.into_iter().collect())
     }
@@ -471,12 +415,4 @@ fn replace<T: PartialEq>(shelf: &mut Shelf<Single<T>>, id: Uuid, new: Option<T>)
         shelf.remove(id);
     }
     changed
-}
-
-fn watch<T>(shelf: &mut Shelf<Single<T>>, id: Uuid, watched: bool) {
-    let entry = shelf.entry(id);
-    entry.watched = watched;
-    if !watched && entry.value.is_none() {
-        shelf.remove(id);
-    }
 }

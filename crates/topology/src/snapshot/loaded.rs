@@ -20,6 +20,8 @@ impl Loaded {
         let parts: &[Class] = match key.class {
             Class::Bridge => &[Class::Port, Class::DhcpSubnet, Class::DhcpV6Subnet],
             Class::Chain => &[Class::ChainSegment],
+            Class::LoadBalancer => &[Class::Vip],
+            Class::Pool => &[Class::PoolMember],
             Class::Router => &[Class::Port, Class::Route],
             _ => &[],
         };

@@ -37,6 +37,11 @@ impl<V> Shelf<V> {
         self.shards[shard_of(key)].get(&key)
     }
 
+    /// Everything in it, in no order that means anything.
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.shards.iter().flat_map(|shard| shard.values())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.len()).sum()
     }

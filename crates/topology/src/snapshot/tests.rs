@@ -34,6 +34,7 @@ fn router(number: u128) -> Router {
         admin_state_up: true,
         inbound_filter_id: None,
         outbound_filter_id: None,
+        load_balancer_id: None,
         as_number: 0,
         ecmp: crate::Ecmp::Flow,
     }
