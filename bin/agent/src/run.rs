@@ -77,7 +77,8 @@ pub struct Settings {
     #[arg(long, value_name = "STATE=SECONDS", value_delimiter = ',', value_parser = timeout)]
     connection_timeouts: Vec<(ConnState, Duration)>,
     /// How long an address translation stays that nobody uses: tcp=7440,udp=300,icmp=60; and after
-    /// both sides have ended a TCP connection or one has reset it: tcp-ended=30.
+    /// both sides have ended a TCP connection or one has reset it: tcp-ended=30; while nothing has
+    /// answered one, or one side has ended it: tcp-transitory=240.
     #[arg(long, value_name = "KIND=SECONDS", value_delimiter = ',', value_parser = nat_timeout)]
     nat_timeouts: Vec<(NatKeeps, Duration)>,
     /// New flows a second that one port may ask for.
@@ -189,6 +190,7 @@ fn connections(settings: &Settings) -> Connections {
             NatKeeps::Udp => &mut translations.udp,
             NatKeeps::Icmp => &mut translations.echo,
             NatKeeps::TcpEnded => &mut translations.ended,
+            NatKeeps::TcpTransitory => &mut translations.transitory,
         } = *timeout;
     }
     Connections { port_max: settings.port_connections_max, timeouts, translations }
@@ -201,6 +203,7 @@ enum NatKeeps {
     Udp,
     Icmp,
     TcpEnded,
+    TcpTransitory,
 }
 
 /// Reads the timeout of a kind of translations.
@@ -211,7 +214,8 @@ fn nat_timeout(text: &str) -> Result<(NatKeeps, Duration), String> {
         "udp" => NatKeeps::Udp,
         "icmp" => NatKeeps::Icmp,
         "tcp-ended" => NatKeeps::TcpEnded,
-        _ => return Err("kinds are tcp, udp, icmp, tcp-ended".to_owned()),
+        "tcp-transitory" => NatKeeps::TcpTransitory,
+        _ => return Err("kinds are tcp, udp, icmp, tcp-ended, tcp-transitory".to_owned()),
     };
     Ok((what, whole_seconds(seconds)?))
 }

@@ -29,8 +29,8 @@ use mn_agent_core::{
     LocalView, MacAges, NatOwner, NatShares, NatTable, NatTimeouts, Neighbors, Paths, Pending,
     PortLimit, PortLimits, RuleDrops, StateTables, Translation, limits,
 };
-use mn_datapath::{Datapath, InstalledFlow, Offload, Upcalls};
-use mn_flow::{DropCause, FlowKey, GroupIndex, PortNo, ScopedAddr, Tag, TcpClass};
+use mn_datapath::{Datapath, Followed, InstalledFlow, Offload, Upcalls};
+use mn_flow::{DropCause, FlowKey, GroupIndex, NatTag, PortNo, ScopedAddr, Tag, TcpClass};
 use mn_ids::{ObjectKey, PortId, RouterId, RuleId};
 use mn_simulation::nat::{NatKind, Way};
 use mn_simulation::{Buffers, Entry};
@@ -135,6 +135,8 @@ pub(crate) struct Worker {
     translations: NatTable,
     /// Ways of connections whose flows left.
     paths: Paths,
+    /// What flows told of segments, and what one of them carries. Of no use between two calls.
+    followed: (Vec<Followed>, Vec<NatTag>),
     journal: NatJournal,
     exchange: Arc<Exchange>,
     /// Which hosts know which translations of this worker.
@@ -203,6 +205,7 @@ fn restored(worker: usize, all: &[(usize, Kept)], timeouts: NatTimeouts) -> NatT
             table.ports.add(&Lease { device: binding.key.device, blocks: vec![block] }, now);
         }
         table.insert(*binding, owner, now, &mut Vec::new());
+        table.note_established(&binding.key);
         if *ended {
             table.see(&binding.key, Way::Back, TcpClass::Rst, now, &mut Vec::new());
         }
@@ -240,6 +243,7 @@ impl Worker {
             macs: MacAges::new(setup.limits.macs),
             translations: restored(setup.number, &setup.restored, setup.timeouts),
             paths: Paths::default(),
+            followed: Default::default(),
             journal: setup.journal,
             exchange: setup.exchange,
             telling: Telling::new(setup.timeouts),
@@ -295,6 +299,7 @@ impl Worker {
                 (false, true) => WAIT_FOR,
             };
             self.take_in(&mut *upcalls, wait);
+            self.take_followed(&mut *upcalls, clock::now());
             self.serve(&mut *upcalls);
             self.settle(clock::now());
         }

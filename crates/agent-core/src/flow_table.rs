@@ -8,6 +8,7 @@ use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use mn_flow::{Cookie, Expiry, FlowKey, FlowMask, GroupIndex, NatTag, PathTag, PortNo, Tag};
+use mn_simulation::nat::Way;
 use mn_time::Instant;
 
 use crate::limits;
@@ -25,6 +26,8 @@ pub struct NewFlow<'a> {
     pub expiry: Expiry,
     /// The output groups its actions name.
     pub groups: &'a [GroupIndex],
+    /// Which way of translated TCP connections its packets go, where it tells of them.
+    pub follows: Option<Way>,
 }
 
 /// A flow that leaves: what the datapath needs to remove it.
@@ -76,6 +79,7 @@ struct Flow {
     mask: FlowMask,
     used_at: Instant,
     expiry: Expiry,
+    follows: Option<Way>,
     /// Its place among those with the same tags.
     seat: Seat,
 }
@@ -134,6 +138,7 @@ impl FlowTable {
             mask: flow.mask,
             used_at: now,
             expiry: flow.expiry,
+            follows: flow.follows,
             seat: self.tags.join(flow.tags, slot),
         });
         *self.by_port.entry(flow.key.in_port).or_default() += 1;
@@ -199,6 +204,30 @@ impl FlowTable {
             last = last.max(used.max());
         });
         last
+    }
+
+    /// The way of a flow that tells of translated connections; fills `carried` with what it carries
+    /// of translations, those that it looked for in vain too.
+    pub fn followed(&self, cookie: Cookie, carried: &mut Vec<NatTag>) -> Option<Way> {
+        let flow = self.flows[self.slot(cookie)? as usize].as_ref()?;
+        carried.clear();
+        carried.extend(self.tags.of(flow.seat).filter_map(|tag| match tag {
+            Tag::Nat(tag) => Some(tag),
+            _ => None,
+        }));
+        flow.follows
+    }
+
+    /// Has the flows that carry a tag leave soon, used or not.
+    pub fn shorten(&mut self, tag: Tag, now: Instant) {
+        let flows = &mut self.flows;
+        self.tags.touched(&tag, |slots| {
+            for slot in slots {
+                if let Some(flow) = &mut flows[*slot as usize] {
+                    (flow.expiry, flow.used_at) = (Expiry::Brief, now);
+                }
+            }
+        });
     }
 
     /// The translations that flows carried which have left since the last call, and when those were

@@ -96,6 +96,8 @@ pub const AGE_AT_ONCE: usize = 1 << 17;
 pub const RETIRE_AFTER: Duration = Duration::from_secs(5);
 /// How long a translation of TCP is kept that nobody uses (RFC 5382 REQ-5).
 pub const NAT_TCP_IDLE_FOR: Duration = Duration::from_secs(2 * 3600 + 240);
+/// Likewise of TCP while nothing has answered, or one side has ended (RFC 5382 REQ-5).
+pub const NAT_TRANSITORY_FOR: Duration = Duration::from_secs(240);
 /// Likewise of UDP (RFC 4787 REQ-5).
 pub const NAT_UDP_IDLE_FOR: Duration = Duration::from_secs(300);
 /// Likewise of an echo (RFC 5508 REQ-2).

@@ -164,6 +164,13 @@ impl Translation {
         remote.retain(|(_, place)| place.host != host);
     }
 
+    /// Has the flow tell how the connection goes on, if it sends anything anywhere.
+    pub fn follow(&mut self) {
+        if self.sends() {
+            self.actions.insert(0, Action::Follow);
+        }
+    }
+
     /// Whether anything is sent anywhere.
     #[must_use]
     pub fn sends(&self) -> bool {

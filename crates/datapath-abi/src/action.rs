@@ -64,11 +64,13 @@ pub enum Op {
     Answer = 26,
     /// Likewise, as a router.
     AnswerAsRouter = 27,
+    /// `b`: not 0 once the first segment was told that neither begins nor ends a connection.
+    Follow = 28,
 }
 
 impl Op {
     /// Every operation, by number from 1 on.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Output,
         Self::Tunnel,
         Self::Outputs,
@@ -96,6 +98,7 @@ impl Op {
         Self::DropRule,
         Self::Answer,
         Self::AnswerAsRouter,
+        Self::Follow,
     ];
 
     /// The operation with this number.
@@ -155,6 +158,6 @@ mod tests {
         for op in Op::ALL {
             assert_eq!(Op::from_code(op as u8), Some(op));
         }
-        assert_eq!((Op::from_code(0), Op::from_code(28)), (None, None));
+        assert_eq!((Op::from_code(0), Op::from_code(29)), (None, None));
     }
 }

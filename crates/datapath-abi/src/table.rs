@@ -270,6 +270,17 @@ pub struct UpcallHeader {
     pub zero: u8,
 }
 
+/// `struct followed`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C, align(8))]
+pub struct Followed {
+    /// Of the flow.
+    pub cookie: u64,
+    /// The TCP bits of the class.
+    pub class: u8,
+    pub zero: [u8; 7],
+}
+
 /// `struct meter`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(C, align(8))]
@@ -296,6 +307,7 @@ plain!(
     Segment,
     Inject,
     UpcallHeader,
+    Followed,
     Meter
 );
 
@@ -315,4 +327,5 @@ const _: () = {
     assert!(size_of::<Segment>() == 248);
     assert!(size_of::<Inject>() == 176);
     assert!(size_of::<UpcallHeader>() == 104);
+    assert!(size_of::<Followed>() == 16);
 };

@@ -141,6 +141,7 @@ enum action_op {
 	OP_DROP_RULE = 25,	/* a: cause; the rule in the two slots after, for people */
 	OP_ANSWER = 26,		/* mac */
 	OP_ANSWER_AS_ROUTER = 27,
+	OP_FOLLOW = 28,		/* b: not 0 once the first other segment was told; see follow.h */
 };
 
 struct action {
@@ -301,6 +302,13 @@ struct upcall {
 	__u8	zero;
 };
 
+/* A segment that a flow with OP_FOLLOW tells of. */
+struct followed {
+	__u64	cookie;		/* of the flow; its first octet is the number of the worker */
+	__u8	class;		/* CLASS_TCP bits */
+	__u8	zero[7];
+};
+
 struct meter {
 	__u64	packets;
 	__u64	octets;
@@ -417,6 +425,7 @@ _Static_assert(sizeof(struct delivery) == 8, "");
 _Static_assert(sizeof(struct segment) == 248, "");
 _Static_assert(sizeof(struct inject) == 176, "");
 _Static_assert(sizeof(struct upcall) == 104, "");
+_Static_assert(sizeof(struct followed) == 16, "");
 _Static_assert(sizeof(struct connection_key) == 48, "");
 _Static_assert(offsetof(struct connection_key, low) == 8, "");
 _Static_assert(sizeof(struct connection) == 24, "");

@@ -80,6 +80,8 @@ __noinline int act(struct __sk_buff *skb, struct packet *pkt, const struct actio
 	if (!pkt || !action || !more)
 		return -1;
 	switch (action->op) {
+	case OP_FOLLOW:
+		return 0;
 	case OP_TRACK:
 		return connection_track(skb, pkt, action);
 	case OP_METER:

@@ -15,6 +15,7 @@
 #include "connection.h"
 #include "decapsulate.h"
 #include "flow_key.h"
+#include "follow.h"
 #include "fragment.h"
 #include "lookup.h"
 #include "tunnel.h"
@@ -57,6 +58,7 @@ static __always_inline int run_flow(struct __sk_buff *skb, struct packet *pkt, s
 		    exceeds_output(skb, pkt, &flow->actions, flow->slots))
 			return ask(skb, pkt, UPCALL_TOO_BIG);
 	}
+	follow(flow, pkt);
 	count_flow(flow, load_of(skb, pkt));
 	return run_actions(skb, pkt, &flow->actions, flow->slots);
 }

@@ -34,6 +34,7 @@ SHARED_ARRAY(mn_port_before, struct port_stats, PORTS_MAX);
 SHARED_ARRAY(mn_zones, struct zone, ZONES_MAX);
 SHARED_ARRAY(mn_shares, struct share, PORTS_MAX);
 SHARED_ARRAY(mn_broadcasts, struct rate_limit, PORTS_MAX);
+SHARED_ARRAY(mn_untold, __u64, RINGS_MAX);		/* what mn_followed had no room for */
 SHARED_ARRAY(mn_underlay, struct underlay, 1);
 SHARED_ARRAY(mn_routes, struct route, PEERS_MAX);		/* by peer */
 
@@ -67,6 +68,15 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 	__array(values, struct upcall_ring);
 } mn_rings SEC(".maps");
+
+/* For each worker what its flows tell of. Nobody is woken for it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, RINGS_MAX);
+	__type(key, __u32);
+	__uint(pinning, LIBBPF_PIN_BY_NAME);
+	__array(values, struct upcall_ring);
+} mn_followed SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mn_flow::{
-    Action, Cookie, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey, Zone,
+    Action, Cookie, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TcpClass,
+    TunnelKey, Zone,
 };
 use mn_ids::RuleId;
 use mn_time::Instant;
@@ -23,7 +24,8 @@ pub use connection::{Aged, ConnState, Connection, Direction, Progress, Timeouts,
 /// One flow as the agent installs it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FlowSpec {
-    /// Chosen by the agent; never 0, never reused while installed.
+    /// Chosen by the agent; never 0, never reused while installed. Its first octet is the number of
+    /// the worker that [`Action::Follow`] tells.
     pub cookie: Cookie,
     /// The headers of its first packet, unmasked: kept in the datapath so that the next agent can
     /// decide about it anew.
@@ -125,6 +127,14 @@ pub struct Upcall<'a> {
     pub frame: &'a [u8],
     pub offload: Offload,
     pub at: Instant,
+}
+
+/// A TCP segment that a flow with [`Action::Follow`] tells of.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Followed {
+    /// The flow.
+    pub cookie: Cookie,
+    pub class: TcpClass,
 }
 
 /// Limits of new flows of one port.
@@ -281,6 +291,11 @@ pub trait Upcalls: Send {
         timeout: Duration,
         each: &mut dyn FnMut(Upcall<'_>),
     ) -> Result<usize, DatapathError>;
+
+    /// Hands over what this worker's flows with [`Action::Follow`] have told since the last call,
+    /// oldest first; a flow is the worker's whose number is the first octet of its cookie. Waits
+    /// for nothing. Returns how much more there was, but no room for it.
+    fn followed(&mut self, each: &mut dyn FnMut(Followed)) -> u64;
 
     /// What any thread ends a wait of [`Self::poll`] with.
     fn bell(&self) -> Bell;

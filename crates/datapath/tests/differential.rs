@@ -6,7 +6,7 @@ use std::time::Duration;
 use mn_datapath::conformance::random::{Coverage, DEFECTS, Mismatch, Tamper, compare};
 use mn_datapath::conformance::{Asked, Bench, SoftwareBench};
 use mn_datapath::software::Sent;
-use mn_datapath::{Datapath, Interface, Offload};
+use mn_datapath::{Datapath, Followed, Interface, Offload};
 use mn_flow::{Action, PortNo, TunnelOrigin};
 use mn_time::Instant;
 
@@ -32,8 +32,9 @@ struct Slow {
     ends: Cell<bool>,
 }
 
-/// Sixty packets and an agent would be taken for dead.
-const PACKET_TAKES: Duration = Duration::from_millis(20);
+/// A hundred packets and an agent would be taken for dead; all the beginnings of a frame, and no
+/// connection would be over.
+const PACKET_TAKES: Duration = Duration::from_millis(10);
 /// Longer than datagrams are waited for.
 const ROUND_TAKES: Duration = Duration::from_secs(61);
 
@@ -63,6 +64,9 @@ impl Bench for Slow {
     }
     fn asked(&mut self) -> Vec<Asked> {
         self.bench.asked()
+    }
+    fn followed(&mut self) -> Vec<Followed> {
+        self.bench.followed()
     }
     fn beat(&mut self) {
         if self.ends.take() {

@@ -115,6 +115,10 @@ pub enum Action {
         zone: Zone,
         port: PortNo,
     },
+    /// Tells the agent of the TCP segments that begin or end a connection, and of the first one that
+    /// does neither. Only as the first of a flow's actions: elsewhere it does nothing. It holds no
+    /// packet up: what the agent's list has no room for is counted and not told.
+    Follow,
     /// Counts the packet.
     Meter(u32),
     /// Sends a copy to the agent for one packet in `one_in`.

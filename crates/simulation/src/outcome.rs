@@ -58,6 +58,9 @@ pub struct Decision {
     /// There is no flow only because of the error or reset that is sent ([`Limit::Error`]). Where
     /// the caller does not send it, a flow may drop what is like the packet for a while.
     pub budgeted: bool,
+    /// It goes this way of a TCP connection that is translated: whoever remembers the translation
+    /// is to hear how the connection begins and ends.
+    pub follows: Option<Way>,
     /// Why it goes nowhere, and the rule that said so; `None` where the actions send it somewhere.
     pub drop: Option<(DropCause, Option<RuleId>)>,
 }
@@ -78,8 +81,8 @@ pub enum Effect {
     Emit { port: PortId, frame: Vec<u8>, limit: Limit },
     /// A translation was chosen and is to be remembered, before the packet is sent.
     Translate(NatBinding),
-    /// A TCP segment that ends the connection of the translation with this forward key (FIN, RST),
-    /// or any of one that has ended.
+    /// A TCP segment of the connection of the translation with this forward key, one that was
+    /// remembered before or that ends it.
     Segment { key: NatKey, way: Way, class: TcpClass },
 }
 

@@ -7,6 +7,7 @@ use mn_topology::{DeviceId, Port};
 
 use crate::branch::Branch;
 use crate::delivery::compile;
+use crate::nat::Way;
 use crate::walk::{Step, Walk};
 use crate::{Buffers, Decision, Effect, Entry, Inputs, Limit, Outcome, Packet, StateView};
 
@@ -38,6 +39,7 @@ pub fn simulate<S: StateView + ?Sized>(
         read: FlowMask::NONE,
         once: false,
         refused: false,
+        follows: None,
         closes: false,
         closed: false,
         crossings: 0,
@@ -69,7 +71,9 @@ pub(crate) struct Sim<'a, S: ?Sized> {
     pub once: bool,
     /// An error or a reset answers the packet.
     pub refused: bool,
-    /// It is a segment that ends a translated connection: the next such is to be seen too.
+    /// Which way it goes of a translated TCP connection.
+    pub follows: Option<Way>,
+    /// It ends connections of which it goes different ways: the next such is to be seen too.
     pub closes: bool,
     /// It is of a translated connection that has ended.
     pub closed: bool,
@@ -204,8 +208,9 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             None if self.closed => Expiry::Brief,
             None => Expiry::Idle,
         };
+        let follows = self.follows.filter(|_| drop.is_none());
         let budgeted = self.refused && !self.once && drop.is_some();
-        Outcome::Decided(Decision { mask: self.read, expiry, budgeted, drop })
+        Outcome::Decided(Decision { mask: self.read, expiry, budgeted, follows, drop })
     }
 
     /// Everything that is known to be missing, so that few round trips are needed.

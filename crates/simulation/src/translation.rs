@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use mn_flow::{DropCause, Fragment, Tag};
+use mn_flow::{DropCause, Fragment, Tag, TcpClass};
 use mn_ids::ChainId;
 use mn_packet::{EtherType, IpProtocol, from_v6, icmp, to_v6};
 use mn_topology::snapshot::{Lookup, Probe, RuleView};
@@ -97,7 +97,8 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
                 NatKind::Destination => branch.packet.set_nw_dst(becomes.dst),
             }
         } else {
-            self.follow(branch, &binding.key, Way::Forward);
+            let begins = matches!(told, NatTold::New { .. });
+            self.follow(branch, &binding.key, Way::Forward, begins);
             set_end(branch, kind, binding.to);
         }
         branch.dst_rewritten |= kind == NatKind::Destination;
@@ -135,7 +136,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         let told = NatTold::Known { from: tuple.end(other), to: own };
         match subject {
             Subject::Packet(_) => {
-                self.follow(branch, &binding.key, Way::Back);
+                self.follow(branch, &binding.key, Way::Back, false);
                 set_end(branch, other, own);
             }
             Subject::Error(tuple) => {
@@ -154,17 +155,23 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         Ok((told, true))
     }
 
-    /// Sees a TCP connection end: its FIN and RST have no flows, and what comes after them has
-    /// brief ones, so that the end, and a new connection between the same ends, are not missed.
-    fn follow(&mut self, branch: &mut Branch, key: &NatKey, way: Way) {
+    /// Follows a TCP connection: what tells of its life is seen here where the packet is decided
+    /// about, and told by the flow from then on. What comes after the end has brief flows, so that a
+    /// new connection between the same ends is not missed.
+    fn follow(&mut self, branch: &mut Branch, key: &NatKey, way: Way, begins: bool) {
         if key.tuple.protocol != IpProtocol::TCP {
             return;
         }
-        let ends = branch.packet.tcp_ends();
-        if ends || self.state.nat_has_ended(key) {
-            self.closes |= ends;
-            self.closed |= !ends;
-            let class = branch.packet.tcp();
+        if self.state.nat_has_ended(key) {
+            self.closed = true;
+            branch.packet.tcp();
+        } else if *self.follows.get_or_insert(way) != way {
+            // A flow tells of one way alone.
+            self.closes |= branch.packet.tcp_ends();
+        }
+        // This packet's alone: no flow's packets are judged by it.
+        let class = branch.packet.headers().class.tcp;
+        if !begins || matches!(class, TcpClass::Fin | TcpClass::Rst) {
             self.effect(Effect::Segment { key: *key, way, class });
         }
     }

@@ -46,6 +46,8 @@ pub const AGENT_PORT_PACKETS: &str = "midonet_agent_port_packets_total";
 pub const AGENT_PORT_PRESSURE: &str = "midonet_agent_port_pressure_total";
 /// Packets that a rule dropped, by rule.
 pub const AGENT_RULE_DROPS: &str = "midonet_agent_rule_drops_total";
+/// TCP segments that flows of translated connections could not tell of, for want of room.
+pub const AGENT_SEGMENTS_UNTOLD: &str = "midonet_agent_segments_untold_total";
 /// Walks through the topology.
 pub const AGENT_SIMULATIONS: &str = "midonet_agent_simulations_total";
 /// Addresses of bridges' networks that were heard at another MAC than before.

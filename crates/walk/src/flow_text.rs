@@ -50,6 +50,7 @@ pub fn action_text(action: &Action) -> String {
         Action::Tunnel { peer, key } => format!("tunnel to peer {} with key {key}", peer.0),
         Action::Outputs(group) => format!("output to group {}", group.0),
         Action::Track { zone, .. } => format!("track the connection in zone {}", zone.0),
+        Action::Follow => "tell of the connection's beginning and end".to_owned(),
         Action::Meter(meter) => format!("count in meter {meter}"),
         Action::Copy { one_in } => format!("copy one in {one_in} to the agent"),
         Action::Drop { cause, .. } => format!("drop: {cause}"),

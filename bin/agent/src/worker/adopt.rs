@@ -76,7 +76,7 @@ impl Worker {
         } else {
             self.report.replaced.add(1)
         }
-        let cookie = self.enter(spec.key, mask, &tags, decision.expiry, now);
+        let cookie = self.enter(spec.key, &decision, &tags, now);
         self.buffers.tags = tags;
         self.prepare_probes(&spec.key, cookie, now);
         if mask != spec.mask {

@@ -315,6 +315,9 @@ impl Worker {
         let means = Means { tables: &self.tables, local: &self.local, bound: &bound, only };
         let (actions, drop) = (&self.buffers.actions, decision.drop);
         translate(actions, in_port, drop, &means, &mut self.translation);
+        if decision.follows.is_some() {
+            self.translation.follow();
+        }
         if self.translation.missing.is_empty() {
             return Ok(());
         }
@@ -355,7 +358,7 @@ impl Worker {
         }
         let mask = decision.mask | FlowMask::from(mn_flow::Field::InPort);
         if install && self.has_room(&arrival.key, mask) {
-            Some(self.enter(arrival.key, mask, tags, decision.expiry, now))
+            Some(self.enter(arrival.key, decision, tags, now))
         } else {
             self.release_groups();
             None

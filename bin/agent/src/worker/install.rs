@@ -2,7 +2,8 @@
 
 use mn_agent_core::{Leaving, NewFlow, PortLimit, is_within, limits};
 use mn_datapath::{DatapathError, FlowSpec, Output};
-use mn_flow::{Action, Cookie, Expiry, FlowKey, FlowMask, GroupIndex, Tag};
+use mn_flow::{Action, Cookie, Field, FlowKey, FlowMask, GroupIndex, Tag};
+use mn_simulation::Decision;
 use mn_time::Instant;
 
 use super::Worker;
@@ -42,16 +43,17 @@ impl Worker {
     pub(super) fn enter(
         &mut self,
         key: FlowKey,
-        mask: FlowMask,
+        decision: &Decision,
         tags: &[Tag],
-        expiry: Expiry,
         now: Instant,
     ) -> Cookie {
         if self.flows.is_full() {
             self.evict();
         }
+        let mask = decision.mask | FlowMask::from(Field::InPort);
+        let Decision { expiry, follows, .. } = *decision;
         let groups = std::mem::take(&mut self.translation.groups);
-        let flow = NewFlow { key, mask, tags, expiry, groups: &groups };
+        let flow = NewFlow { key, mask, tags, expiry, groups: &groups, follows };
         let (cookie, replaced) = self.flows.insert(&flow, now);
         if let Some(replaced) = replaced {
             self.forget_groups(&replaced.groups);

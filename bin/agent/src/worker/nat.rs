@@ -1,7 +1,7 @@
 //! Address translations a worker makes, keeps and ends.
 
 use mn_agent_core::{Lease, NatOwner, Stay, Turn, Wait, is_within};
-use mn_datapath::Offload;
+use mn_datapath::{Followed, Offload, Upcalls};
 use mn_flow::{Cookie, DropCause, Expiry, Field, FlowMask, NatTag, PortNo, Tag, TcpClass, extract};
 use mn_ids::{ChainId, PortId, RuleId};
 use mn_simulation::nat::{NatBinding, NatKey, NatKind, Way};
@@ -22,7 +22,7 @@ pub(crate) enum Translated {
     Ended(NatKey),
     /// A flow of another worker was used at this time.
     Used(NatKey, Instant),
-    /// A segment came that ends its connection, or after that end.
+    /// A segment came that says how its connection goes on.
     Segment(NatKey, Way, TcpClass),
 }
 
@@ -59,7 +59,7 @@ impl Worker {
         }
     }
 
-    /// A connection that is translated ends, or has ended.
+    /// A segment of a connection that is translated was decided about.
     pub(super) fn see_segment(
         &mut self,
         key: NatKey,
@@ -69,17 +69,40 @@ impl Worker {
         tags: &mut Vec<Tag>,
     ) {
         let turn = self.translations.see(&key, way, class, now, tags);
-        self.note_turn(&key, turn);
+        self.note_turn(&key, turn, now);
         self.tell_others(Translated::Segment(key, way, class));
     }
 
-    /// Keeps on disk that a connection has ended, or goes on, where it is this worker's.
-    fn note_turn(&mut self, key: &NatKey, turn: Option<Turn>) {
-        let Some(binding) = turn.and_then(|_| self.translations.own_forward(key)) else { return };
+    /// Takes in what flows told of segments since the last time.
+    pub(super) fn take_followed(&mut self, upcalls: &mut dyn Upcalls, now: Instant) {
+        let (mut told, mut carried) = std::mem::take(&mut self.followed);
+        self.report.untold.add(upcalls.followed(&mut |followed| told.push(followed)));
+        let mut tags = Vec::new();
+        for Followed { cookie, class } in told.drain(..) {
+            // One that left meanwhile: what it carried ends by its age.
+            let Some(way) = self.flows.followed(cookie, &mut carried) else { continue };
+            for tag in &carried {
+                let seen = self.translations.see_tagged(*tag, way, class, now, &mut tags);
+                let Some((key, turn)) = seen else { continue };
+                self.note_turn(&key, turn, now);
+                self.tell_others(Translated::Segment(key, way, class));
+            }
+        }
+        self.followed = (told, carried);
+        self.drop_touched(&tags);
+    }
+
+    /// Keeps on disk that a connection has ended, or goes on, where it is this worker's. Flows of one
+    /// that has ended stay for what comes late.
+    fn note_turn(&mut self, key: &NatKey, turn: Option<Turn>, now: Instant) {
+        let Some(turn) = turn else { return };
+        if turn == Turn::Ended {
+            self.flows.shorten(Tag::Nat(key.tag(Way::Forward)), now);
+        }
+        let Some(binding) = self.translations.own_forward(key) else { return };
         match turn {
-            Some(Turn::Ended) => self.journal.closed(key),
-            Some(Turn::Resumed) => self.journal.made(&binding),
-            None => {}
+            Turn::Ended | Turn::Reset => self.journal.closed(key),
+            Turn::Resumed => self.journal.made(&binding),
         }
     }
 
@@ -162,7 +185,7 @@ impl Worker {
             Translated::Used(key, used_at) => self.translations.note_use(&key, used_at),
             Translated::Segment(key, way, class) => {
                 let turn = self.translations.see(&key, way, class, now, &mut tags);
-                self.note_turn(&key, turn);
+                self.note_turn(&key, turn, now);
             }
         }
         self.drop_touched(&tags);
@@ -247,7 +270,7 @@ impl Worker {
         self.fit_groups();
         let mask = decision.mask | FlowMask::from(Field::InPort);
         let room = self.has_room(&packet.key, mask);
-        let cookie = room.then(|| self.enter(packet.key, mask, &tags, decision.expiry, now));
+        let cookie = room.then(|| self.enter(packet.key, &decision, &tags, now));
         if cookie.is_none() {
             self.release_groups();
         }

@@ -35,6 +35,8 @@ pub(crate) struct Report {
     pub(crate) nat_blocks: Count,
     /// Wishes for ports that were refused: none is left to lease.
     pub(crate) nat_exhausted: Count,
+    /// Segments that flows could not tell of.
+    pub(crate) untold: Count,
     pub(crate) waiting: Count,
     pub(crate) unverified: Count,
     /// Packets dropped here and not in the datapath. Copied once a second, off the packet path.

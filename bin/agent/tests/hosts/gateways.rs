@@ -18,8 +18,8 @@ use crate::mail::{Datagram, Trouble};
 use crate::metrics::{get, sample};
 use crate::station::Station;
 
-const PUBLIC: &str = "203.0.113.2";
-const OUTSIDE: &str = "198.51.100.9";
+pub const PUBLIC: &str = "203.0.113.2";
+pub const OUTSIDE: &str = "198.51.100.9";
 
 /// A network with two ways out.
 struct Net {
@@ -106,7 +106,7 @@ fn is_answer(frame: &[u8], port: u16) -> bool {
 
 impl Lab {
     /// The router translates what leaves it to one address, and back.
-    async fn translates(&self, router: RouterId) {
+    pub async fn translates(&self, router: RouterId) {
         let public: IpAddr = PUBLIC.parse().unwrap();
         let target =
             NatTarget { addr_from: public, addr_to: public, port_from: 1024, port_to: 65535 };
@@ -133,7 +133,7 @@ impl Lab {
     }
 
     /// A way out of a router on a host, by a router of others; that, and the MAC of our port.
-    async fn uplink(
+    pub async fn uplink(
         &self,
         host: usize,
         router: RouterId,

@@ -18,6 +18,7 @@ mod rejects;
 mod settled;
 mod station;
 mod tagged;
+mod translated;
 mod underlay;
 
 use std::time::{Duration, Instant};

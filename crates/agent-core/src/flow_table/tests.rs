@@ -2,6 +2,7 @@ use std::net::Ipv6Addr;
 
 use mn_flow::{Field, PortNo};
 use mn_ids::{Id, PortId, RouterId};
+use mn_simulation::nat::Way;
 use mn_time::Duration;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -21,7 +22,14 @@ fn port(number: u128) -> PortId {
 }
 
 fn insert(table: &mut FlowTable, number: u32, tags: &[Tag], now: Instant) -> Cookie {
-    let flow = NewFlow { key: key(number), mask: mask(), tags, expiry: Expiry::Idle, groups: &[] };
+    let flow = NewFlow {
+        key: key(number),
+        mask: mask(),
+        tags,
+        expiry: Expiry::Idle,
+        groups: &[],
+        follows: None,
+    };
     table.insert(&flow, now).0
 }
 
@@ -36,6 +44,7 @@ fn a_flow_with_the_same_masked_key_takes_the_place_of_the_one_before() {
         tags: &[Tag::Port(port(2))],
         expiry: Expiry::Idle,
         groups: &[],
+        follows: None,
     };
     let (second, replaced) = table.insert(&flow, Instant::ZERO);
     assert_eq!(replaced.map(|flow| flow.cookie), Some(first));
@@ -50,8 +59,14 @@ fn a_flow_that_is_used_stays_and_an_idle_or_brief_one_leaves() {
     let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
     let used = insert(&mut table, 1, &[], at(0));
     let idle = insert(&mut table, 2, &[], at(0));
-    let brief =
-        NewFlow { key: key(3), mask: mask(), tags: &[], expiry: Expiry::Brief, groups: &[] };
+    let brief = NewFlow {
+        key: key(3),
+        mask: mask(),
+        tags: &[],
+        expiry: Expiry::Brief,
+        groups: &[],
+        follows: None,
+    };
     let (brief, _) = table.insert(&brief, at(0));
     table.note_use(brief, at(2));
     let mut leaving = Vec::new();
@@ -224,4 +239,35 @@ fn flows_are_counted_by_the_port_their_packets_come_in_by() {
     assert_eq!(table.of_port(PortNo(16)), 2, "one took the place of another");
     table.remove(first);
     assert_eq!((table.of_port(PortNo(16)), table.of_port(PortNo(17))), (1, 0));
+}
+
+#[test]
+fn a_flow_that_tells_of_connections_says_which_way_it_goes_and_what_it_carries() {
+    let mut table = FlowTable::new(0, 1, 10);
+    let [one, two] = [1, 2].map(|number| NatTag([number; 16]));
+    let tags = [Tag::Nat(one), Tag::Port(port(1)), Tag::Nat(two)];
+    let (expiry, follows) = (Expiry::Idle, Some(Way::Back));
+    let flow = NewFlow { key: key(1), mask: mask(), tags: &tags, expiry, groups: &[], follows };
+    let (cookie, _) = table.insert(&flow, Instant::ZERO);
+    let mut carried = Vec::new();
+    assert_eq!(table.followed(cookie, &mut carried), Some(Way::Back));
+    assert_eq!(carried, [one, two]);
+    let silent = insert(&mut table, 2, &tags, Instant::ZERO);
+    assert_eq!(table.followed(silent, &mut carried), None);
+}
+
+#[test]
+fn flows_that_are_shortened_leave_soon_though_they_are_used() {
+    let mut table = FlowTable::new(0, 1, 10);
+    let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
+    let tag = Tag::Nat(NatTag([1; 16]));
+    let shortened = insert(&mut table, 1, &[tag], at(0));
+    insert(&mut table, 2, &[Tag::Nat(NatTag([2; 16]))], at(0));
+    table.shorten(tag, at(10));
+    table.note_use(shortened, at(11));
+    let mut leaving = Vec::new();
+    table.expire(at(11), table.places(), &mut leaving);
+    assert_eq!(leaving, []);
+    table.expire(at(12), table.places(), &mut leaving);
+    assert_eq!(leaving.iter().map(|flow| flow.cookie).collect::<Vec<_>>(), [shortened]);
 }

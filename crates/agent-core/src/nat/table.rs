@@ -36,6 +36,8 @@ pub struct NatTimeouts {
     pub tcp: Duration,
     pub udp: Duration,
     pub echo: Duration,
+    /// Of a TCP connection that nothing has answered, or that one side has ended.
+    pub transitory: Duration,
     /// Of a TCP connection that has ended.
     pub ended: Duration,
 }
@@ -46,6 +48,7 @@ impl Default for NatTimeouts {
             tcp: limits::NAT_TCP_IDLE_FOR,
             udp: limits::NAT_UDP_IDLE_FOR,
             echo: limits::NAT_ECHO_IDLE_FOR,
+            transitory: limits::NAT_TRANSITORY_FOR,
             ended: limits::NAT_ENDED_FOR,
         }
     }
@@ -121,13 +124,17 @@ impl NatTable {
         now: Instant,
         tags: &mut Vec<Tag>,
     ) -> [Option<Gone>; 2] {
-        if self.forward(&binding.key) == Some(binding) {
-            self.note_use(&binding.key, now);
+        let (tag, answer) = (binding.tag(), binding.answer());
+        let by_key = self.hasher.hash_one(tag);
+        let there = self.find_hashed(by_key, &binding.key);
+        if let Some(slot) = there.filter(|slot| self.binding(*slot) == Some(binding)) {
+            self.touch(slot, now);
             return [None; 2];
         }
-        let same_key = self.find_forward(&binding.key).and_then(|slot| self.take(slot, now));
-        let answer = binding.answer();
-        let same_answer = self.find_reverse(&answer).and_then(|slot| self.take(slot, now));
+        let by_answer = self.hasher.hash_one(answer);
+        let same_key = there.and_then(|slot| self.take(slot, now));
+        let there = self.find_answer(by_answer, &answer);
+        let same_answer = there.and_then(|slot| self.take(slot, now));
         let gone = [same_key, same_answer];
         tags.extend(gone.iter().flatten().map(|gone| Tag::Nat(gone.0.tag())));
         tags.push(Tag::Nat(binding.answer_tag()));
@@ -140,13 +147,13 @@ impl NatTable {
             Slot::try_from(self.entries.len() - 1).expect("fewer than 2^32 translations")
         });
         self.entries[slot as usize] =
-            Some(Entry { binding, used_at: now, owner, life: Life::Open });
+            Some(Entry { binding, used_at: now, owner, life: Life::Opening });
         let (entries, hasher) = (&self.entries, &self.hasher);
         let at = |slot: &Slot| entries[*slot as usize].as_ref().map(|entry| &entry.binding);
         let forward = |slot: &Slot| at(slot).map_or(0, |it| hasher.hash_one(it.tag()));
         let reverse = |slot: &Slot| at(slot).map_or(0, |it| hasher.hash_one(it.answer()));
-        self.forward.insert_unique(hasher.hash_one(binding.tag()), slot, forward);
-        self.reverse.insert_unique(hasher.hash_one(answer), slot, reverse);
+        self.forward.insert_unique(by_key, slot, forward);
+        self.reverse.insert_unique(by_answer, slot, reverse);
         if binding.key.kind == NatKind::Source && owner == Owner::Own {
             self.ports.take(binding.key.device, &binding.key.tuple, binding.to);
         }
@@ -161,8 +168,8 @@ impl NatTable {
         Some(gone)
     }
 
-    /// Sees a TCP segment that may end the connection of a translation, or follow its end; adds
-    /// what that touches to `tags`.
+    /// Sees a TCP segment of the connection of a translation; adds what that touches to `tags`:
+    /// nothing where both sides have ended it, for what comes late goes its way.
     pub fn see(
         &mut self,
         key: &NatKey,
@@ -172,14 +179,53 @@ impl NatTable {
         tags: &mut Vec<Tag>,
     ) -> Option<Turn> {
         let slot = self.find_forward(key)?;
+        self.see_at(slot, way, class, now, tags)?.1
+    }
+
+    /// Likewise by the tag of its flows, where there is such a translation; its key too.
+    pub fn see_tagged(
+        &mut self,
+        tag: NatTag,
+        way: Way,
+        class: TcpClass,
+        now: Instant,
+        tags: &mut Vec<Tag>,
+    ) -> Option<(NatKey, Option<Turn>)> {
+        let slot = self.find_tagged(tag)?;
+        self.see_at(slot, way, class, now, tags)
+    }
+
+    fn see_at(
+        &mut self,
+        slot: Slot,
+        way: Way,
+        class: TcpClass,
+        now: Instant,
+        tags: &mut Vec<Tag>,
+    ) -> Option<(NatKey, Option<Turn>)> {
         let entry = self.entries[slot as usize].as_mut()?;
         entry.used_at = entry.used_at.max(now);
-        let turn = entry.life.take(way, class, now)?;
-        tags.push(Tag::Nat(entry.binding.tag()));
-        if turn == Turn::Ended {
-            self.ended.push_back((now, slot));
+        let turn = entry.life.take(way, class, now);
+        match turn {
+            Some(Turn::Ended) => self.ended.push_back((now, slot)),
+            Some(Turn::Reset) => {
+                self.ended.push_back((now, slot));
+                tags.push(Tag::Nat(entry.binding.tag()));
+            }
+            Some(Turn::Resumed) => tags.push(Tag::Nat(entry.binding.tag())),
+            None => {}
         }
-        Some(turn)
+        Some((entry.binding.key, turn))
+    }
+
+    /// Takes the connection of a translation for established: how it began is not known.
+    pub fn note_established(&mut self, key: &NatKey) {
+        if let Some(slot) = self.find_forward(key)
+            && let Some(entry) = &mut self.entries[slot as usize]
+            && entry.life == Life::Opening
+        {
+            entry.life = Life::Open;
+        }
     }
 
     /// Whether the connection of a translation has ended.
@@ -209,9 +255,7 @@ impl NatTable {
 
     /// Notes that a flow left that carried this tag, and when it was last used.
     pub fn note_left(&mut self, tag: NatTag, used_at: Instant) {
-        let same = |slot: &Slot| self.binding(*slot).is_some_and(|it| it.tag() == tag);
-        let found = self.forward.find(self.hasher.hash_one(tag), same).copied();
-        if let Some(slot) = found {
+        if let Some(slot) = self.find_tagged(tag) {
             self.touch(slot, used_at);
         }
     }
@@ -244,29 +288,25 @@ impl NatTable {
             if entry.life.has_ended() && !matches!(entry.owner, Owner::Peer(_)) {
                 continue;
             }
-            let timeout = self.timeouts.of(entry.binding.key.tuple.protocol);
-            match entry.owner {
-                Owner::Own if entry.used_at + timeout <= now => {}
-                Owner::Worker(_) | Owner::Peer(_) if entry.used_at + timeout / 4 <= now => {
-                    if let Some(used_at) = used(entry.binding.tag())
-                        && used_at > entry.used_at
-                    {
-                        entry.used_at = used_at;
-                        keeps(entry.owner, entry.binding.key, used_at);
-                    }
-                    let left = matches!(entry.owner, Owner::Peer(_))
-                        && entry.used_at + timeout * 3 / 2 <= now;
-                    if !left {
-                        continue;
-                    }
+            let (owner, timeout) = (entry.owner, entry.timeout(&self.timeouts));
+            let look_after = if owner == Owner::Own { timeout } else { timeout / 4 };
+            if entry.used_at + look_after > now {
+                continue;
+            }
+            if let Some(used_at) = used(entry.binding.tag())
+                && used_at > entry.used_at
+            {
+                entry.used_at = used_at;
+                if owner != Owner::Own {
+                    keeps(owner, entry.binding.key, used_at);
                 }
-                Owner::Own | Owner::Worker(_) | Owner::Peer(_) => continue,
             }
-            if let Some(used_at) = used(entry.binding.tag()) {
-                entry.used_at = entry.used_at.max(used_at);
-            }
-            let owner = entry.owner;
-            if entry.used_at + timeout <= now
+            let stays_for = match owner {
+                Owner::Own => timeout,
+                Owner::Peer(_) => timeout * 3 / 2,
+                Owner::Worker(_) => continue,
+            };
+            if entry.used_at + stays_for <= now
                 && let Some(ended) = self.take(self.cursor as Slot, now)
             {
                 tags.push(Tag::Nat(ended.0.tag()));
@@ -364,14 +404,45 @@ impl NatTable {
         Some(Gone(binding))
     }
 
+    fn find_tagged(&self, tag: NatTag) -> Option<Slot> {
+        let same = |slot: &Slot| self.at(*slot).is_some_and(|it| it.binding.tag() == tag);
+        self.forward.find(self.hasher.hash_one(tag), same).copied()
+    }
+
     fn find_forward(&self, key: &NatKey) -> Option<Slot> {
-        let same = |slot: &Slot| self.binding(*slot).is_some_and(|it| it.key == *key);
-        self.forward.find(self.hasher.hash_one(key.tag(Way::Forward)), same).copied()
+        self.find_hashed(self.hasher.hash_one(key.tag(Way::Forward)), key)
+    }
+
+    fn find_hashed(&self, hash: u64, key: &NatKey) -> Option<Slot> {
+        let same = |slot: &Slot| self.at(*slot).is_some_and(|it| it.binding.key == *key);
+        self.forward.find(hash, same).copied()
     }
 
     fn find_reverse(&self, key: &NatKey) -> Option<Slot> {
-        let same = |slot: &Slot| self.binding(*slot).is_some_and(|it| it.answer() == *key);
-        self.reverse.find(self.hasher.hash_one(key), same).copied()
+        self.find_answer(self.hasher.hash_one(key), key)
+    }
+
+    fn find_answer(&self, hash: u64, key: &NatKey) -> Option<Slot> {
+        let same = |slot: &Slot| self.at(*slot).is_some_and(|it| it.binding.answer() == *key);
+        self.reverse.find(hash, same).copied()
+    }
+
+    fn at(&self, slot: Slot) -> Option<&Entry> {
+        self.entries[slot as usize].as_ref()
+    }
+}
+
+impl Entry {
+    /// After how long without use it ends. How a connection began and went on is what its own
+    /// worker knows.
+    fn timeout(&self, timeouts: &NatTimeouts) -> Duration {
+        let protocol = self.binding.key.tuple.protocol;
+        let own = self.owner == Owner::Own;
+        if own && protocol == IpProtocol::TCP && self.life.is_transitory() {
+            timeouts.transitory.min(timeouts.tcp)
+        } else {
+            timeouts.of(protocol)
+        }
     }
 }
 

@@ -148,7 +148,8 @@ impl Agent {
                 Ok((verdict, tags)) => {
                     if let Verdict::Flow { mask, .. } = verdict {
                         let (key, expiry) = (probe.key, Expiry::Idle);
-                        let flow = NewFlow { key, mask, tags: &tags, expiry, groups: &[] };
+                        let flow =
+                            NewFlow { key, mask, tags: &tags, expiry, groups: &[], follows: None };
                         let (cookie, replaced) = self.flows.insert(&flow, now);
                         replaced.iter().for_each(|flow| drop(self.live.remove(&flow.cookie)));
                         self.live.insert(cookie, (probe.clone(), verdict.clone()));

@@ -29,7 +29,14 @@ fn enter(
 ) {
     let (verdict, tags) = world.decide(&probe, buffers);
     let Verdict::Flow { mask, .. } = verdict else { return };
-    let flow = NewFlow { key: probe.key, mask, tags: &tags, expiry: Expiry::Idle, groups: &[] };
+    let flow = NewFlow {
+        key: probe.key,
+        mask,
+        tags: &tags,
+        expiry: Expiry::Idle,
+        groups: &[],
+        follows: None,
+    };
     let (cookie, replaced) = table.insert(&flow, Instant::ZERO);
     if let Some(replaced) = replaced {
         live.remove(&replaced.cookie);

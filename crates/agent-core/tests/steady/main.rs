@@ -81,7 +81,8 @@ impl Worker {
         }
         let mask = decision.mask | Field::InPort.into();
         let (tags, expiry) = (&self.buffers.tags, decision.expiry);
-        let flow = NewFlow { key, mask, tags, expiry, groups: &self.translation.groups };
+        let flow =
+            NewFlow { key, mask, tags, expiry, groups: &self.translation.groups, follows: None };
         self.flows.insert(&flow, self.now);
         if number.is_multiple_of(100) {
             let places = self.flows.places().div_ceil(limits::EXPIRE_LOOKS);
@@ -133,7 +134,8 @@ fn octets_of_a_flow(flows: u32, alike: u32) -> i64 {
             };
             let tags: [Tag; 10] = std::array::from_fn(|n| port(n as u32));
             let expiry = Expiry::Idle;
-            let flow = NewFlow { key: key(number), mask, tags: &tags, expiry, groups: &[] };
+            let flow =
+                NewFlow { key: key(number), mask, tags: &tags, expiry, groups: &[], follows: None };
             let now = Instant::ZERO + Duration::from_micros(number.into());
             let _: (Cookie, _) = table.insert(&flow, now);
         }

@@ -7,7 +7,7 @@ use mn_flow::{Action, Cookie, DropCause, Field, FlowKey, FlowMask, PortNo, Tunne
 use mn_time::Instant;
 
 use crate::software::Sent;
-use crate::{Datapath, FlowSpec, Interface, Offload, UpcallLimit, UpcallReason};
+use crate::{Datapath, FlowSpec, Followed, Interface, Offload, UpcallLimit, UpcallReason};
 
 /// A packet an engine asked about.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +53,9 @@ pub trait Bench {
 
     /// What went up since it was asked last, all workers.
     fn asked(&mut self) -> Vec<Asked>;
+
+    /// What flows have told of segments since it was asked last, all workers.
+    fn followed(&mut self) -> Vec<Followed>;
 
     /// The agent says that it lives, now.
     fn beat(&mut self);

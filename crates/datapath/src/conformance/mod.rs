@@ -7,6 +7,7 @@ mod actions;
 mod answers;
 mod bench;
 mod connections;
+mod follow;
 mod fragments;
 pub mod frames;
 mod nat;
@@ -31,4 +32,5 @@ pub const CASES: &[&[Case]] = &[
     offload::CASES,
     connections::CASES,
     fragments::CASES,
+    follow::CASES,
 ];

@@ -8,7 +8,7 @@ use mn_time::Instant;
 
 use super::bench::{Asked, Bench};
 use crate::software::{Sent, Software};
-use crate::{Datapath, Interface, Offload};
+use crate::{Datapath, Followed, Interface, Offload};
 
 /// See the module.
 #[derive(Debug)]
@@ -72,6 +72,15 @@ impl Bench for SoftwareBench {
             upcalls.poll(usize::MAX, Duration::ZERO, each).expect("it can be polled");
         }
         asked
+    }
+
+    fn followed(&mut self) -> Vec<Followed> {
+        let mut all = Vec::new();
+        for worker in 0..self.workers {
+            let mut upcalls = self.engine.upcalls(worker).expect("the worker exists");
+            upcalls.followed(&mut |followed| all.push(followed));
+        }
+        all
     }
 
     fn beat(&mut self) {

@@ -109,6 +109,7 @@ fn encode(action: &Action) -> Result<(ActionSlot, Option<[u8; 16]>), DatapathErr
                 .map_err(|_| DatapathError::Invalid(format!("port number {}", port.0)))?;
             slot(Op::Track, port, zone.0)
         }
+        Action::Follow => slot(Op::Follow, 0, 0),
         Action::Meter(index) => slot(Op::Meter, 0, index),
         Action::Copy { one_in } => slot(Op::Copy, 0, one_in),
         Action::Drop { cause, rule: None } => slot(Op::Drop, cause as u16, 0),
@@ -179,6 +180,7 @@ fn decode(slot: &ActionSlot, more: Option<[u8; 16]>) -> Option<Action> {
             let port = PortNo(slot.a().into());
             return Some(Action::Track { zone: Zone(slot.b()), port });
         }
+        Op::Follow => return Some(Action::Follow),
         Op::Meter => return Some(Action::Meter(slot.b())),
         Op::Copy => return Some(Action::Copy { one_in: slot.b() }),
         Op::Drop => return Some(Action::Drop { cause: cause()?, rule: None }),
@@ -245,6 +247,7 @@ mod tests {
             Action::Tunnel { peer: PeerIndex(3), key: TunnelKey::new(KeyKind::Group, 9).unwrap() },
             Action::Outputs(GroupIndex(4)),
             Action::Track { zone: Zone(5), port: PortNo(17) },
+            Action::Follow,
             Action::Meter(6),
             Action::Copy { one_in: 7 },
             Action::Drop { cause: DropCause::Rule, rule: Some(RuleId::random()) },

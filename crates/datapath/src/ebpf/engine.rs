@@ -25,7 +25,7 @@ use super::netlink::News;
 use super::open::{self, Options, map_fd, silence, system};
 use super::outputs::{OutputMaps, Outputs};
 use super::ports::{PortMaps, Ports};
-use super::ring::Ring;
+use super::ring::{Ring, RingMaps};
 use super::sys::{self, Shared};
 use super::underlay::Underlay;
 use crate::{
@@ -44,10 +44,17 @@ pub struct Ebpf {
     connections: Mutex<Connections>,
     underlay: Arc<Mutex<Underlay>>,
     injector: Injector,
-    rings: OwnedFd,
+    rings: Rings,
     drops: Drops,
     meters: Shared<Meter>,
     workers: usize,
+}
+
+/// The maps of the workers' rings.
+struct Rings {
+    upcalls: OwnedFd,
+    followed: OwnedFd,
+    untold: OwnedFd,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -80,7 +87,12 @@ impl Ebpf {
         let meters = Shared::map(map_fd(programs, "mn_meters")?).map_err(system("mmap"))?;
         let lists = Shared::map(map_fd(programs, "mn_injects")?).map_err(system("mmap"))?;
         let injector = Injector::open(lists, inject, options.workers + 2)?;
-        let (rings, drops) = (own("mn_rings")?, Drops::open(own("mn_drops")?));
+        let rings = Rings {
+            upcalls: own("mn_rings")?,
+            followed: own("mn_followed")?,
+            untold: own("mn_untold")?,
+        };
+        let drops = Drops::open(own("mn_drops")?);
         let tables = Tables {
             config: &config,
             flows: &mut flows,
@@ -286,7 +298,13 @@ impl Datapath for Ebpf {
         if worker >= self.workers {
             return Err(DatapathError::Missing(format!("worker {worker}")));
         }
-        Ok(Box::new(Ring::open(self.rings.as_fd(), self.drops.clone(), worker)?))
+        let Rings { upcalls, followed, untold } = &self.rings;
+        let maps = RingMaps {
+            upcalls: upcalls.as_fd(),
+            followed: followed.as_fd(),
+            untold: untold.as_fd(),
+        };
+        Ok(Box::new(Ring::open(maps, self.drops.clone(), worker)?))
     }
 
     fn meter(&self, index: u32) -> Result<Counters, DatapathError> {

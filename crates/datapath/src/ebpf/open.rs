@@ -64,6 +64,8 @@ pub const INJECT_DEVICE: &str = "mn-inject";
 const INJECT_PEER: &str = "mn-inject-x";
 /// Above every packet that is ever tunnelled or injected; what the kernel allows a VXLAN device.
 const DEVICE_MTU: u32 = 65_485;
+/// Octets of the ring that a worker's flows tell of segments by: 21,845 of them.
+const FOLLOWED_BYTES: u32 = 512 << 10;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/datapath.bpf.o"));
 
@@ -98,7 +100,8 @@ pub(super) fn open(options: &Options) -> Result<Opened, DatapathError> {
     let buckets = sys::map_info(map_fd(&programs, "mn_buckets")?).map_err(system("bpf"))?;
     let guesses = sys::map_info(map_fd(&programs, "mn_guesses")?).map_err(system("bpf"))?;
     configure(&config, buckets.max_entries, guesses.max_entries)?;
-    ensure_rings(map_fd(&programs, "mn_rings")?, options)?;
+    ensure_rings(map_fd(&programs, "mn_rings")?, options.workers, options.ring_bytes)?;
+    ensure_rings(map_fd(&programs, "mn_followed")?, options.workers, FOLLOWED_BYTES)?;
     let rings = u32::try_from(options.workers).unwrap_or(1);
     let (rings_at, tunnel_at) = (Config::RINGS_AT, Config::TUNNEL_IFINDEX_AT);
     config.half(0, rings_at).store(rings, std::sync::atomic::Ordering::Release);
@@ -215,14 +218,14 @@ fn configure(config: &Shared<Config>, buckets: u32, guesses: u32) -> Result<(), 
 }
 
 /// Makes the rings that are missing.
-fn ensure_rings(rings: BorrowedFd<'_>, options: &Options) -> Result<(), DatapathError> {
-    for worker in 0..u32::try_from(options.workers).unwrap_or(0) {
+fn ensure_rings(rings: BorrowedFd<'_>, workers: usize, octets: u32) -> Result<(), DatapathError> {
+    for worker in 0..u32::try_from(workers).unwrap_or(0) {
         let mut id = [0; 4];
         let there = sys::map_lookup(rings, worker.octets(), &mut id).map_err(system("bpf"))?;
         if there {
             continue;
         }
-        let ring = sys::map_create(sys::BPF_MAP_TYPE_RINGBUF, 0, options.ring_bytes, 0)
+        let ring = sys::map_create(sys::BPF_MAP_TYPE_RINGBUF, 0, octets, 0)
             .map_err(system("making a ring"))?;
         let fd = u32::try_from(ring.as_fd().as_raw_fd()).unwrap_or(u32::MAX);
         sys::map_update(rings, worker.octets(), fd.octets()).map_err(system("bpf"))?;

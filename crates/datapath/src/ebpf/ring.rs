@@ -1,48 +1,76 @@
-//! What comes up: one ring of packets per worker.
+//! What comes up: for each worker a ring of packets, and one of what its flows tell.
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use aya::maps::{Map, MapData, RingBuf};
-use mn_datapath_abi::{Plain, UpcallHeader};
-use mn_flow::{DropCause, PortNo};
+use mn_datapath_abi::{Followed as AbiFollowed, Plain, UpcallHeader};
+use mn_flow::{Class, Cookie, DropCause, PortNo};
 use mn_packet::{IpProtocol, Layers};
 use mn_time::Instant;
 
 use super::drops::Drops;
 use super::open::{chain, system};
+use super::sys::Shared;
 use super::{key, sys};
-use crate::{Bell, DatapathError, Offload, Upcall, UpcallReason, Upcalls};
+use crate::{Bell, DatapathError, Followed, Offload, Upcall, UpcallReason, Upcalls};
 
 /// A record this old was written for an agent that has died: contracts §2.
 const STALE: Duration = Duration::from_millis(200);
 
-/// A worker's ring.
+/// The maps that workers' rings are in.
+#[derive(Clone, Copy)]
+pub struct RingMaps<'a> {
+    pub upcalls: BorrowedFd<'a>,
+    pub followed: BorrowedFd<'a>,
+    pub untold: BorrowedFd<'a>,
+}
+
+/// A worker's rings.
 pub struct Ring {
     ring: RingBuf<MapData>,
+    followed: RingBuf<MapData>,
+    worker: usize,
+    /// What the latter had no room for, and how much of that was said.
+    untold: Shared<u64>,
+    untold_said: u64,
     drops: Drops,
     opened_at: Instant,
     rung: Arc<File>,
 }
 
 impl Ring {
-    /// Opens the ring of a worker.
-    pub fn open(rings: BorrowedFd<'_>, drops: Drops, worker: usize) -> Result<Self, DatapathError> {
-        let number = u32::try_from(worker).unwrap_or(u32::MAX);
-        let mut id = [0; 4];
-        if !sys::map_lookup(rings, number.octets(), &mut id).map_err(system("bpf"))? {
-            return Err(DatapathError::Missing(format!("the ring of worker {worker}")));
-        }
-        let load = |error: &dyn std::error::Error| DatapathError::Load(chain(error));
-        let data = MapData::from_id(u32::from_ne_bytes(id)).map_err(|error| load(&error))?;
-        let map = Map::from_map_data(data).map_err(|error| load(&error))?;
-        let ring = RingBuf::try_from(map).map_err(|error| load(&error))?;
-        let rung = Arc::new(sys::event().map_err(system("eventfd"))?);
-        Ok(Self { ring, drops, opened_at: Instant::from_nanos(sys::monotonic_now()), rung })
+    /// Opens the rings of a worker.
+    pub fn open(maps: RingMaps<'_>, drops: Drops, worker: usize) -> Result<Self, DatapathError> {
+        let untold = Shared::<u64>::map(maps.untold).map_err(system("mmap"))?;
+        Ok(Self {
+            ring: ring_of(maps.upcalls, worker)?,
+            followed: ring_of(maps.followed, worker)?,
+            worker,
+            untold_said: untold.word(worker, 0).load(Relaxed),
+            untold,
+            drops,
+            opened_at: Instant::from_nanos(sys::monotonic_now()),
+            rung: Arc::new(sys::event().map_err(system("eventfd"))?),
+        })
     }
+}
+
+/// A worker's ring of those in a map.
+fn ring_of(rings: BorrowedFd<'_>, worker: usize) -> Result<RingBuf<MapData>, DatapathError> {
+    let number = u32::try_from(worker).unwrap_or(u32::MAX);
+    let mut id = [0; 4];
+    if !sys::map_lookup(rings, number.octets(), &mut id).map_err(system("bpf"))? {
+        return Err(DatapathError::Missing(format!("the ring of worker {worker}")));
+    }
+    let load = |error: &dyn std::error::Error| DatapathError::Load(chain(error));
+    let data = MapData::from_id(u32::from_ne_bytes(id)).map_err(|error| load(&error))?;
+    let map = Map::from_map_data(data).map_err(|error| load(&error))?;
+    RingBuf::try_from(map).map_err(|error| load(&error))
 }
 
 impl Upcalls for Ring {
@@ -61,6 +89,16 @@ impl Upcalls for Ring {
         // Empty unless it was rung; what it says is that it was.
         let _ = (&*self.rung).read(&mut [0; 8]);
         Ok(self.drain(max, each))
+    }
+
+    fn followed(&mut self, each: &mut dyn FnMut(Followed)) -> u64 {
+        while let Some(record) = self.followed.next() {
+            let Some(followed) = AbiFollowed::from_octets(&record) else { continue };
+            let Some(class) = Class::from_octet(followed.class) else { continue };
+            each(Followed { cookie: Cookie(followed.cookie), class: class.tcp });
+        }
+        let untold = self.untold.word(self.worker, 0).load(Relaxed);
+        untold.wrapping_sub(std::mem::replace(&mut self.untold_said, untold))
     }
 
     fn bell(&self) -> Bell {

@@ -6,19 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mn_flow::{
-    Action, DropCause, GroupIndex, PeerIndex, PortNo, Rewrite, TunnelKey, TunnelOrigin, Zone,
+    Action, Cookie, DropCause, GroupIndex, PeerIndex, PortNo, Rewrite, TcpClass, TunnelKey,
+    TunnelOrigin, Zone,
 };
+use mn_packet::IpProtocol;
 use mn_time::Instant;
 
 use super::connections::Connections;
 use super::flow_table::FlowTable;
 use super::fragments::Fragments;
-use super::packet::{Packet, unread_load};
+use super::packet::{Ip, Packet, unread_load};
 use super::send::Sent;
 use super::upcall::{Queue, TokenBucket, Waiting, worker_of};
 use crate::{
-    Counters, Delivery, Interface, Offload, Output, PeerAddresses, PortCounters, Tracking,
-    UpcallReason,
+    Counters, Delivery, Followed, Interface, Offload, Output, PeerAddresses, PortCounters,
+    Tracking, UpcallReason,
 };
 
 /// Older than this, and the agent counts as dead.
@@ -144,9 +146,12 @@ impl State {
         let Some(flow) = self.flows.lookup(&key) else {
             return self.ask(&packet, UpcallReason::Miss);
         };
-        let actions = flow.spec.actions.clone();
+        let (actions, cookie) = (flow.spec.actions.clone(), flow.spec.cookie);
         if let Some(reason) = self.why_up(&packet, &actions) {
             return self.ask(&packet, reason);
+        }
+        if actions.first() == Some(&Action::Follow) {
+            self.follow(cookie, &packet);
         }
         let now = self.now;
         if let Some(flow) = self.flows.lookup(&key) {
@@ -154,6 +159,21 @@ impl State {
             flow.used_at = now;
         }
         self.act(packet, &actions);
+    }
+
+    /// Tells of a segment that begins or ends a connection, and of the flow's first other one.
+    fn follow(&mut self, cookie: Cookie, packet: &Packet) {
+        let segment = |ip: &Ip| ip.protocol == IpProtocol::TCP && ip.transport_at.is_some();
+        let class = packet.key.class.tcp;
+        let other = class == TcpClass::Other;
+        if !packet.ip.as_ref().is_some_and(segment) || other && !self.flows.is_to_tell(cookie) {
+            return;
+        }
+        let worker = usize::try_from(cookie.0 >> 56).unwrap_or(usize::MAX);
+        let told = self.queues.get(worker).is_some_and(|it| it.tell(Followed { cookie, class }));
+        if told && other {
+            self.flows.note_told(cookie);
+        }
     }
 
     fn may_broadcast(&mut self, port: PortNo) -> bool {
@@ -258,6 +278,7 @@ impl State {
                     (packet.zone, packet.track) = (zone, true);
                 }
             }
+            Action::Follow => {}
             Action::Meter(index) => self.meters.entry(index).or_default().add(packet.load()),
             Action::Copy { one_in } => self.copy(packet, one_in),
             Action::Drop { cause, rule: _ } => return Err(Stop(cause)),

@@ -1,6 +1,6 @@
 //! The installed flows, by mask.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use mn_flow::{Cookie, FlowKey, FlowMask};
 use mn_time::Instant;
@@ -13,6 +13,8 @@ use crate::{Counters, FlowSpec, InstalledFlow};
 #[derive(Debug, Default)]
 pub(super) struct FlowTable {
     masks: Vec<(FlowMask, HashMap<FlowKey, InstalledFlow>)>,
+    /// Flows that told of the first segment that neither begins nor ends a connection.
+    told: HashSet<Cookie>,
 }
 
 impl FlowTable {
@@ -31,7 +33,20 @@ impl FlowTable {
         let fresh =
             InstalledFlow { spec: spec.clone(), counters: Counters::default(), used_at: now };
         let flow = self.masks[place].1.entry(spec.mask.apply(&spec.key)).or_insert(fresh);
+        self.told.remove(&flow.spec.cookie);
+        self.told.remove(&spec.cookie);
         flow.spec = spec.clone();
+    }
+
+    /// Whether a flow is still to tell of the first segment that neither begins nor ends a
+    /// connection.
+    pub fn is_to_tell(&self, cookie: Cookie) -> bool {
+        !self.told.contains(&cookie)
+    }
+
+    /// Notes that it has.
+    pub fn note_told(&mut self, cookie: Cookie) {
+        self.told.insert(cookie);
     }
 
     /// Removes the flow of this key and mask, if it has this cookie.
@@ -45,6 +60,7 @@ impl FlowTable {
         let flows = &mut self.masks[place].1;
         let key = mask.apply(key);
         flows.get(&key).filter(|flow| flow.spec.cookie == cookie)?;
+        self.told.remove(&cookie);
         let removed = flows.remove(&key);
         if flows.is_empty() {
             self.masks.remove(place);

@@ -10,10 +10,12 @@ use mn_packet::{EtherType, IpProtocol, Ipv4Header, Ipv6Header};
 use mn_time::Instant;
 
 use super::packet::Packet;
-use crate::{Bell, DatapathError, Offload, Upcall, UpcallLimit, UpcallReason, Upcalls};
+use crate::{Bell, DatapathError, Followed, Offload, Upcall, UpcallLimit, UpcallReason, Upcalls};
 
 /// Packets that may wait for one worker; beyond it they are dropped and counted.
 pub(super) const QUEUE_MAX: usize = 4096;
+/// Segments that are told of and wait for one worker; beyond it they are counted.
+const FOLLOWED_MAX: usize = 16_384;
 
 /// A port's share of new flows: a token bucket as one number, the theoretical arrival time of the
 /// generic cell rate algorithm (ITU-T I.371).
@@ -105,6 +107,9 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Contents {
     packets: VecDeque<Waiting>,
+    followed: Vec<Followed>,
+    /// Segments there was no room for.
+    untold: u64,
     /// Whoever waits is to go on without a packet.
     rung: bool,
 }
@@ -117,6 +122,18 @@ impl Queue {
         if room {
             waiting.packets.push_back(packet);
             self.arrived.notify_one();
+        }
+        room
+    }
+
+    /// Appends what a flow tells; `false` if there is no room. Wakes nobody.
+    pub fn tell(&self, followed: Followed) -> bool {
+        let mut contents = self.lock();
+        let room = contents.followed.len() < FOLLOWED_MAX;
+        if room {
+            contents.followed.push(followed);
+        } else {
+            contents.untold += 1;
         }
         room
     }
@@ -161,6 +178,16 @@ impl Upcalls for Worker {
             each(Upcall { reason: *reason, key: *key, frame, offload: *offload, at: *at });
         }
         Ok(taken.len())
+    }
+
+    fn followed(&mut self, each: &mut dyn FnMut(Followed)) -> u64 {
+        // Not under the lock: whoever takes them may come back in.
+        let (told, untold) = {
+            let mut contents = self.0.lock();
+            (std::mem::take(&mut contents.followed), std::mem::take(&mut contents.untold))
+        };
+        told.into_iter().for_each(each);
+        untold
     }
 
     fn bell(&self) -> Bell {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use mn_datapath::conformance::{Asked, Bench};
 use mn_datapath::ebpf::{Ebpf, Options, Tap};
 use mn_datapath::software::Sent;
-use mn_datapath::{Datapath, Interface, Offload, Output, Upcalls};
+use mn_datapath::{Datapath, Followed, Interface, Offload, Output, Upcalls};
 use mn_flow::{Action, PortNo, TunnelKey, TunnelOrigin};
 use mn_packet::{
     EtherType, EthernetHeader, IpProtocol, Ipv4Header, Layers, Mac, UdpHeader, ip_packet,
@@ -238,6 +238,12 @@ impl Bench for KernelBench {
         };
         self.upcalls.poll(usize::MAX, Duration::ZERO, each).unwrap();
         asked
+    }
+
+    fn followed(&mut self) -> Vec<Followed> {
+        let mut all = Vec::new();
+        self.upcalls.followed(&mut |followed| all.push(followed));
+        all
     }
 
     fn beat(&mut self) {

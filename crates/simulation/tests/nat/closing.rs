@@ -1,10 +1,10 @@
 //! How translated TCP connections end.
 
-use mn_flow::{DropCause, Expiry, Field, Tag, TcpClass};
+use mn_flow::{DropCause, Expiry, Field, FlowKey, Tag, TcpClass};
 use mn_packet::{TcpFlags, TcpHeader, ip_packet};
 use mn_simulation::Effect;
 use mn_simulation::nat::Way;
-use mn_testkit::Sent;
+use mn_testkit::{Lab, Sent};
 
 use crate::stories::{FLOATING, MASQUERADE, world};
 use crate::traffic::{Ends, back, only};
@@ -27,29 +27,35 @@ fn segment(ends: Ends, flags: TcpFlags) -> Vec<u8> {
 }
 
 #[test]
-fn what_ends_a_translated_connection_has_no_flow_and_the_rest_one_for_both() {
+fn one_flow_each_way_carries_a_translated_connection_from_its_beginning_to_its_end() {
     let mut lab = world(MASQUERADE.0, MASQUERADE.1);
     let syn = lab.send("vm1 > out tcp 80 syn");
-    let (mask, at) = (syn.decision().unwrap().mask, only(&syn));
-    assert!(mask.contains(Field::TcpEnds) && !mask.contains(Field::Tcp));
+    let (decision, at) = (syn.decision().unwrap(), only(&syn));
+    assert!(!decision.mask.contains(Field::TcpEnds) && !decision.mask.contains(Field::Tcp));
+    assert_eq!(decision.follows, Some(Way::Forward), "and the flow tells how it goes on");
     assert_eq!(seen(&syn), []);
     let effects = syn.buffers.effects.clone();
     lab.tables.learn(&effects);
-    // One flow is for the handshake and all that is said.
     let said = lab.send("vm1 > out tcp 80 ack");
-    assert_eq!(
-        mask.apply(&said.built.key),
-        mask.apply(&lab.send("vm1 > out tcp 80 syn").built.key)
-    );
+    assert_eq!(seen(&said), [(Way::Forward, TcpClass::Other)]);
     let fin = lab.send("vm1 > out tcp 80 fin");
-    fin.arrives("out", 1).lasts(Expiry::None);
+    for later in [&said, &fin] {
+        let mask = decision.mask;
+        assert_eq!(mask.apply(&later.built.key), mask.apply(&syn_key(&lab)));
+    }
+    fin.arrives("out", 1).lasts(Expiry::Idle);
     assert_eq!(seen(&fin), [(Way::Forward, TcpClass::Fin)]);
     let answer = Ends::of(&at.headers).answer();
     for (flags, class) in [(TcpFlags::FIN, TcpClass::Fin), (TcpFlags::RST, TcpClass::Rst)] {
         let back = back(&lab, &at, &segment(answer, flags));
-        back.arrives("vm1", 1).lasts(Expiry::None);
+        back.arrives("vm1", 1).lasts(Expiry::Idle);
         assert_eq!(seen(&back), [(Way::Back, class)]);
+        assert_eq!(back.decision().unwrap().follows, Some(Way::Back));
     }
+}
+
+fn syn_key(lab: &Lab) -> FlowKey {
+    lab.send("vm1 > out tcp 80 syn").built.key
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::world::{METERS, PORTS, SOURCES, set_up, vnis};
 use crate::conformance::bench::{Asked, Bench};
 use crate::conformance::frames::addr;
 use crate::software::Sent;
-use crate::{Connection, Counters, FlowSpec, Offload, Output, PortCounters, Timeouts};
+use crate::{Connection, Counters, FlowSpec, Followed, Offload, Output, PortCounters, Timeouts};
 
 /// Rounds between two looks at everything that is counted.
 const ROUNDS_PER_LOOK: u64 = 16;
@@ -37,6 +37,8 @@ pub struct Tamper {
     pub sent: fn(&mut Vec<Sent>),
     /// Changes what went up.
     pub asked: fn(&mut Vec<Asked>),
+    /// Changes what flows tell.
+    pub followed: fn(&mut Vec<Followed>),
     /// Changes the connections.
     pub connections: fn(&mut Vec<Connection>),
     /// Changes how long connections stay.
@@ -50,6 +52,7 @@ impl Tamper {
         frame: |_| {},
         sent: |_| {},
         asked: |_| {},
+        followed: |_| {},
         connections: |_| {},
         timeouts: |_| {},
     };
@@ -195,7 +198,7 @@ impl Pair<'_> {
                 continue;
             }
             if is_tcp(&sent.frame) && rng.one_in(2) {
-                let len = if rng.one_in(2) { WHOLE.len() } else { rng.below(WHOLE.len()) };
+                let len = if rng.one_in(4) { rng.below(WHOLE.len()) } else { WHOLE.len() };
                 for (answers, flags) in &WHOLE[..len] {
                     let (frame, port) = match answer(rng, &sent.frame) {
                         Some(frame) if *answers => (frame, there),
@@ -335,6 +338,10 @@ impl Pair<'_> {
         self.coverage.asked += left.len() as u64;
         left.iter().for_each(|asked| self.coverage.went_up(asked));
         same(context, "the packets that went up", &left, &right)?;
+        let (left, mut right) = (self.left.followed(), self.right.followed());
+        (self.tamper.followed)(&mut right);
+        left.iter().for_each(|followed| self.coverage.told(followed));
+        same(context, "the segments that flows told of", &left, &right)?;
         Ok(sent)
     }
 

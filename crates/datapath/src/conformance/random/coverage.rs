@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use mn_flow::{Action, Conn, Rewrite};
+use mn_flow::{Action, Conn, Rewrite, TcpClass};
 use mn_packet::icmp;
 
 use crate::conformance::bench::Asked;
-use crate::{ConnState, Connection};
+use crate::{ConnState, Connection, Followed};
 
 /// How often each thing happened.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -41,6 +41,11 @@ impl Coverage {
         }
     }
 
+    /// Notes a segment that a flow told of.
+    pub(super) fn told(&mut self, followed: &Followed) {
+        *self.connections.entry(told(followed.class)).or_default() += 1;
+    }
+
     /// Notes what the engines know of a packet's connection.
     pub(super) fn went_up(&mut self, asked: &Asked) {
         let key = &asked.key;
@@ -61,13 +66,26 @@ impl Coverage {
         let seen = |name: &&str| self.actions.get(name).copied().unwrap_or(0);
         let known = |name: &&str| self.connections.get(name).copied().unwrap_or(0);
         let states = ConnState::ALL.into_iter().map(ConnState::name);
-        let kinds = states.chain(["in a VLAN", "an error", "forward", "return"]);
+        let kinds = states.chain(["in a VLAN", "an error", "forward", "return"]).chain(TOLD);
         let actions = NAMES.into_iter().filter(|name| seen(name) < wanted);
         actions.chain(kinds.filter(|name| known(name) < wanted / 20)).collect()
     }
 }
 
-const NAMES: [&str; 23] = [
+/// Segments that flows tell of.
+const TOLD: [&str; 4] = ["told of SYN", "told of FIN", "told of RST", "told of another"];
+
+const fn told(class: TcpClass) -> &'static str {
+    let [syn, fin, rst, other] = TOLD;
+    match class {
+        TcpClass::Syn => syn,
+        TcpClass::Fin => fin,
+        TcpClass::Rst => rst,
+        TcpClass::Other => other,
+    }
+}
+
+const NAMES: [&str; 24] = [
     "EthSrc",
     "EthDst",
     "NwSrc",
@@ -85,6 +103,7 @@ const NAMES: [&str; 23] = [
     "Tunnel",
     "Outputs",
     "Track",
+    "Follow",
     "Meter",
     "Copy",
     "Drop",
@@ -117,6 +136,7 @@ const fn name(action: &Action) -> &'static str {
         Action::Tunnel { .. } => "Tunnel",
         Action::Outputs(_) => "Outputs",
         Action::Track { .. } => "Track",
+        Action::Follow => "Follow",
         Action::Meter(_) => "Meter",
         Action::Copy { .. } => "Copy",
         Action::Drop { rule: None, .. } => "Drop",

@@ -1,12 +1,12 @@
 //! Planted defects: changes of the right side that the comparison must notice.
 
-use mn_flow::{Action, DropCause, Field, FlowMask, Rewrite, TunnelKey};
+use mn_flow::{Action, DropCause, Field, FlowMask, Rewrite, TcpClass, TunnelKey};
 use mn_packet::ndp::NEIGHBOR_ADVERTISEMENT;
 use mn_packet::{EtherType, Mac, VlanTag};
 
 use super::compare::Tamper;
 use crate::conformance::bench::Asked;
-use crate::{ConnState, Connection, FlowSpec, Output, UpcallReason};
+use crate::{ConnState, Connection, FlowSpec, Followed, Output, UpcallReason};
 
 /// What is wrong with the right side, and how it is made so.
 pub const DEFECTS: &[(&str, Tamper)] = &[
@@ -120,6 +120,18 @@ pub const DEFECTS: &[(&str, Tamper)] = &[
     (
         "connections are not tracked",
         Tamper { flow: |f| f.actions.retain(|a| !matches!(a, Action::Track { .. })), ..NONE },
+    ),
+    (
+        "segments are not told of",
+        Tamper { flow: |f| f.actions.retain(|a| *a != Action::Follow), ..NONE },
+    ),
+    (
+        "resets are told of as ends",
+        Tamper { followed: |all| all.iter_mut().for_each(no_reset), ..NONE },
+    ),
+    (
+        "what neither begins nor ends a connection is told of each time",
+        Tamper { followed: twice, ..NONE },
     ),
     ("connections are tracked in another zone", Tamper { flow: other_zone, ..NONE }),
     (
@@ -267,6 +279,17 @@ fn other_zone(flow: &mut FlowSpec) {
             zone.0 ^= 2;
         }
     }
+}
+
+fn no_reset(followed: &mut Followed) {
+    if followed.class == TcpClass::Rst {
+        followed.class = TcpClass::Fin;
+    }
+}
+
+fn twice(all: &mut Vec<Followed>) {
+    let others: Vec<_> = all.iter().filter(|it| it.class == TcpClass::Other).copied().collect();
+    all.extend(others);
 }
 
 fn no_answer(asked: &mut Asked) {

@@ -29,6 +29,10 @@ pub fn random_flow(rng: &mut Rng, key: FlowKey, cookie: Cookie) -> FlowSpec {
         let track = Action::Track { zone: zone.unwrap_or(Zone(0)), port: key.in_port };
         actions.insert(rng.below(2), track);
     }
+    if rng.one_in(4) {
+        // Behind another action it does nothing.
+        actions.insert(rng.below(4) / 3, Action::Follow);
+    }
     FlowSpec { cookie, key, mask, actions }
 }
 

@@ -1,6 +1,6 @@
 //! Version 2.
 //!
-//! Every value of it means the same today: there are two actions, a reason to ask and a bit of a
+//! Every value of it means the same today: there are three actions, a reason to ask and a bit of a
 //! flow more, which its programs never wrote. So its maps are ours from the beginning, and while
 //! both versions' programs are attached they work on the same flows, connections and counters.
 //! What it has not (limits of broadcasts) is made anew. The first change of a layout ends this: it

@@ -1,0 +1,168 @@
+//! What a translated TCP connection costs its hosts.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use mn_packet::{
+    EtherType, EthernetHeader, IpProtocol, Layers, Mac, TcpFlags, TcpHeader, ip_packet,
+};
+
+use crate::gateways::{OUTSIDE, PUBLIC};
+use crate::lab::{Lab, SETTLE_FOR, until};
+use crate::metrics::{get, sample};
+use crate::station::Station;
+
+const SYN: TcpFlags = TcpFlags::SYN;
+const ACK: TcpFlags = TcpFlags::ACK;
+const FIN: TcpFlags = TcpFlags::FIN;
+
+/// A machine on the first host, and a way out on the last.
+struct Net {
+    lab: Lab,
+    vm: Station,
+    outside: Station,
+    uplink: Mac,
+}
+
+/// A connection of the machine's to port 80 of somebody outside.
+#[derive(Clone, Copy)]
+struct Connection {
+    port: u16,
+    /// Its port as it is seen outside.
+    public: u16,
+}
+
+impl Net {
+    async fn new(hosts: usize) -> Self {
+        let lab = Lab::new(hosts).await;
+        let (bridge, router) = (lab.bridge().await, lab.router().await);
+        lab.link(router, bridge, 1, &["10.0.1.254/24"]).await;
+        lab.translates(router).await;
+        let (vm, _) = lab.station(0, bridge, 1, &["10.0.1.1"]).await;
+        let (outside, uplink) = lab.uplink(hosts - 1, router, 21, 100).await;
+        let net = Self { lab, vm, outside, uplink };
+        tokio::time::sleep(SETTLE_FOR * 2).await;
+        net
+    }
+
+    /// The machine sends a segment; its ports where it came out.
+    async fn sends(&self, port: u16, flags: TcpFlags) -> Option<(u16, u16)> {
+        self.lab.take_seen();
+        let ends = ("10.0.1.1".parse().unwrap(), OUTSIDE.parse().unwrap());
+        let gateway = Mac([2, 0, 0, 0, 1, 1]);
+        self.lab.send(&self.vm, &segment((self.vm.mac, gateway), ends, (port, 80), flags));
+        let from_public = |frame: &[u8]| ports(frame, PUBLIC).is_some();
+        let within = Duration::from_secs(2);
+        let seen = self.lab.arrives_within(within, &self.outside.interface, from_public).await;
+        seen.and_then(|(frame, _)| ports(&frame, PUBLIC))
+    }
+
+    /// It is answered; the ports of the answer where it arrives.
+    async fn answers(&self, to: Connection, flags: TcpFlags) -> Option<(u16, u16)> {
+        self.lab.take_seen();
+        let ends = (OUTSIDE.parse().unwrap(), PUBLIC.parse().unwrap());
+        let macs = (self.outside.mac, self.uplink);
+        self.lab.send(&self.outside, &segment(macs, ends, (80, to.public), flags));
+        let from_outside = |frame: &[u8]| ports(frame, OUTSIDE).is_some();
+        let within = Duration::from_secs(2);
+        let seen = self.lab.arrives_within(within, &self.vm.interface, from_outside).await;
+        seen.and_then(|(frame, _)| ports(&frame, OUTSIDE))
+    }
+
+    async fn begins(&self, port: u16) -> Connection {
+        let (public, _) = self.sends(port, SYN).await.expect("it comes out");
+        Connection { port, public }
+    }
+
+    /// From the answer on: something is said, both sides end it.
+    async fn goes_on_to_its_end(&self, it: Connection) {
+        let home = Some((80, it.port));
+        let out = Some((it.public, 80));
+        assert_eq!(self.answers(it, SYN | ACK).await, home);
+        for flags in [ACK, ACK, FIN | ACK] {
+            assert_eq!(self.sends(it.port, flags).await, out);
+        }
+        for flags in [ACK, FIN | ACK] {
+            assert_eq!(self.answers(it, flags).await, home);
+        }
+        assert_eq!(self.sends(it.port, ACK).await, out);
+    }
+
+    async fn upcalls(&self, host: usize) -> f64 {
+        let address = self.lab.serves_metrics(host).await;
+        sample(&get(address, "/metrics").await, &["midonet_agent_upcalls_total"]).unwrap()
+    }
+
+    /// Flows of a host with this port at either end.
+    fn flows(&self, host: usize, port: u16) -> usize {
+        let of = |key: &mn_flow::FlowKey| key.tp_src == port || key.tp_dst == port;
+        self.lab.flows(host).iter().filter(|flow| of(&flow.spec.key)).count()
+    }
+}
+
+fn segment(
+    macs: (Mac, Mac),
+    ends: (IpAddr, IpAddr),
+    ports: (u16, u16),
+    flags: TcpFlags,
+) -> Vec<u8> {
+    let header = TcpHeader { src: ports.0, dst: ports.1, flags, ..TcpHeader::default() };
+    let message = header.segment(ends.0, ends.1, b"");
+    let packet = ip_packet(ends.0, ends.1, 64, IpProtocol::TCP, &message);
+    EthernetHeader::untagged(macs.0, macs.1, EtherType::IPV4).frame(&packet)
+}
+
+/// The ports of a segment from this address.
+fn ports(frame: &[u8], from: &str) -> Option<(u16, u16)> {
+    let layers = Layers::of(frame).ok()?;
+    let ip = layers.ip()?;
+    (ip.protocol == IpProtocol::TCP && ip.src.to_string() == from).then_some(ip.ports()?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_through_snat_costs_one_upcall_from_its_first_segment_to_its_last() {
+    let net = Net::new(1).await;
+    // The neighbours are learned with the first.
+    let first = net.begins(4000).await;
+    net.goes_on_to_its_end(first).await;
+    for port in 4001..4006 {
+        let before = net.upcalls(0).await;
+        let connection = net.begins(port).await;
+        net.goes_on_to_its_end(connection).await;
+        assert_eq!(net.upcalls(0).await - before, 1.0, "the first segment's alone");
+    }
+    net.lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn flows_of_a_connection_that_has_ended_leave_soon_and_another_s_stay() {
+    let net = Net::new(1).await;
+    let (over, open) = (net.begins(4000).await, net.begins(4001).await);
+    assert!(net.answers(open, SYN | ACK).await.is_some());
+    net.goes_on_to_its_end(over).await;
+    assert_eq!(net.flows(0, over.port), 1, "for what comes late");
+    until("its flows have left", || async {
+        net.flows(0, over.port) == 0 && net.flows(0, over.public) == 0
+    })
+    .await;
+    assert_eq!((net.flows(0, open.port), net.flows(0, open.public)), (1, 1));
+    // The same ends again: a new connection, by the same port.
+    assert_eq!(net.begins(4000).await.public, over.public);
+    assert_eq!(net.answers(over, SYN | ACK).await, Some((80, 4000)));
+    net.lab.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_that_the_other_side_does_not_obey_ends_nothing() {
+    let net = Net::new(1).await;
+    let it = net.begins(4000).await;
+    assert!(net.answers(it, SYN | ACK).await.is_some());
+    assert!(net.sends(4000, TcpFlags::RST).await.is_some());
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    for _ in 0..3 {
+        assert_eq!(net.answers(it, ACK).await, Some((80, 4000)));
+        assert_eq!(net.sends(4000, ACK).await, Some((it.public, 80)));
+    }
+    net.lab.stop().await;
+}
