@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use mn_agent_core::{
-    Block, Capacities, LocalView, NatTimeouts, Neighbors, Patience, PortLimits, RuleDrops,
-    TunnelKeys, limits,
+    Block, Capacities, LocalView, NatTimeouts, Neighbors, Patience, PortLimits, Pressure,
+    RuleDrops, TunnelKeys, limits,
 };
 use mn_datapath::{BroadcastLimit, Datapath, DatapathError, Timeouts, UpcallLimit};
 use mn_ids::HostId;
@@ -281,7 +281,7 @@ impl Forwarding {
         let reports: Arc<[Arc<Report>]> =
             workers.iter().map(|worker| Arc::clone(&worker.report)).collect();
         let active = watch::channel(Vec::new());
-        let presses = Presses::new(parts, Arc::clone(&reports), active.1.clone());
+        let presses = presses(parts, &reports, &active.1);
         let sweeper = sweeper(parts, &workers, &rule_drops, presses);
         threads.push(sweeper.start(Arc::clone(&stop)).map_err(StartError::Thread)?);
         adopt_flows(&*parts.datapath, &workers)?;
@@ -435,6 +435,23 @@ fn start_worker(
         })
         .map_err(StartError::Thread)?;
     Ok((WorkerHandle { sender, bell, report }, thread))
+}
+
+fn presses(
+    parts: &Parts,
+    reports: &Arc<[Arc<Report>]>,
+    ports: &watch::Receiver<Vec<ActivePort>>,
+) -> Presses {
+    Presses {
+        datapath: Arc::clone(&parts.datapath),
+        reports: Arc::clone(reports),
+        ports: ports.clone(),
+        limits: parts.limits,
+        connections: parts.connections.port_max,
+        buckets: parts.buckets,
+        pressure: Pressure::default(),
+        no_room: 0,
+    }
 }
 
 fn sweeper(

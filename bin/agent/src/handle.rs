@@ -216,11 +216,14 @@ fn counters(
     Ok(Response::Counters { ports, drops })
 }
 
-/// Dropped packets by port and cause, in the datapath and in the workers.
+/// Dropped packets by port and cause.
+pub(crate) type Drops = BTreeMap<(PortNo, mn_flow::DropCause), u64>;
+
+/// Those of the datapath and of the workers.
 pub(crate) fn all_drops(
     datapath: &dyn Datapath,
     reports: &[Arc<Report>],
-) -> Result<BTreeMap<(PortNo, mn_flow::DropCause), u64>, DatapathError> {
+) -> Result<Drops, DatapathError> {
     let mut all = BTreeMap::new();
     for (number, cause, packets) in datapath.drops()? {
         *all.entry((number, cause)).or_default() += packets;

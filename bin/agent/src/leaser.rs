@@ -129,19 +129,20 @@ impl Leaser {
         chosen
     }
 
+    /// Takes a block for this host.
+    fn put(&self, device: DeviceId, block: Block, epoch: u64) -> Op {
+        let entry = Entry {
+            key: key(block),
+            value: "{}".to_owned(),
+            owner: Owner::Host { id: self.host, epoch },
+            revision: Revision::ZERO,
+        };
+        Op::PutEntry { table: table(device), entry }
+    }
+
     /// Whether all of them are this host's now.
     async fn write(&self, device: DeviceId, blocks: &[Block], epoch: u64) -> bool {
-        let owner = Owner::Host { id: self.host, epoch };
-        let put = |block: &Block| Op::PutEntry {
-            table: table(device),
-            entry: Entry {
-                key: key(*block),
-                value: "{}".to_owned(),
-                owner,
-                revision: Revision::ZERO,
-            },
-        };
-        let ops = blocks.iter().map(put).collect();
+        let ops = blocks.iter().map(|block| self.put(device, *block, epoch)).collect();
         match self.store.transact(Transaction { ops }).await {
             Ok(_) => true,
             Err(error) => {
@@ -175,17 +176,8 @@ impl Leaser {
     async fn claim_again(&mut self, epoch: u64) {
         for ((device, block), worker) in self.held.clone() {
             loop {
-                let owner = Owner::Host { id: self.host, epoch };
-                let entry = Entry {
-                    key: key(block),
-                    value: "{}".to_owned(),
-                    owner,
-                    revision: Revision::ZERO,
-                };
-                let op = Op::PutEntry { table: table(device), entry };
-                let Err(error) = self.store.transact(Transaction { ops: vec![op] }).await else {
-                    break;
-                };
+                let ops = vec![self.put(device, block, epoch)];
+                let Err(error) = self.store.transact(Transaction { ops }).await else { break };
                 match error {
                     TxError::Taken { by, .. } => {
                         tracing::warn!(%by, block = %key(block), event = "nat-ports-lost",

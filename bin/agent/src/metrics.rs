@@ -208,21 +208,20 @@ fn ports(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error> 
         names::AGENT_HTB_DROPS,
         "Packets without a token: of their port in the datapath, or of the buckets in the agent",
     )?;
-    let all = all_drops(&*handle.datapath, &handle.reports);
-    for ((number, cause), count) in all.unwrap_or_default() {
-        if cause == DropCause::UpcallLimit {
-            limited.inc_by(count);
+    let all = all_drops(&*handle.datapath, &handle.reports).unwrap_or_default();
+    for ((number, cause), count) in &all {
+        if *cause == DropCause::UpcallLimit {
+            limited.inc_by(*count);
         }
-        let port = active.iter().find(|port| port.number == number);
+        let port = active.iter().find(|port| port.number == *number);
         let port = port.map_or_else(String::new, |port| port.port.to_string());
-        drops.with_label_values(&[port.as_str(), cause.name()]).inc_by(count);
+        drops.with_label_values(&[port.as_str(), cause.name()]).inc_by(*count);
     }
     let pressure = IntCounterVec::new(
         Opts::new(names::AGENT_PORT_PRESSURE, "How often a port ran into a limit of its own"),
         &["port", "limit"],
     )?;
-    let pressed = pressed(&*handle.datapath, &handle.reports);
-    for ((number, limit), count) in pressed.unwrap_or_default() {
+    for ((number, limit), count) in pressed(&all, &handle.reports) {
         if let Some(port) = active.iter().find(|port| port.number == number) {
             let labels = [port.port.to_string(), limit.name().to_owned()];
             pressure.with_label_values(&labels).inc_by(count);

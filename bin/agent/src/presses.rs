@@ -4,26 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mn_agent_core::{Capacities, PortLimit, PortLimits, Pressure};
-use mn_datapath::{Datapath, DatapathError};
+use mn_datapath::Datapath;
 use mn_flow::{DropCause, PortNo};
 use mn_time::Instant;
 use tokio::sync::watch;
 
-use crate::Parts;
 use crate::control::ActivePort;
-use crate::handle::all_drops;
+use crate::handle::{Drops, all_drops};
 use crate::worker::report::Report;
 
 /// How often each port ran into each limit since the agent's start, and in the datapath's part since
-/// that was made.
+/// that was made: what was dropped for it, and what workers noted.
 pub(crate) fn pressed(
-    datapath: &dyn Datapath,
+    drops: &Drops,
     reports: &[Arc<Report>],
-) -> Result<BTreeMap<(PortNo, PortLimit), u64>, DatapathError> {
+) -> BTreeMap<(PortNo, PortLimit), u64> {
     let mut all = BTreeMap::new();
-    for ((port, cause), count) in all_drops(datapath, reports)? {
-        if let Some(limit) = PortLimit::of(cause) {
-            *all.entry((port, limit)).or_default() += count;
+    for ((port, cause), count) in drops {
+        if let Some(limit) = PortLimit::of(*cause) {
+            *all.entry((*port, limit)).or_default() += count;
         }
     }
     for report in reports {
@@ -33,54 +32,36 @@ pub(crate) fn pressed(
             }
         }
     }
-    Ok(all)
+    all
 }
 
 /// Says so, as events in the log.
 pub(crate) struct Presses {
-    datapath: Arc<dyn Datapath>,
-    reports: Arc<[Arc<Report>]>,
-    ports: watch::Receiver<Vec<ActivePort>>,
-    limits: PortLimits,
-    connections: u32,
-    buckets: Capacities,
-    pressure: Pressure,
+    pub(crate) datapath: Arc<dyn Datapath>,
+    pub(crate) reports: Arc<[Arc<Report>]>,
+    pub(crate) ports: watch::Receiver<Vec<ActivePort>>,
+    pub(crate) limits: PortLimits,
+    pub(crate) connections: u32,
+    pub(crate) buckets: Capacities,
+    pub(crate) pressure: Pressure,
     /// Packets that found the table of connections full, as of the last look.
-    no_room: u64,
+    pub(crate) no_room: u64,
 }
 
 impl Presses {
-    pub(crate) fn new(
-        parts: &Parts,
-        reports: Arc<[Arc<Report>]>,
-        ports: watch::Receiver<Vec<ActivePort>>,
-    ) -> Self {
-        Self {
-            datapath: Arc::clone(&parts.datapath),
-            reports,
-            ports,
-            limits: parts.limits,
-            connections: parts.connections.port_max,
-            buckets: parts.buckets,
-            pressure: Pressure::default(),
-            no_room: 0,
-        }
-    }
-
     /// What an earlier agent has counted is no event of this one.
     pub(crate) fn begin(&mut self) {
-        for ((port, limit), count) in pressed(&*self.datapath, &self.reports).into_iter().flatten()
-        {
+        let Ok(drops) = all_drops(&*self.datapath, &self.reports) else { return };
+        for ((port, limit), count) in pressed(&drops, &self.reports) {
             self.pressure.begin(port, limit, count);
         }
-        self.no_room = self.table_full();
+        self.no_room = table_full(&drops);
     }
 
     /// Says which ports ran into which limits lately.
     pub(crate) fn say(&mut self, now: Instant) {
-        for ((number, limit), count) in
-            pressed(&*self.datapath, &self.reports).into_iter().flatten()
-        {
+        let Ok(drops) = all_drops(&*self.datapath, &self.reports) else { return };
+        for ((number, limit), count) in pressed(&drops, &self.reports) {
             let Some(times) = self.pressure.rises(number, limit, count, now) else { continue };
             let port = self.ports.borrow().iter().find(|port| port.number == number).cloned();
             let (port, interface) = port.map_or_else(Default::default, |active| {
@@ -98,7 +79,7 @@ impl Presses {
                 limit.name(),
             );
         }
-        let no_room = self.table_full();
+        let no_room = table_full(&drops);
         if no_room > self.no_room {
             tracing::warn!(
                 event = DropCause::ConnectionTable.name(),
@@ -120,9 +101,9 @@ impl Presses {
             PortLimit::Broadcasts => self.limits.broadcasts,
         }
     }
+}
 
-    fn table_full(&self) -> u64 {
-        let drops = self.datapath.drops().unwrap_or_default().into_iter();
-        drops.filter(|it| it.1 == DropCause::ConnectionTable).map(|it| it.2).sum()
-    }
+fn table_full(drops: &Drops) -> u64 {
+    let full = drops.iter().filter(|((_, cause), _)| *cause == DropCause::ConnectionTable);
+    full.map(|(_, count)| count).sum()
 }

@@ -4,9 +4,7 @@
 //! about, so buckets refill as fast as the agent works. What each bucket is promised is its own:
 //!
 //! ```text
-//! global ─┬─ each tunnel
-//!         ├─ each VTEP
-//!         └─ VMs ── each VM's port
+//! global ── VMs ── each VM's port
 //! ```
 //!
 //! What the global bucket holds beyond all promises goes to whoever comes first. So a source below
@@ -16,18 +14,10 @@ use mn_flow::PortNo;
 
 use crate::limits::{PACKETS_PER_TOKEN, PORT_NUMBERS};
 
-/// What kind of source has a bucket.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Source {
-    /// Packets of other agents.
-    Tunnel,
-    /// Packets of a hardware gateway.
-    Vtep,
-    /// Packets of a VM's port.
-    Vm,
-}
-
 /// The guides' settings (`agent.datapath.*_incoming_burst_capacity`), in tokens.
+///
+/// Those of tunnels and VTEPs are taken and promise nothing: what comes by a tunnel is delivered by
+/// its key, without a decision.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Capacities {
     pub global: u32,
@@ -54,19 +44,11 @@ impl Capacities {
             vm: self.vm.div_ceil(workers),
         }
     }
-
-    const fn of(&self, source: Source) -> u32 {
-        match source {
-            Source::Tunnel => self.tunnel,
-            Source::Vtep => self.vtep,
-            Source::Vm => self.vm,
-        }
-    }
 }
 
 /// The buckets of one worker.
 #[derive(Debug)]
-pub struct Buckets {
+pub(crate) struct Buckets {
     capacities: Capacities,
     leaves: Vec<Leaf>,
     /// Packets that all leaves are promised.
@@ -102,9 +84,9 @@ impl Buckets {
         self.capacities.global.saturating_mul(PACKETS_PER_TOKEN).max(self.promised)
     }
 
-    /// Promises a port its part.
-    pub fn link(&mut self, port: PortNo, source: Source) {
-        let capacity = self.capacities.of(source).saturating_mul(PACKETS_PER_TOKEN);
+    /// Promises a VM's port its part.
+    pub fn link(&mut self, port: PortNo) {
+        let capacity = self.capacities.vm.saturating_mul(PACKETS_PER_TOKEN);
         self.promise(port, capacity);
     }
 
@@ -146,12 +128,6 @@ impl Buckets {
         self.borrowed -= returned;
     }
 
-    /// Packets in flight of a port.
-    #[must_use]
-    pub fn in_flight(&self, port: PortNo) -> u32 {
-        self.leaves.get(port.0 as usize).map_or(0, |leaf| leaf.in_flight)
-    }
-
     fn leaf(&mut self, port: PortNo) -> Option<&mut Leaf> {
         let index = port.0 as usize;
         if index >= PORT_NUMBERS {
@@ -174,7 +150,7 @@ mod tests {
 
     fn buckets(capacities: Capacities, vms: u32) -> Buckets {
         let mut buckets = Buckets::new(capacities);
-        (0..vms).for_each(|vm| buckets.link(PortNo(16 + vm), Source::Vm));
+        (0..vms).for_each(|vm| buckets.link(PortNo(16 + vm)));
         buckets
     }
 
@@ -184,11 +160,9 @@ mod tests {
 
     #[test]
     fn a_source_alone_has_what_nobody_was_promised_and_its_siblings_have_theirs_all_the_same() {
-        let capacities = Capacities { global: 8, tunnel: 2, vtep: 0, vm: 1 };
+        let capacities = Capacities { global: 8, tunnel: 2, vtep: 2, vm: 1 };
         let mut buckets = buckets(capacities, 3);
-        buckets.link(PortNo(1), Source::Tunnel);
-        assert_eq!(all_of(&mut buckets, PortNo(16)), (1 + 3) * PACKETS, "8 less 2 and 3 times 1");
-        assert_eq!(all_of(&mut buckets, PortNo(1)), 2 * PACKETS);
+        assert_eq!(all_of(&mut buckets, PortNo(16)), (1 + 5) * PACKETS, "8 less 3 times 1");
         assert_eq!(all_of(&mut buckets, PortNo(17)), PACKETS);
         buckets.give_back(PortNo(16), PACKETS);
         assert_eq!(all_of(&mut buckets, PortNo(18)), 2 * PACKETS, "what comes back is anybody's");
@@ -280,7 +254,7 @@ mod tests {
                     Step::GiveBack(_) => {}
                     Step::Link(port) => {
                         linked[port as usize] = true;
-                        buckets.link(PortNo(port), Source::Vm);
+                        buckets.link(PortNo(port));
                     }
                     Step::Unlink(port) => {
                         linked[port as usize] = false;
@@ -288,7 +262,8 @@ mod tests {
                     }
                 }
                 for port in 0..6 {
-                    prop_assert_eq!(buckets.in_flight(PortNo(port)), of(&packets, port));
+                    let in_flight = buckets.leaves.get(port as usize).map_or(0, |leaf| leaf.in_flight);
+                    prop_assert_eq!(in_flight, of(&packets, port));
                 }
                 let all: u32 = packets.iter().map(|it| it.1).sum();
                 let promised: u32 = (0..6).map(|it| promise(&linked, it)).sum();

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use mn_flow::PortNo;
 
-use crate::buckets::{Buckets, Capacities, Source};
+use crate::buckets::{Buckets, Capacities};
 use crate::limits::{OCTETS_PER_PACKET, PACKETS_PER_TOKEN, PORT_NUMBERS};
 
 /// A line that was longer than this gives its memory back when it is empty.
@@ -69,7 +69,7 @@ impl<H> Intake<H> {
                 && !line.is_linked
             {
                 line.is_linked = true;
-                self.buckets.link(port, Source::Vm);
+                self.buckets.link(port);
             }
         }
     }

@@ -197,7 +197,7 @@ impl IcmpError {
     ) -> Vec<u8> {
         let max = match from {
             IpAddr::V4(_) => 576 - Ipv4Header::LEN - IcmpHeader::LEN,
-            IpAddr::V6(_) => 1280 - Ipv6Header::LEN - IcmpHeader::LEN,
+            IpAddr::V6(_) => Ipv6Header::MTU_MIN as usize - Ipv6Header::LEN - IcmpHeader::LEN,
         };
         let quote = &original.packet[..original.packet.len().min(max)];
         let message = self.header(from).message(from, original.src, quote);

@@ -66,6 +66,9 @@ impl Ipv6Header {
         Ok((header, payload))
     }
 
+    /// The largest packet that every link carries at least (RFC 8200 §5).
+    pub const MTU_MIN: u32 = 1280;
+
     /// The header in front of `payload_len` octets, which are cut to 65,535: no packet of ours is
     /// so long.
     #[must_use]

@@ -5,16 +5,13 @@ use std::net::Ipv6Addr;
 
 use mn_flow::{DropCause, Fragment, Tag};
 use mn_ids::{PortId, RouterId};
-use mn_packet::{EtherType, IcmpError, Mac, VlanTag, ndp};
+use mn_packet::{EtherType, IcmpError, Ipv6Header, Mac, VlanTag, ndp};
 use mn_topology::snapshot::{Candidate, RouterView};
 use mn_topology::{Port, PortKind, RouteTarget, RouterPort};
 
 use crate::StateView;
 use crate::branch::Branch;
 use crate::simulate::{Sim, Stop};
-
-/// What every IPv6 link carries (RFC 8200 §5), and about every other.
-const SMALLEST_MTU: u32 = 1280;
 
 /// The port a packet entered a router by.
 #[derive(Clone, Copy)]
@@ -70,7 +67,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         if matches!(passed, Err(Stop::Drop(DropCause::Rule, _)))
             && branch.packet.fragment() == Fragment::First
         {
-            let mtu = if self.inputs.mtu == 0 { SMALLEST_MTU } else { self.inputs.mtu };
+            let mtu = if self.inputs.mtu == 0 { Ipv6Header::MTU_MIN } else { self.inputs.mtu };
             self.icmp_error(branch, IcmpError::TooBig { mtu });
         }
         passed

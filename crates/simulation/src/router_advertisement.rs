@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use mn_packet::IpPrefix;
 use mn_packet::ndp::{PrefixInformation, RouterAdvertisement};
+use mn_packet::{IpPrefix, Ipv6Header};
 use mn_topology::{DeviceId, RaMode, RouterPort};
 
 use crate::branch::Branch;
@@ -55,7 +55,7 @@ pub fn router_advertisement(port: &RouterPort, mtu: u32) -> Option<RouterAdverti
         reachable_ms: 0,
         retrans_ms: 0,
         source_mac: Some(port.mac),
-        mtu: (mtu >= 1280).then_some(mtu),
+        mtu: (mtu >= Ipv6Header::MTU_MIN).then_some(mtu),
         prefixes: prefixes.iter().filter_map(|prefix| information(port.ra_mode, prefix)).collect(),
     })
 }

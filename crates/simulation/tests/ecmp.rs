@@ -1,7 +1,5 @@
 //! Routers with several equally good routes.
 
-#![expect(clippy::unwrap_used, reason = "what a test has built can be read")]
-
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 

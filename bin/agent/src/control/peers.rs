@@ -8,6 +8,7 @@ use mn_datapath::PeerAddresses;
 use mn_flow::{PeerIndex, Tag};
 use mn_ids::{HostId, TunnelZoneId};
 use mn_nsdb::{EntryChange, Owner};
+use mn_packet::Ipv6Header;
 use mn_topology::{TunnelZone, TunnelZoneKind};
 
 use super::Control;
@@ -17,8 +18,6 @@ pub(crate) const MTU_UNKNOWN: u32 = 1500;
 /// What VXLAN over IPv4 and over IPv6 puts around an IP packet, Ethernet header included.
 const OVERHEAD_V4: u32 = 50;
 const OVERHEAD_V6: u32 = 70;
-/// Less than this no IPv6 link may carry (RFC 8200 §5).
-const MTU_MIN: u32 = 1280;
 
 impl Control {
     /// Makes the datapath's peers those of the zones this host is in. A peer keeps its index, so
@@ -153,7 +152,7 @@ impl Control {
         self.state.reporting.insert(id, epoch);
         match serde_json::from_str::<HostReport>(&entry.value) {
             Ok(HostReport { host, tunnel_mtu: Some(mtu), .. }) => {
-                self.state.reported_mtus.insert(host, mtu.max(MTU_MIN));
+                self.state.reported_mtus.insert(host, mtu.max(Ipv6Header::MTU_MIN));
             }
             Ok(HostReport { host, tunnel_mtu: None, .. }) => {
                 self.state.reported_mtus.remove(&host);
@@ -168,6 +167,8 @@ impl Control {
         let links = self.state.links.values().map(|link| &link.interface);
         let carriers = links.filter(|interface| interface.addresses.contains(&local));
         let mtu = carriers.map(|interface| interface.mtu).min();
-        mtu.map_or(MTU_UNKNOWN - overhead, |mtu| mtu.saturating_sub(overhead).max(MTU_MIN))
+        mtu.map_or(MTU_UNKNOWN - overhead, |mtu| {
+            mtu.saturating_sub(overhead).max(Ipv6Header::MTU_MIN)
+        })
     }
 }

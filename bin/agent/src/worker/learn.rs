@@ -2,6 +2,7 @@
 
 use mn_agent_core::{
     Hearing, Learned, MacPlace, NeighborEffect, NeighborEvent, PortLimit, Touched, Wait, probe,
+    router_with,
 };
 use mn_flow::{DropCause, PortNo, ScopedAddr, Tag};
 use mn_ids::{PortId, RouterId};
@@ -26,7 +27,8 @@ impl Worker {
                     self.hear_mac(MacPlace { bridge, vlan, mac }, port, now, &mut tags);
                 }
                 Effect::LearnBridgeNeighbor { bridge, addr, mac } => {
-                    let before = self.tables.bridge_neighbor(bridge, addr);
+                    let before = router_with(&self.snapshot, bridge, addr)
+                        .or_else(|| self.tables.bridge_neighbor(bridge, addr));
                     if before.is_some_and(|before| before != mac) {
                         self.report.moved_addresses.add(1);
                     }
