@@ -22,6 +22,7 @@ Examples:
 
 The answer is JSON.")]
 pub struct Question {
+    /// What is to be told.
     #[arg(value_enum)]
     what: What,
     /// Of flows and connections, at most so many.

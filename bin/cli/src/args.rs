@@ -57,7 +57,7 @@ pub struct Args {
     /// Print objects as JSON, as the API has them.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Run one command and exit; objects go by their identifiers.
+    /// Run one command and exit; objects go by their identifiers, hosts by their names too.
     #[arg(help_heading = "Instead of a session", short, long, num_args = 1.., value_name = "COMMAND", allow_hyphen_values = true)]
     pub eval: Option<Vec<String>>,
     #[command(subcommand)]
@@ -69,11 +69,13 @@ pub struct Args {
 pub enum Task {
     Walk(Asked),
     /// Print a completion script for a shell.
+    #[command(after_help = "Examples:\n  midonet-cli completions bash")]
     Completions {
+        /// The shell that is to complete.
         shell: Shell,
     },
     /// Print the manual page.
-    #[command(hide = true)]
+    #[command(hide = true, after_help = "Examples:\n  midonet-cli man | man -l -")]
     Man,
     /// Words that are no command.
     #[command(external_subcommand)]

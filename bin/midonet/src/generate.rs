@@ -10,9 +10,17 @@ use clap_complete::Shell;
 #[derive(Subcommand)]
 pub enum Generate {
     /// Writes the man page of every command into a directory.
-    Man { directory: PathBuf },
+    #[command(after_help = "Examples:\n  midonet generate man /usr/share/man/man1")]
+    Man {
+        /// Where the pages go; it must exist.
+        directory: PathBuf,
+    },
     /// Prints a completion script.
-    Completions { shell: Shell },
+    #[command(after_help = "Examples:\n  midonet generate completions bash")]
+    Completions {
+        /// The shell that is to complete.
+        shell: Shell,
+    },
 }
 
 impl Generate {

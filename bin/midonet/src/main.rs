@@ -45,6 +45,10 @@ enum Command {
     /// Asks this host's agent how it is, and what it has installed, tracked and counted.
     Ask(mn_agent::Question),
     /// Takes away the datapath that an agent left behind: nothing is forwarded then.
+    #[command(after_help = "\
+Examples:
+  midonet remove-datapath                        after the last agent of this host
+  midonet remove-datapath --root /tmp/lab/hv1")]
     RemoveDatapath {
         /// The agent's directory.
         #[arg(long, value_name = "DIR", default_value = "/var/lib/midonet/agent")]
@@ -52,6 +56,7 @@ enum Command {
     },
     /// Writes man pages and completion scripts.
     #[command(subcommand, hide = true)]
+    #[command(after_help = "Examples:\n  midonet generate completions bash")]
     Generate(generate::Generate),
 }
 
@@ -134,4 +139,32 @@ async fn cluster(settings: mn_cluster::Settings) -> Result<(), Box<dyn std::erro
     node.run().await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every command below one, with its whole name.
+    fn all(command: &clap::Command, name: &str) -> Vec<(String, clap::Command)> {
+        let mut found = vec![(name.to_owned(), command.clone())];
+        for inner in command.get_subcommands().filter(|it| it.get_name() != "help") {
+            found.extend(all(inner, &format!("{name} {}", inner.get_name())));
+        }
+        found
+    }
+
+    #[test]
+    fn every_command_says_what_each_argument_is_and_shows_how_it_is_called() {
+        // `midonet cli` hands everything on to `midonet-cli`.
+        let ours = all(&Midonet::command(), "midonet").into_iter();
+        let ours = ours.filter(|(name, _)| name != "midonet cli");
+        for (name, command) in ours.chain(all(&mn_cli::command(), "midonet-cli")) {
+            assert!(command.get_about().is_some(), "{name}");
+            let mut asks = command.get_arguments().filter(|it| !it.is_hide_set());
+            assert!(asks.all(|it| it.get_help().is_some()), "{name}: an argument without a word");
+            let shown = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(shown.contains(&format!("  {name}")), "{name}: no example of it");
+        }
+    }
 }
