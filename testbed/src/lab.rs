@@ -250,6 +250,26 @@ impl Lab {
         Ok(vm)
     }
 
+    /// A VM on a veth, plugged into a bridge, with an address of a /24 whose gateway is .1; and the
+    /// port's id. It is not waited for.
+    ///
+    /// # Errors
+    /// When an interface cannot be made, or the API refuses.
+    pub fn add_machine(
+        &mut self,
+        name: &str,
+        host: usize,
+        bridge: &str,
+        address: &str,
+    ) -> Outcome<(Vm, String)> {
+        let vm = self.add_vm(name, host, Attachment::Veth)?;
+        vm.address(&format!("{address}/24"))?;
+        let net = address.rsplit_once('.').map_or(address, |(net, _)| net);
+        vm.gateway(&format!("{net}.1"))?;
+        let port = self.plug(&vm, host, bridge)?;
+        Ok((vm, port))
+    }
+
     /// Takes a VM away with its namespace and interfaces.
     ///
     /// # Errors

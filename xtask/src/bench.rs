@@ -24,9 +24,19 @@ use self::figure::Figure;
 use self::layout::Layouts;
 use self::measure::Series;
 use crate::command::{Outcome, cargo, root, run};
+use crate::demo::need_root;
 use crate::packages;
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask bench --quick                        a first look, minutes
+  cargo xtask bench                                figures: nine rounds of everything, an hour; as root
+  cargo xtask bench --part paths --with-ovn        packets through ours, the kernel's own, and OVN
+  cargo xtask bench --part paths --only \"two hosts\" --only vxlan --metric request
+  cargo xtask bench --only \"first contact\"
+
+Prints ratios with 95 % intervals and writes bench/results. Run it on a machine with nothing else to do.")]
 pub struct Options {
     /// Three short rounds instead of nine: for a first look, not for figures
     #[arg(long)]
@@ -78,9 +88,7 @@ enum Part {
 /// # Errors
 /// When a layout cannot be set up, or a figure that must be reached is out of reach.
 pub fn run_bench(options: &Options) -> Outcome {
-    if !nix::unistd::Uid::effective().is_root() {
-        return Err("the bench needs root: namespaces and BPF".to_owned());
-    }
+    need_root("the bench makes network namespaces and loads BPF programs")?;
     packages::install_missing()?;
     if !options.built {
         return rebuilt(options);

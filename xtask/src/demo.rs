@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: a cloud of two hosts on this machine, drawn and used as its users would,
 //! with every claim checked by real programs.
 
-mod checks;
+pub mod checks;
 mod cloud;
 mod outside;
 mod report;
@@ -18,6 +18,13 @@ use crate::packages;
 pub const LAB: &str = "demo";
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask demo            leaves the lab running, and says what to try in it
+  cargo xtask demo --check    takes it down and ends with 0 or 1
+
+Needs root, a minute or two, and Debian's packages, which it installs when they are missing. A demo of
+before, running or killed, is taken down first. Logs are in target/lab/demo.")]
 pub struct Options {
     /// Take everything down at the end and end with 0 or 1
     #[arg(long)]

@@ -8,11 +8,19 @@ use clap::Subcommand;
 use mn_testbed::{Namespace, Record, labs_directory, program};
 
 use crate::command::Outcome;
-use crate::demo::{self, LAB};
+use crate::demo::{self, LAB, checks};
 
 /// The cluster runs in the namespace of the underlay.
 const CLUSTER: &str = "cluster";
 const UNDERLAY: &str = "underlay";
+
+/// What `lab --help` shows.
+pub const EXAMPLES: &str = "\
+Examples:
+  cargo xtask lab up
+  cargo xtask lab status
+  cargo xtask lab exec web ping -c 3 10.1.2.12
+  cargo xtask lab down";
 
 #[derive(Subcommand)]
 pub enum Task {
@@ -22,10 +30,17 @@ pub enum Task {
     Status,
     /// Take the lab down
     Down,
-    /// Run a command on a host or VM: `lab exec hv0 ip addr`, `lab exec web ping 10.1.2.12`
+    /// Run a command on a host or VM
+    #[command(after_help = "\
+Examples:
+  cargo xtask lab exec hv0 ip addr                  on a host
+  cargo xtask lab exec hv0 midonet ask status       its agent
+  cargo xtask lab exec web ping 10.1.2.12           in a VM
+  cargo xtask lab exec cluster midonet-cli -A       a session with the cloud")]
     Exec {
         /// hv0, hv1, cluster, or a VM's name
         host: String,
+        /// A program of this machine, and its arguments
         #[arg(trailing_var_arg = true, required = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
@@ -39,7 +54,9 @@ pub fn run(task: &Task) -> Outcome {
     match task {
         Task::Up => {
             let _lock = demo::prepare()?;
-            let (lab, _) = demo::draw()?;
+            let (lab, cloud) = demo::draw()?;
+            let leases = checks::boot(&lab, &cloud).map_err(|why| format!("no lab: {why}"))?;
+            println!("The machines have their addresses: {leases}");
             lab.leave_running().map_err(|e| e.to_string())?;
             println!("The lab is up: cargo xtask lab exec web ping 10.1.2.12");
             Ok(())

@@ -33,6 +33,12 @@ struct Kernel {
 }
 
 #[derive(Args, Default)]
+#[command(after_help = "\
+Examples:
+  cargo xtask old-kernel                      every test, half an hour
+  cargo xtask old-kernel --only conformance   those with this in their names
+
+The kernel is Debian 12's: downloaded, unpacked into the target directory and run by qemu, not installed.")]
 pub struct Options {
     /// Only tests whose name contains this, or one of these
     #[arg(long, value_name = "NAME")]

@@ -32,6 +32,10 @@ const COMPLETIONS: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask package
+  cargo xtask package --binary target/debug/midonet --to /tmp")]
 pub struct Options {
     /// Pack this binary, rather than building one for release
     #[arg(long, value_name = "FILE")]

@@ -8,6 +8,10 @@ use crate::command::{Outcome, cargo, root, run};
 use crate::{arrows, licences, tidy};
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask preflight
+  cargo xtask preflight --quick")]
 pub struct Options {
     /// Only what takes less than a minute: formatting and the checks of the tree
     #[arg(long)]

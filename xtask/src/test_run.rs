@@ -8,6 +8,12 @@ use crate::command::{Outcome, cargo, exists, program_directory, run, watch};
 use crate::{features, old_kernel, packages};
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask test                          everything; as root
+  cargo xtask test --without-labs           without root
+  cargo xtask test walk floating            tests with one of these words in their names
+  cargo xtask test --long                   and what takes hours")]
 pub struct Options {
     /// Also the long tests: scale, millions of random packets, thousands of crashes, Linux 6.1
     #[arg(long)]

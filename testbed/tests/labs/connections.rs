@@ -1,8 +1,7 @@
 //! Connections: a VM behind rules as a security group has them, on two hosts and both IP versions.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use mn_testbed::{Control, LabError, Outcome, Vm, wait_for};
@@ -75,26 +74,15 @@ pub fn answers(stream: &mut TcpStream) -> bool {
         && &octets == b"said"
 }
 
-/// Asks the agent of a host.
-pub fn ask(cloud: &Cloud, host: usize, request: &Value) -> Outcome<Value> {
-    let path = cloud.lab.hosts[host].root.join("agent.sock");
-    let failed = || LabError::machine(format!("ask {}", path.display()));
-    let mut stream = UnixStream::connect(&path).map_err(failed())?;
-    stream.write_all(format!("{request}\n").as_bytes()).map_err(failed())?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).map_err(failed())?;
-    serde_json::from_str(&line)
-        .map_err(|e| LabError::unexpected("the agent's answer", e.to_string()))
-}
-
 fn flows(cloud: &Cloud, host: usize) -> Outcome<u64> {
-    let answer = ask(cloud, host, &json!({ "request": "flows", "limit": 0 }))?;
+    let answer = cloud.lab.hosts[host].ask(&json!({ "request": "flows", "limit": 0 }))?;
     Ok(answer["installed"].as_u64().unwrap_or_default())
 }
 
 /// The tracked TCP connections to a port.
 fn connections(cloud: &Cloud, host: usize, port: u16) -> Outcome<Vec<Value>> {
-    let answer = ask(cloud, host, &json!({ "request": "connections", "limit": 100_000 }))?;
+    let answer =
+        cloud.lab.hosts[host].ask(&json!({ "request": "connections", "limit": 100_000 }))?;
     let all = answer["connections"].as_array().cloned().unwrap_or_default();
     let end = format!(":{port}");
     let to = |it: &Value| it["destination"].as_str().is_some_and(|to| to.ends_with(&end));

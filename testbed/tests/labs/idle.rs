@@ -8,7 +8,7 @@ use mn_testbed::{LabError, Outcome, Plan, wait_for};
 use serde_json::json;
 
 use crate::cloud::{BACK0, Cloud, FRONT0, FRONT1};
-use crate::connections::{ask, guard};
+use crate::connections::guard;
 
 /// Connections are looked at every second.
 const LOOKED_AT: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ fn passes(cloud: &Cloud, from: &UdpSocket, to: (&UdpSocket, usize)) -> Outcome<b
 
 /// How many connections a host tracks.
 fn tracked(cloud: &Cloud, host: usize) -> Outcome<u64> {
-    let answer = ask(cloud, host, &json!({ "request": "connections", "limit": 0 }))?;
+    let answer = cloud.lab.hosts[host].ask(&json!({ "request": "connections", "limit": 0 }))?;
     Ok(answer["tracked"].as_u64().unwrap_or_default())
 }
 

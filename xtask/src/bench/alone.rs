@@ -6,14 +6,14 @@ use std::fs;
 use mn_testbed::{Lab, LabError, Outcome};
 use serde_json::Value;
 
-use super::figure::Figure;
+use super::figure::{self, Figure};
 use crate::command::{cargo, output};
 
 /// Figures of the kernel's lookup, by `BPF_PROG_TEST_RUN` of a test that is built for speed: among
 /// 1,048,576 flows of one mask, and with 16 masks.
 pub fn lookups() -> Vec<Figure> {
     let told = told(&["-p", "mn-datapath", "--test", "kernel"], "speed::figures");
-    let rest = median(told.get("without_lookup_ns"));
+    let rest = told.get("without_lookup_ns").and_then(|it| figure::middle(it)).unwrap_or(0.0);
     let figure = |name: &str, key: &str, must, aim| {
         // What the program does besides is no lookup.
         let values = told.get(key).into_iter().flatten().map(|value| value - rest).collect();
@@ -65,11 +65,6 @@ fn figures_in(text: &str) -> BTreeMap<String, Vec<f64>> {
         }
     }
     found
-}
-
-fn median(values: Option<&Vec<f64>>) -> f64 {
-    let figure = Figure::less("", "", values.cloned().unwrap_or_default());
-    figure.value().unwrap_or(0.0)
 }
 
 /// The agents' memory while they have nothing to do, and what it is made of.

@@ -47,9 +47,7 @@ impl Figure {
 
     /// The value in the middle.
     pub fn value(&self) -> Option<f64> {
-        let mut sorted = self.values.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied().filter(|value| value.is_finite())
+        middle(&self.values)
     }
 
     /// Whether the value is as good as this.
@@ -82,6 +80,13 @@ impl Figure {
             "result": self.word(), "note": self.note,
         })
     }
+}
+
+/// The value in the middle; none where there is none, or that run failed.
+pub fn middle(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().filter(|value| value.is_finite())
 }
 
 /// The figures for people.

@@ -3,14 +3,14 @@
 //! In turns, the same flood is decided about packet by packet, or hits one installed flow that drops
 //! it. Meanwhile a neighbour sends first packets to another.
 
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use mn_testbed::{Attachment, Lab, LabError, Outcome, Plan, Vm, finish, program};
 use serde_json::{Value, json};
 
-use super::figure::Figure;
-use super::measure::{self, Server, number, serve, stop};
+use super::figure::{self, Figure};
+use super::measure::{self, Running, Server, number, run_beside, serve};
 use super::new_flows::pin_workers;
 
 /// New flows a second.
@@ -68,38 +68,28 @@ impl Stage {
         let wall = if is_dropped { json!(self.wall) } else { Value::Null };
         let path = format!("/ports/{}", self.port);
         self.lab.control.change(&path, &json!({ "inboundFilterId": wall }))?;
-        let servers = [
+        let _servers = [
             serve(&self.sink.namespace, "10.6.0.11:7000", Server::Napping)?,
             serve(&self.server.namespace, "10.6.0.13:7000", Server::Near)?,
         ];
-        let flood = self.flood();
-        let told = flood.and_then(|flood| {
-            std::thread::sleep(Duration::from_millis(500));
-            let mut client = self.client.namespace.command(&program("load")?);
-            client.args(["first", "--to", "10.6.0.13:7000", "--count", FIRST, "--cpu", "0"]);
-            let told = finish(&mut client);
-            let offered =
-                flood.wait_with_output().map_err(LabError::machine("wait for a flood"))?;
-            let offered = measure::json(&String::from_utf8_lossy(&offered.stdout))?;
-            let rate = number(&offered, "flows_per_s")?;
-            if rate < 90_000.0 {
-                let reason = format!("only {rate:.0} a second could be sent");
-                return Err(LabError::unexpected("the flood's rate", reason));
-            }
-            measure::json(&told?)
-        });
-        for server in servers {
-            stop(server)?;
+        let flood = self.flood()?;
+        std::thread::sleep(Duration::from_millis(500));
+        let mut client = self.client.namespace.command(&program("load")?);
+        client.args(["first", "--to", "10.6.0.13:7000", "--count", FIRST, "--cpu", "0"]);
+        let told = finish(&mut client)?;
+        let rate = number(&measure::json(&flood.said()?)?, "flows_per_s")?;
+        if rate < 90_000.0 {
+            let reason = format!("only {rate:.0} a second could be sent");
+            return Err(LabError::unexpected("the flood's rate", reason));
         }
-        told
+        measure::json(&told)
     }
 
-    fn flood(&self) -> Outcome<Child> {
+    fn flood(&self) -> Outcome<Running> {
         let mut flood = self.flooder.namespace.command(&program("load")?);
         flood.args(["flows", "--to", "10.6.0.11:7000", "--rate", RATE, "--seconds", SECONDS]);
         flood.args(["--from", FLOOD.0, "--sources", FLOOD.2, "--cpu", "0"]);
-        let flood = flood.stdout(Stdio::piped()).stderr(Stdio::null());
-        flood.spawn().map_err(LabError::machine("start a flood"))
+        run_beside(flood.stdout(Stdio::piped()))
     }
 }
 
@@ -123,15 +113,11 @@ pub fn measure(pairs: usize) -> Outcome<Vec<Figure>> {
         notes.push(b50);
         notes_p99.push(format!("{a99:.0}/{b99:.0}"));
     }
-    let micros = format!("{:.0} µs in the control run", middle(notes));
+    let micros = format!("{:.0} µs in the control run", figure::middle(&notes).unwrap_or(0.0));
     let name = |what: &str| format!("first packet beside 100,000 new flows/s, {what}");
     Ok(vec![
         Figure::less(name("p50 to control"), "×", p50).must(1.2).note(micros),
         Figure::less(name("p99 to control"), "×", p99).must(1.5).note(notes_p99.join(" ")),
         Figure::less(name("lost"), "", lost).must(0.0),
     ])
-}
-
-fn middle(values: Vec<f64>) -> f64 {
-    Figure::less("", "", values).value().unwrap_or(0.0)
 }

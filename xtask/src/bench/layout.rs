@@ -1,6 +1,6 @@
 //! What is measured: pairs of VMs with different things between them.
 
-use mn_testbed::{Attachment, Lab, Namespace, Outcome, Plan, Vm};
+use mn_testbed::{Lab, Namespace, Outcome, Plan, Vm};
 use serde_json::json;
 
 use super::ovn::Ovn;
@@ -147,11 +147,7 @@ fn of_ours(lab: &mut Lab) -> Outcome<Vec<Layout>> {
     let (inbound, outbound) = draw_filters(lab, "10.5.2.0")?;
     let stateful = draw_stateful(lab)?;
     let mut vm = |name: &str, host: usize, bridge: &str, address: &str| -> Outcome<Vm> {
-        let vm = lab.add_vm(name, host, Attachment::Veth)?;
-        vm.address(&format!("{address}/24"))?;
-        let net = address.rsplit_once('.').map_or(address, |(net, _)| net);
-        vm.gateway(&format!("{net}.1"))?;
-        let port = lab.plug(&vm, host, bridge)?;
+        let (vm, port) = lab.add_machine(name, host, bridge, address)?;
         if bridge == far {
             let path = format!("/ports/{port}");
             control.change(

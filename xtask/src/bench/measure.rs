@@ -1,6 +1,7 @@
 //! One round: every metric of every layout, in turns.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -104,35 +105,31 @@ fn once(layout: &Layout, metric: &Metric, seconds: f64) -> Outcome<f64> {
 fn stream(layout: &Layout, streams: u32, seconds: f64) -> Outcome<f64> {
     let mut command = layout.server.command("taskset");
     command.args(["-c", "1", "iperf3", "-s", "-1"]);
-    let server = start(&mut command)?;
+    let _server = start(&mut command)?;
     let listens = || Ok(layout.server.run("ss -Hltn")?.contains(":5201"));
     wait_for("iperf3 listens", Duration::from_secs(5), listens)?;
     let mut client = layout.client.command("taskset");
     client.args(["-c", "0", "iperf3", "-c", &layout.address, "-J", "-P", &streams.to_string()]);
     // iperf3 measures whole seconds.
     client.args(["-t", &format!("{:.0}", seconds.max(1.0))]);
-    let said = finish(&mut client);
-    stop(server)?;
-    let value = number(&json(&said?)?["end"]["sum_received"], "bits_per_second")?;
+    let value = number(&json(&finish(&mut client)?)?["end"]["sum_received"], "bits_per_second")?;
     Ok(value / 1e9)
 }
 
 /// Runs the load tool on both ends of a layout; what the client has said.
 pub fn load(layout: &Layout, words: &[&str], on: Server, seconds: f64) -> Outcome<Value> {
     let to = format!("{}:7000", layout.address);
-    let server = serve(&layout.server, &to, on)?;
+    let _server = serve(&layout.server, &to, on)?;
     let mut client = layout.client.command(&program("load")?);
     client.args(words).args(["--to", &to, "--cpu", "0"]);
     if words[0] != "first" {
         client.args(["--seconds", &seconds.to_string()]);
     }
-    let said = finish(&mut client);
-    stop(server)?;
-    json(&said?)
+    json(&finish(&mut client)?)
 }
 
 /// Starts the load tool's other end on an address with port 7000; returns when it listens.
-pub fn serve(at: &Namespace, to: &str, on: Server) -> Outcome<Child> {
+pub fn serve(at: &Namespace, to: &str, on: Server) -> Outcome<Running> {
     let cpu = if on == Server::Near { "0" } else { "1" };
     let mut command = at.command(&program("load")?);
     command.args(["serve", "--listen", to, "--cpu", cpu]);
@@ -145,14 +142,36 @@ pub fn serve(at: &Namespace, to: &str, on: Server) -> Outcome<Child> {
     Ok(server)
 }
 
-fn start(command: &mut Command) -> Outcome<Child> {
-    let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
-    quiet.spawn().map_err(LabError::machine("start a server"))
+fn start(command: &mut Command) -> Outcome<Running> {
+    run_beside(command.stdout(Stdio::null()))
 }
 
-/// nsenter and taskset become the server, so the child is the server itself.
-pub fn stop(mut server: Child) -> Outcome {
-    server.kill().and_then(|()| server.wait()).map(drop).map_err(LabError::machine("end a server"))
+/// Starts a program beside this one.
+pub fn run_beside(command: &mut Command) -> Outcome<Running> {
+    let child = command.stderr(Stdio::null()).spawn();
+    child.map(Running).map_err(LabError::machine("start a program"))
+}
+
+/// A program at the other end, until it is dropped. nsenter and taskset become it, so that the
+/// child is the program itself.
+pub struct Running(Child);
+
+impl Running {
+    /// What it prints until it ends by itself.
+    pub fn said(mut self) -> Outcome<String> {
+        let mut text = String::new();
+        let read = self.0.stdout.take().map_or(Ok(0), |mut it| it.read_to_string(&mut text));
+        read.and_then(|_| self.0.wait()).map_err(LabError::machine("wait for a program"))?;
+        Ok(text)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended by itself cannot be killed and is waited for at once.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// What the load tool has said.

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 
 use mn_testbed::{Host, Lab, LabError, Outcome};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::json;
 
 use super::figure::Figure;
 use super::layout::{Layout, Layouts, NEW_FLOWS_FROM};
@@ -88,22 +86,13 @@ fn lost(layout: &Layout, rate: u32, seconds: f64) -> Outcome<f64> {
 fn drops(hosts: &[Host]) -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
     for host in hosts {
-        let counters = counters(host).unwrap_or_default();
+        let counters = host.ask(&json!({ "request": "counters" })).unwrap_or_default();
         for drop in counters["drops"].as_array().into_iter().flatten() {
             let cause = drop["cause"].as_str().unwrap_or_default().to_owned();
             *all.entry(cause).or_default() += drop["packets"].as_u64().unwrap_or_default();
         }
     }
     all
-}
-
-/// What an agent counted, asked over its socket.
-fn counters(host: &Host) -> std::io::Result<Value> {
-    let mut socket = UnixStream::connect(host.root.join("agent.sock"))?;
-    socket.write_all(b"{\"request\":\"counters\"}\n")?;
-    let mut line = String::new();
-    BufReader::new(socket).read_line(&mut line)?;
-    Ok(serde_json::from_str(&line)?)
 }
 
 /// What was dropped meanwhile, and why. What is lost beyond that the datapath did not drop.

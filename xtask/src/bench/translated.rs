@@ -1,7 +1,7 @@
 //! Layouts with address translation: a router between two networks that shares one address among
 //! all, and gives one machine an address of its own.
 
-use mn_testbed::{Attachment, Lab, Outcome, Vm};
+use mn_testbed::{Lab, Outcome, Vm};
 use serde_json::{Value, json};
 
 use super::layout::Layout;
@@ -38,11 +38,7 @@ pub fn layouts(lab: &mut Lab, near: &str, client: &Vm) -> Outcome<Vec<Layout>> {
 }
 
 fn vm(lab: &mut Lab, name: &str, host: usize, bridge: &str, address: &str) -> Outcome<Vm> {
-    let vm = lab.add_vm(name, host, Attachment::Veth)?;
-    vm.address(&format!("{address}/24"))?;
-    let net = address.rsplit_once('.').map_or(address, |(net, _)| net);
-    vm.gateway(&format!("{net}.1"))?;
-    let port = lab.plug(&vm, host, bridge)?;
+    let (vm, port) = lab.add_machine(name, host, bridge, address)?;
     lab.control.wait_active(&[&port])?;
     Ok(vm)
 }

@@ -71,6 +71,14 @@ pub fn run(lab: &Lab, cloud: &Cloud) -> Vec<Row> {
     rows
 }
 
+/// Machines get their addresses, as they do when they start, and one reaches another on the other
+/// host.
+pub fn boot(lab: &Lab, cloud: &Cloud) -> Seen {
+    let leases = dhcp(lab, cloud)?;
+    let [web, _, _, log] = cloud.members.as_slice() else { return Ok(leases) };
+    said(ping(web, &log.v4)).map(|_| leases)
+}
+
 /// Kills an agent in the middle of traffic, and starts it again.
 pub fn survives_kill(mut lab: Lab, cloud: &Cloud) -> (Lab, Option<Row>) {
     let [web, app, ..] = cloud.members.as_slice() else { return (lab, None) };

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
 
-use mn_testbed::{Attachment, Capture, Lab, LabError, Outcome, Vm};
+use mn_testbed::{Capture, Lab, LabError, Outcome, Vm};
 
 use super::cloud::Member;
 
@@ -56,8 +56,8 @@ impl Outside {
             cli(&format!("chain {rule}"))?;
         }
         cli(&format!("router {router} set infilter {pre} outfilter {post}"))?;
-        let (street, street_port) = machine(lab, "street", 0, &bridge, STREET)?;
-        let (vm, port) = machine(lab, "shop", 1, front, SHOP)?;
+        let (street, street_port) = lab.add_machine("street", 0, &bridge, STREET)?;
+        let (vm, port) = lab.add_machine("shop", 1, front, SHOP)?;
         draw_security_group(lab, &port)?;
         lab.control.wait_active(&[&street_port, &port])?;
         let shop = Member { vm, port, v4: SHOP.to_owned(), v6: String::new() };
@@ -114,22 +114,6 @@ impl Outside {
 
 const fn reached(connected: bool) -> &'static str {
     if connected { "open" } else { "closed" }
-}
-
-/// A machine with an address, and the first of its network for gateway.
-fn machine(
-    lab: &mut Lab,
-    name: &str,
-    host: usize,
-    bridge: &str,
-    address: &str,
-) -> Outcome<(Vm, String)> {
-    let vm = lab.add_vm(name, host, Attachment::Veth)?;
-    let port = lab.plug(&vm, host, bridge)?;
-    vm.address(&format!("{address}/24"))?;
-    let net = address.rsplit_once('.').map_or(address, |(net, _)| net);
-    vm.gateway(&format!("{net}.1"))?;
-    Ok((vm, port))
 }
 
 fn draw_security_group(lab: &Lab, port: &str) -> Outcome {
