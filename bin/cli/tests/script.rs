@@ -100,6 +100,7 @@ scripts! {
     chains_and_rules_print_as_in_the_guide = "chains.txt";
     filters_ask_what_the_guide_says_and_refuse_the_rest = "filters.txt";
     groups_have_members = "groups.txt";
+    load_balancers_print_as_in_the_guide = "load_balancers.txt";
     bridges_have_dhcp_subnets_and_tables = "tables.txt";
     scripts_use_identifiers_and_tell_failure = "scripts.txt";
     bad_input_is_refused_with_a_sentence = "refusals.txt";

@@ -17,6 +17,7 @@ mod fault;
 mod group;
 mod host;
 pub mod input;
+mod load_balancing;
 mod mac_mask;
 mod media;
 mod port;
@@ -37,6 +38,10 @@ pub use dhcp_v6::{DhcpV6Host, DhcpV6Subnet};
 pub use fault::{Fault, Violation};
 pub use group::{IpAddrGroup, IpAddrGroupAddr, IpAddrPorts, PortGroup, PortGroupPort};
 pub use host::{Host, HostInterfacePort, Interface};
+pub use load_balancing::{
+    HealthMonitor, HealthMonitorType, LbMethod, LbProtocol, LbStatus, LoadBalancer, Pool,
+    PoolMember, SessionPersistence, Vip,
+};
 pub use mac_mask::MacMask;
 pub use media::{JSON, Media, MediaError, MediaForm, MediaType};
 pub use port::{Port, PortLink, PortType, RaMode};

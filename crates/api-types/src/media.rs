@@ -69,12 +69,16 @@ media! {
     DHCP_V6_HOST = "DhcpV6Host" [1];
     DHCP_V6_SUBNET = "DhcpV6Subnet" [1];
     ERROR = "Error" [1];
+    HEALTH_MONITOR = "HealthMonitor" [1];
     HOST = "Host" [3];
     HOST_INTERFACE_PORT = "HostInterfacePort" [1];
     INTERFACE = "Interface" [1];
     IP_ADDR_GROUP = "IpAddrGroup" [1];
     IP_ADDR_GROUP_ADDR = "IpAddrGroupAddr" [1];
+    LOAD_BALANCER = "LoadBalancer" [1];
     MAC_PORT = "MacPort" [2];
+    POOL = "Pool" [1];
+    POOL_MEMBER = "PoolMember" [1];
     PORT = "Port" [3, 4];
     PORT_GROUP = "PortGroup" [1];
     PORT_GROUP_PORT = "PortGroupPort" [1];
@@ -87,6 +91,7 @@ media! {
     TOKEN = "Token" [1];
     TUNNEL_ZONE = "TunnelZone" [1];
     TUNNEL_ZONE_HOST = "TunnelZoneHost" [1], alias "GreTunnelZoneHost";
+    VIP = "VIP" [1];
     WALK = "Walk" [1];
 }
 

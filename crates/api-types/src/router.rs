@@ -1,6 +1,6 @@
 //! Routers.
 
-use mn_ids::{ChainId, RouterId};
+use mn_ids::{ChainId, LoadBalancerId, RouterId};
 
 words! {
     /// By what a router chooses among routes that are equally good.
@@ -27,6 +27,8 @@ dto! {
         "inboundFilterId" inbound_filter_id: Option<ChainId>,
         /// The chain that packets pass which leave it.
         "outboundFilterId" outbound_filter_id: Option<ChainId>,
+        /// The load balancer on the way through it, of no other router.
+        "loadBalancerId" load_balancer_id: Option<LoadBalancerId>,
         /// Its autonomous system number; 0 for none.
         "asNumber" as_number: u32,
         /// By what it chooses among equally good routes; left out: `flow`.
@@ -35,6 +37,7 @@ dto! {
         ro "uri" uri: Option<String>,
         ro "inboundFilter" inbound_filter: Option<String>,
         ro "outboundFilter" outbound_filter: Option<String>,
+        ro "loadBalancer" load_balancer: Option<String>,
         ro "ports" ports: Option<String>,
         ro "peerPorts" peer_ports: Option<String>,
         ro "routes" routes: Option<String>,

@@ -31,6 +31,7 @@
 //! | change | tag |
 //! |---|---|
 //! | bridge, router: state, filters; whether any link of a bridge carries a VLAN | `Bridge`, `Router` |
+//! | a router's load balancer, and how it chooses among equal routes | `Router` |
 //! | port: state, filters, peer, exterior or not, addresses, MAC | `Port` |
 //! | the host a port is bound to | `Location` |
 //! | a port added to or taken from a bridge | `Flood` with `vlan: None` |

@@ -3,6 +3,7 @@
 use mn_api_types::{self as api, Media};
 
 use super::chain::CHAIN;
+use super::load_balancer::LOAD_BALANCER;
 use super::{Change, Collection, Field, Identity, Kind, Owner, Shown, Type};
 
 // Functions, because a constant that names a type would be part of a cycle of types.
@@ -14,7 +15,7 @@ const fn out_filter() -> Field {
     Field::new("outfilter", "outboundFilterId", Kind::Reference(&CHAIN)).clearable()
 }
 
-const STATE: Field = Field::new("state", "adminStateUp", Kind::UpDown);
+pub(super) const STATE: Field = Field::new("state", "adminStateUp", Kind::UpDown);
 
 pub static BRIDGE: Type = Type {
     word: "bridge",
@@ -54,6 +55,7 @@ pub static ROUTER: Type = Type {
         STATE,
         in_filter(),
         out_filter(),
+        Field::new("load-balancer", "loadBalancerId", Kind::Reference(&LOAD_BALANCER)).clearable(),
         Field::new("asn", "asNumber", Kind::Integer).shown(Shown::Unless("0")),
         Field::new("ecmp", "ecmpMode", Kind::Choice(ECMP_MODES)).clearable(),
     ],

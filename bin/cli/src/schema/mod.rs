@@ -7,6 +7,7 @@ mod chain;
 mod device;
 mod field;
 mod group;
+mod load_balancer;
 mod place;
 mod root;
 

@@ -5,6 +5,7 @@ use mn_api_types::{self as api, Media};
 use super::chain::CHAIN;
 use super::device::{BRIDGE, PORT, ROUTER};
 use super::group::{IP_ADDRESS_GROUP, PORT_GROUP};
+use super::load_balancer::{HEALTH_MONITOR, LOAD_BALANCER};
 use super::place::{HOST, TUNNEL_ZONE};
 use super::{Change, Collection, Field, Identity, Kind, Owner, Place, Shown, Type};
 
@@ -22,6 +23,8 @@ pub static ROOT: Type = Type {
         Collection::of_tenant("chain", &CHAIN, "chains"),
         Collection::of_tenant("port-group", &PORT_GROUP, "portGroups"),
         Collection::root("ip-address-group", &IP_ADDRESS_GROUP, "ipAddrGroups"),
+        Collection::root("load-balancer", &LOAD_BALANCER, "loadBalancers"),
+        Collection::root("health-monitor", &HEALTH_MONITOR, "healthMonitors"),
         Collection::root("host", &HOST, "hosts"),
         Collection::root("tunnel-zone", &TUNNEL_ZONE, "tunnelZones"),
         Collection::root("tenant", &TENANT, "tenants"),

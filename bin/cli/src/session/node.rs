@@ -133,7 +133,9 @@ impl Session {
     fn check_owner(&mut self, from: &Node, node: Node) -> Result<Node, Refusal> {
         let key = match node.of.owner {
             Owner::Nobody => return Ok(node),
-            Owner::Object { key, .. } => key,
+            Owner::Object { key, of } if std::ptr::eq(of, from.of) => key,
+            // It is listed where it refers to as well: a virtual address at its load balancer.
+            Owner::Object { key, .. } => field_of(node.of, from.of).map_or(key, |field| field.json),
             Owner::Device => "deviceId",
         };
         let (Some(owner), Some(id)) = (from.id, node.id) else { return Ok(node) };
@@ -272,6 +274,12 @@ impl Names for Session {
     fn name_of(&mut self, of: &'static Type, id: &str) -> Result<String, Refusal> {
         self.full_name(of, id)
     }
+}
+
+/// The field of a kind of object that refers to another kind.
+fn field_of(of: &'static Type, to: &'static Type) -> Option<&'static Field> {
+    let refers = |field: &&Field| field.refers_to().is_some_and(|other| std::ptr::eq(other, to));
+    of.fields.iter().find(refers)
 }
 
 fn text_of<'a>(object: &'a Object, key: &str) -> Result<&'a str, Refusal> {

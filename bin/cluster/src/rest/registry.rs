@@ -2,8 +2,9 @@
 
 use super::endpoint::Resource;
 use super::{
-    application, bindings, bridges, chains, dhcp, dhcp_v6, hosts, ip_addr_groups, peering,
-    port_groups, ports, routers, routes, rules, system_state, tables, tenants, tunnel_zones, walks,
+    application, bindings, bridges, chains, dhcp, dhcp_v6, health_monitors, hosts, ip_addr_groups,
+    load_balancers, peering, pool_members, pools, port_groups, ports, routers, routes, rules,
+    system_state, tables, tenants, tunnel_zones, vips, walks,
 };
 
 /// Every resource there is, once.
@@ -19,11 +20,16 @@ pub fn resources() -> Vec<Resource> {
         dhcp_v6::host_resource(),
         chains::resource(),
         rules::resource(),
+        health_monitors::resource(),
         hosts::resource(),
         hosts::interface_resource(),
         bindings::resource(),
         ip_addr_groups::resource(),
         ip_addr_groups::addr_resource(),
+        load_balancers::resource(),
+        pools::resource(),
+        pool_members::resource(),
+        vips::resource(),
         port_groups::resource(),
         port_groups::member_resource(),
         ports::resource(),

@@ -5,9 +5,11 @@ use mn_ids::RouterId;
 use mn_topology::{Ecmp, Router};
 
 use super::call::Call;
+use super::db::Changes;
 use super::endpoint::Resource;
 use super::exposed::{Exposed, Filter, create, delete_if_there, list, read, update};
 use super::links::Links;
+use super::load_balancers;
 use super::problem::Problem;
 
 pub fn resource() -> Resource {
@@ -29,7 +31,7 @@ impl Exposed for Router {
         sent.id
     }
 
-    fn from_document(id: RouterId, sent: api::Router, old: Option<Self>) -> Result<Self, Problem> {
+    fn from_document(id: RouterId, sent: api::Router, _old: Option<Self>) -> Result<Self, Problem> {
         let router = Self {
             id,
             tenant_id: sent.tenant_id,
@@ -37,7 +39,7 @@ impl Exposed for Router {
             admin_state_up: sent.admin_state_up,
             inbound_filter_id: sent.inbound_filter_id,
             outbound_filter_id: sent.outbound_filter_id,
-            load_balancer_id: old.and_then(|old| old.load_balancer_id),
+            load_balancer_id: sent.load_balancer_id,
             as_number: sent.as_number,
             ecmp: match sent.ecmp_mode {
                 None | Some(api::EcmpMode::Flow) => Ecmp::Flow,
@@ -52,6 +54,10 @@ impl Exposed for Router {
         Ok(Box::new(|object| call.wants_tenant(object.tenant_id.as_deref())))
     }
 
+    async fn fit(&self, call: &Call, changes: Changes) -> Result<Changes, Problem> {
+        load_balancers::attach(call, self, changes).await
+    }
+
     fn to_document(&self, links: &Links) -> api::Router {
         let uri = links.object("routers", self.id);
         let below = |path: &str| Some(format!("{uri}/{path}"));
@@ -62,6 +68,7 @@ impl Exposed for Router {
             admin_state_up: self.admin_state_up,
             inbound_filter_id: self.inbound_filter_id,
             outbound_filter_id: self.outbound_filter_id,
+            load_balancer_id: self.load_balancer_id,
             as_number: self.as_number,
             ecmp_mode: match self.ecmp {
                 Ecmp::Flow => None,
@@ -69,6 +76,7 @@ impl Exposed for Router {
             },
             inbound_filter: links.maybe("chains", self.inbound_filter_id),
             outbound_filter: links.maybe("chains", self.outbound_filter_id),
+            load_balancer: links.maybe("load_balancers", self.load_balancer_id),
             ports: below("ports"),
             peer_ports: below("peer_ports"),
             routes: below("routes"),

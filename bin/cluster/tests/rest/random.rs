@@ -112,6 +112,8 @@ fn requests(document: &Value, things: &[(&str, String)]) -> Vec<(Method, String,
             let path =
                 path.replace("{subnet}", "10.0.0.0_24").replace("{mac}", "02:00:00:00:00:05");
             let path = path.replace("{vlan}", "7");
+            let pool = things.iter().find(|(start, _)| *start == "/pools/").expect("there is one");
+            let path = path.replace("{pool}", &pool.1);
             requests.push((method.to_ascii_uppercase().parse().unwrap(), path, schema));
         }
     }
@@ -126,7 +128,16 @@ async fn things(api: &Api) -> Vec<(&'static str, String)> {
     let subnet = api.create(text(&bridge["dhcpSubnets"]), subnet).await;
     let dhcp = json!({"macAddr": "02:00:00:00:00:05", "ipAddr": "10.0.0.5", "name": "vm"});
     api.create(text(&subnet["hosts"]), dhcp).await;
+    let balancer = api.create("/load_balancers", json!({})).await;
+    let pool = api.create(text(&balancer["pools"]), json!({"lbMethod": "ROUND_ROBIN"})).await;
+    let service = json!({"address": "10.0.0.1", "protocolPort": 80});
+    let monitor = json!({"type": "TCP", "delay": 1, "timeout": 1, "maxRetries": 1});
     vec![
+        ("/load_balancers/", id(&balancer)),
+        ("/pools/", id(&pool)),
+        ("/pool_members/", id(&api.create(text(&pool["poolMembers"]), service.clone()).await)),
+        ("/vips/", id(&api.create(text(&pool["vips"]), service).await)),
+        ("/health_monitors/", id(&api.create("/health_monitors", monitor).await)),
         ("/bridges/", id(&bridge)),
         ("/ports/", id(&api.bridge_port(&bridge).await)),
         ("/routers/", id(&api.device("routers", "r").await)),
@@ -209,6 +220,11 @@ fn no_json_at_all_makes_the_server_fail() {
         "port_groups",
         "ip_addr_groups",
         "tunnel_zones",
+        "load_balancers",
+        "pools",
+        "pool_members",
+        "vips",
+        "health_monitors",
     ] {
         runtime.block_on(api.get(&format!("/{list}")));
     }

@@ -94,7 +94,7 @@ fn paths_and_statuses_that_make_no_request_are_refused() {
 
 #[test]
 fn a_router_with_a_load_balancer_cannot_be_deleted_and_what_a_pool_has_goes_with_it() {
-    let of = |references: Vec<mn_ids::Reference>| -> Vec<(String, OnDelete)> {
+    let of = |references: Vec<Reference>| -> Vec<(String, OnDelete)> {
         references.into_iter().map(|it| (it.field, it.on_delete)).collect()
     };
     let field = |name: &str, on_delete| (name.to_owned(), on_delete);

@@ -203,7 +203,7 @@ impl Next {
         let entry = self.snapshot.routers.entry(id.uuid());
         let read = |router: &Router| {
             let filters = [router.inbound_filter_id, router.outbound_filter_id];
-            (router.admin_state_up, filters, router.load_balancer_id)
+            (router.admin_state_up, filters, router.load_balancer_id, router.ecmp)
         };
         if entry.router.value.as_deref().map(read) != new.as_ref().map(read) {
             self.tags.insert(Tag::Router(id));
