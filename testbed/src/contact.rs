@@ -3,7 +3,6 @@
 //! It speaks for itself, past the guest's stack: a stack asks for a neighbour once a second, and
 //! what that second hides is what is to be seen here.
 
-use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,13 +14,9 @@ use mn_packet::ndp::{self, NdMessage};
 use mn_packet::{
     Arp, ArpOp, EtherType, EthernetHeader, IcmpHeader, IpProtocol, Layers, Mac, Network, ip_packet,
 };
-use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt,
-    socket, sockopt,
-};
-use nix::sys::time::TimeVal;
+use nix::sys::socket::{MsgFlags, recv, send};
 
+use crate::frames::open;
 use crate::vm::GUEST;
 use crate::{LabError, Namespace, Outcome};
 
@@ -29,8 +24,6 @@ use crate::{LabError, Namespace, Outcome};
 const EVERY: Duration = Duration::from_millis(1);
 /// Tells the probes of this tool from what else is on the wire.
 const IDENTIFIER: [u8; 2] = *b"mn";
-/// How often a thread looks whether it is to stop.
-const NAP_US: i64 = 20_000;
 
 /// Who asks whom.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +69,7 @@ impl Contact {
     /// When there is no such interface or no socket for it.
     pub fn start(guest: &Namespace, route: Route) -> Outcome<Self> {
         let failed = LabError::machine(format!("a socket in {}", guest.name()));
-        let socket = Arc::new(guest.enter(open)?.map_err(failed)?);
+        let socket = Arc::new(guest.enter(|| open(GUEST))?.map_err(failed)?);
         let shared = Arc::new(Shared {
             route,
             mac: Mutex::default(),
@@ -227,19 +220,6 @@ impl Route {
             _ => None,
         }
     }
-}
-
-/// A socket for whole frames of the guest's interface, in the calling thread's namespace.
-fn open() -> io::Result<OwnedFd> {
-    let all = SockProtocol::EthAll;
-    let opened = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, all)?;
-    let interface = getifaddrs()?
-        .filter(|found| found.interface_name == GUEST)
-        .find_map(|found| found.address.filter(|address| address.as_link_addr().is_some()));
-    let address = interface.ok_or_else(|| io::Error::other(format!("there is no {GUEST}")))?;
-    bind(opened.as_raw_fd(), &address)?;
-    setsockopt(&opened, sockopt::ReceiveTimeout, &TimeVal::new(0, NAP_US))?;
-    Ok(opened)
 }
 
 #[cfg(test)]

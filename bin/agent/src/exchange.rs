@@ -282,11 +282,11 @@ impl Exchange {
 
     fn take(&self, from: IpAddr, datagram: &[u8], copies: &mut Copies) {
         self.counts.received.add(1);
-        let mut events = Vec::new();
+        let (now, mut events) = (clock::now(), Vec::new());
         let taken = self.inner.lock().map_err(|_| Refused::Stranger).and_then(|mut inner| {
             let host = *inner.by_address.get(&from).ok_or(Refused::Stranger)?;
             let link = inner.peers.get_mut(&host).ok_or(Refused::Stranger)?;
-            link.peer.receive(datagram, &mut events).map(|received| (host, received))
+            link.peer.receive(datagram, now, &mut events).map(|received| (host, received))
         });
         let (host, received) = match taken {
             Ok(taken) => taken,
@@ -296,7 +296,6 @@ impl Exchange {
             }
         };
         self.counts.repeated.add(received.repeated);
-        let now = clock::now();
         for event in events {
             match event {
                 Event::Began => tracing::debug!(%host, "another agent is heard"),

@@ -124,9 +124,10 @@ pub const HOLDING_LOOKS: usize = 4096;
 pub const GIVE_UP_AT_ONCE: usize = 64;
 /// How long a packet waits for a block of ports.
 pub const LEASE_FOR: Duration = Duration::from_secs(3);
-/// How long a packet to a translated address waits for what another host may be telling of it
-/// (contracts §6).
-pub const STATE_FOR: Duration = Duration::from_millis(10);
+/// How long a packet to a translated address waits for what another host may be telling of it: on
+/// a network that delays by up to 50 ms most of what is told is there by then, and an answer that
+/// finds it has taken less than 30 ms (ADR 0017).
+pub const STATE_FOR: Duration = Duration::from_millis(25);
 /// How long nothing is asked after all blocks were found to be leased.
 pub const NAT_DENIED_FOR: Duration = Duration::from_secs(5);
 

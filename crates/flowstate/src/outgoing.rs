@@ -6,20 +6,28 @@ use std::collections::{BinaryHeap, HashSet, VecDeque};
 use mn_time::{Duration, Instant};
 
 use crate::message::{Ack, Records};
+use crate::pace::{Quality, REPEAT_AFTER, REPEAT_MAX, repeat_after};
 use crate::record::Record;
 
 /// Records that wait to be acknowledged, at most: what a peer that is away will be told. If there
 /// are more the oldest are dropped, and the peer asks for everything.
-pub const JOURNAL_MAX: usize = 1 << 16;
+pub(crate) const JOURNAL_MAX: usize = 1 << 16;
 /// Records that are sent ahead of the first that was not acknowledged.
-pub const WINDOW: u64 = 1 << 14;
+pub(crate) const WINDOW: u64 = 1 << 14;
 
-/// After this the first repetition (contracts §6); each later one takes twice as long.
-const REPEAT_AFTER: Duration = Duration::from_millis(5);
-/// No longer than this.
-const REPEAT_MAX: Duration = Duration::from_secs(1);
 /// So many times in vain, and the peer counts as away: 1.3 s.
 const TRIES_MAX: u32 = 8;
+/// On a bad path a record is said so many times before the first repetition that waits, each time
+/// in two datagrams: what is told is to overtake the answer, which nothing delays.
+const EAGER_TRIES: u8 = 6;
+/// Between them.
+const EAGER_EVERY: Duration = Duration::from_millis(1);
+/// Where more than this wait to be acknowledged nothing is said out of turn: it would delay the
+/// others.
+const EAGER_MAX: usize = 1024;
+/// While no more than this are on their way, it is no want of time at either end that makes them
+/// late.
+const FEW: usize = 4;
 
 /// What is told to one peer.
 #[derive(Debug, Default)]
@@ -34,6 +42,9 @@ pub(crate) struct Outgoing {
     dropped: u64,
     /// When the peer, which seems not to be there, is tried again.
     away: Option<Instant>,
+    quality: Quality,
+    /// A datagram's records that are to be sent once more.
+    twin: Option<Records>,
 }
 
 #[derive(Debug)]
@@ -41,8 +52,21 @@ struct Slot {
     record: Record,
     /// The peer has it, or is not to have it any more.
     arrived: bool,
+    /// A later one has arrived before it.
+    overtaken: bool,
+    /// When it was first sent.
+    sent: Option<Instant>,
     due: Instant,
     tries: u32,
+    /// How many times it is yet to be said out of turn.
+    eager: u8,
+}
+
+impl Slot {
+    const fn new(record: Record) -> Self {
+        let (arrived, overtaken, sent, due) = (false, false, None, Instant::ZERO);
+        Self { record, arrived, overtaken, sent, due, tries: 0, eager: 0 }
+    }
 }
 
 impl Outgoing {
@@ -51,7 +75,7 @@ impl Outgoing {
         if self.journal.len() >= JOURNAL_MAX {
             self.drop_oldest();
         }
-        self.journal.push_back(Slot { record, arrived: false, due: Instant::ZERO, tries: 0 });
+        self.journal.push_back(Slot::new(record));
     }
 
     /// How many have not arrived, as far as is known.
@@ -74,8 +98,11 @@ impl Outgoing {
         if let Some(again) = self.away {
             return if again <= now { self.probe(now) } else { None };
         }
+        if let Some(twin) = self.twin.take() {
+            return Some(twin);
+        }
         self.begin_some(now);
-        let mut records = self.datagram();
+        let (mut records, mut twice) = (self.datagram(), false);
         while records.has_room()
             && let Some(Reverse((at, number))) = self.due.peek().copied()
             && at <= now
@@ -83,8 +110,15 @@ impl Outgoing {
             self.due.pop();
             let waits = |slot: &&mut Slot| slot.due == at && !slot.arrived;
             let Some(slot) = self.slot(number).filter(waits) else { continue };
-            slot.tries += 1;
-            slot.due = now + (REPEAT_AFTER * (1 << (slot.tries - 1).min(10))).min(REPEAT_MAX);
+            slot.sent.get_or_insert(now);
+            if slot.eager > 0 {
+                slot.eager -= 1;
+                slot.due = now + EAGER_EVERY;
+                twice = true;
+            } else {
+                slot.due = now + repeat_after(slot.tries);
+                slot.tries += 1;
+            }
             let (record, next, gives_up) = (slot.record, slot.due, slot.tries >= TRIES_MAX);
             self.due.push(Reverse((next, number)));
             records.records.push((number, record));
@@ -92,14 +126,19 @@ impl Outgoing {
                 self.away = Some(next);
             }
         }
+        if twice {
+            self.twin = Some(records.clone());
+        }
         (!records.records.is_empty()).then_some(records)
     }
 
     /// Gives those a time that have come into the window.
     fn begin_some(&mut self, now: Instant) {
+        let eager = self.quality.is_bad() && self.journal.len() <= EAGER_MAX;
         while self.begun < self.journal.len() && (self.begun as u64) < WINDOW {
             let number = self.before + 1 + self.begun as u64;
             self.journal[self.begun].due = now;
+            self.journal[self.begun].eager = if eager { EAGER_TRIES } else { 0 };
             self.due.push(Reverse((now, number)));
             self.begun += 1;
         }
@@ -125,18 +164,26 @@ impl Outgoing {
         if self.away.is_some() {
             return self.away;
         }
-        if self.begun < self.journal.len() && (self.begun as u64) < WINDOW {
+        let begins = self.begun < self.journal.len() && (self.begun as u64) < WINDOW;
+        if begins || self.twin.is_some() {
             return Some(Instant::ZERO);
         }
         self.due.peek().map(|Reverse((at, _))| *at)
     }
 
     /// The peer says what has arrived.
-    pub(crate) fn acknowledged(&mut self, ack: &Ack) {
-        for number in ack.after() {
-            if let Some(slot) = self.slot(number) {
-                slot.arrived = true;
+    pub(crate) fn acknowledged(&mut self, ack: &Ack, now: Instant) {
+        let few = self.begun <= FEW;
+        let in_turn = self.before + 1..ack.next.min(self.before + 1 + self.begun as u64);
+        let mut before = ack.next;
+        for number in in_turn.chain(ack.after()) {
+            for missing in before..number {
+                if let Some(slot) = self.slot(missing) {
+                    slot.overtaken = true;
+                }
             }
+            before = before.max(number.saturating_add(1));
+            self.arrived(number, few, now);
         }
         while self.before + 1 < ack.next && self.begun > 0 {
             self.pop();
@@ -144,8 +191,20 @@ impl Outgoing {
         self.pop_arrived();
         if self.journal.is_empty() {
             self.due.clear();
+            self.twin = None;
         }
         self.awake();
+    }
+
+    /// A record has arrived. Where many are on their way, one counts as late only if later ones
+    /// overtook it.
+    fn arrived(&mut self, number: u64, few: bool, now: Instant) {
+        let Some(slot) = self.slot(number).filter(|slot| !slot.arrived) else { return };
+        slot.arrived = true;
+        if let Some(sent) = slot.sent.take() {
+            let bad = slot.overtaken || few && sent + REPEAT_AFTER < now;
+            self.quality.note(!bad);
+        }
     }
 
     /// The peer is there, though it seemed not to be: everything is sent at once.
@@ -170,9 +229,10 @@ impl Outgoing {
 
     fn begin(&mut self) {
         self.due.clear();
+        self.twin = None;
         self.begun = 0;
         for slot in &mut self.journal {
-            slot.tries = 0;
+            (slot.tries, slot.sent, slot.overtaken) = (0, None, false);
         }
     }
 
@@ -214,34 +274,87 @@ mod tests {
         Record::Made(binding(number, 7))
     }
 
+    /// To a peer to which all comes well.
+    fn well() -> Outgoing {
+        let mut out = Outgoing::default();
+        (0..20).for_each(|_| out.quality.note(true));
+        out
+    }
+
     fn numbers(records: Option<Records>) -> Vec<u64> {
         records.into_iter().flat_map(|it| it.records).map(|(number, _)| number).collect()
     }
 
     #[test]
     fn what_is_not_acknowledged_is_said_again_after_5_10_20_milliseconds() {
-        let mut out = Outgoing::default();
+        let mut out = well();
         out.push(record(1));
         let sent = (1..400).filter(|ms| !numbers(out.due(at(*ms))).is_empty());
         assert_eq!(sent.collect::<Vec<_>>(), [1, 6, 16, 36, 76, 156, 316]);
-        out.acknowledged(&Ack { next: 2, words: Vec::new() });
+        out.acknowledged(&Ack { next: 2, words: Vec::new() }, at(401));
         assert_eq!((out.next_due(), out.len()), (None, 0));
     }
 
     #[test]
     fn records_share_a_datagram_and_only_what_is_missing_is_said_again() {
-        let mut out = Outgoing::default();
+        let mut out = well();
         (1..=12).for_each(|number| out.push(record(number)));
         assert_eq!(numbers(out.due(at(1))), (1..=8).collect::<Vec<_>>());
         assert_eq!(numbers(out.due(at(1))), (9..=12).collect::<Vec<_>>());
         assert!(numbers(out.due(at(1))).is_empty());
-        out.acknowledged(&Ack::of(3, [4, 5, 6, 8, 9, 10, 11].into_iter()));
+        out.acknowledged(&Ack::of(3, [4, 5, 6, 8, 9, 10, 11].into_iter()), at(2));
         assert_eq!(numbers(out.due(at(6))), [3, 7, 12]);
+    }
+
+    /// Tells so many, of which every third arrives late; the milliseconds one more is sent at.
+    fn told_after(count: u32, late: u64) -> Vec<u64> {
+        let mut out = Outgoing::default();
+        let mut now = 1;
+        for number in 1..=count {
+            out.push(record(number));
+            while out.due(at(now)).is_some() {}
+            now += if number % 3 == 0 { late } else { 1 };
+            out.acknowledged(&Ack { next: u64::from(number) + 1, words: Vec::new() }, at(now));
+        }
+        out.push(record(count + 1));
+        let mut sent = Vec::new();
+        for after in 0..30 {
+            while out.due(at(now + after)).is_some() {
+                sent.push(after);
+            }
+        }
+        sent
+    }
+
+    #[test]
+    fn on_a_bad_path_each_record_is_said_twice_a_millisecond_before_it_is_waited_for() {
+        assert_eq!(told_after(60, 2), [0, 5, 15]);
+        assert_eq!(told_after(60, 40), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 11, 21]);
+    }
+
+    #[test]
+    fn what_was_overtaken_came_late_and_what_all_wait_for_did_not() {
+        let tell = |overtaken: bool| {
+            let mut out = Outgoing::default();
+            for block in 0..20 {
+                let first = block * 100 + 1;
+                (first..first + 100).for_each(|number| out.push(record(number as u32)));
+                while out.due(at(block * 100)).is_some() {}
+                let last = Ack::of(first, (first + 50..first + 100).filter(|_| overtaken));
+                out.acknowledged(&last, at(block * 100 + 50));
+                out.acknowledged(
+                    &Ack { next: first + 100, words: Vec::new() },
+                    at(block * 100 + 60),
+                );
+            }
+            out.quality.is_bad()
+        };
+        assert!(!tell(false) && tell(true));
     }
 
     #[test]
     fn a_peer_that_is_away_is_asked_once_a_second_and_told_all_when_it_is_back() {
-        let mut out = Outgoing::default();
+        let mut out = well();
         (1..=3).for_each(|number| out.push(record(number)));
         let mut now = 0;
         while out.away.is_none() {
@@ -253,7 +366,7 @@ mod tests {
         let tries = (now + 1..now + 5001).filter(|ms| !numbers(out.due(at(*ms))).is_empty());
         assert!((4..=6).contains(&tries.count()));
         now += 5001;
-        out.acknowledged(&Ack { next: 1, words: Vec::new() });
+        out.acknowledged(&Ack { next: 1, words: Vec::new() }, at(now));
         assert_eq!(numbers(out.due(at(now))), [1, 2, 3, 4]);
     }
 
@@ -270,9 +383,9 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_of_what_was_never_sent_takes_nothing() {
-        let mut out = Outgoing::default();
+        let mut out = well();
         (1..=3).for_each(|number| out.push(record(number)));
-        out.acknowledged(&Ack { next: u64::MAX, words: vec![u64::MAX] });
+        out.acknowledged(&Ack { next: u64::MAX, words: vec![u64::MAX] }, at(1));
         assert_eq!(out.len(), 3);
         assert_eq!(numbers(out.due(at(1))), [1, 2, 3]);
     }

@@ -3,20 +3,16 @@
 use core::num::NonZeroU64;
 
 use mn_ids::HostId;
-use mn_time::{Duration, Instant};
+use mn_time::Instant;
 
 use crate::cause::Refused;
 use crate::incoming::Incoming;
 use crate::key::ZoneKey;
 use crate::message::{Body, Header, claimed_sender, open, seal};
 use crate::outgoing::Outgoing;
+use crate::pace::repeat_after;
 use crate::record::Record;
 use crate::window::Window;
-
-/// Between two greetings of a peer that has not answered: this and then twice as long each time.
-const GREET_AFTER: Duration = Duration::from_millis(5);
-/// No longer than this.
-const GREET_MAX: Duration = Duration::from_secs(1);
 
 /// Which life of a host's agent: greater for every later one.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -128,8 +124,7 @@ impl Peer {
             if self.greeting.due > now {
                 return None;
             }
-            let wait = GREET_AFTER * (1 << self.greeting.tries.min(10));
-            self.greeting.due = now + wait.min(GREET_MAX);
+            self.greeting.due = now + repeat_after(self.greeting.tries);
             self.greeting.tries += 1;
             return Some(self.seal(0, &Body::Hello));
         };
@@ -159,7 +154,12 @@ impl Peer {
     /// # Errors
     ///
     /// Why it was not taken. It then had no effect, but for telling the peer which life this is.
-    pub fn receive(&mut self, datagram: &[u8], out: &mut Vec<Event>) -> Result<Received, Refused> {
+    pub fn receive(
+        &mut self,
+        datagram: &[u8],
+        now: Instant,
+        out: &mut Vec<Event>,
+    ) -> Result<Received, Refused> {
         let (header, body) = open(datagram, &self.key)?;
         if header.from != self.host || header.to != self.own.0 {
             return Err(Refused::Forged);
@@ -182,7 +182,7 @@ impl Peer {
         if !self.window.take(header.sequence) {
             return Err(Refused::Replayed);
         }
-        Ok(self.take(body, out))
+        Ok(self.take(body, now, out))
     }
 
     /// The peer has begun a life: it knows nothing, and its numbers begin anew.
@@ -195,7 +195,7 @@ impl Peer {
         out.push(Event::Began);
     }
 
-    fn take(&mut self, body: Body, out: &mut Vec<Event>) -> Received {
+    fn take(&mut self, body: Body, now: Instant, out: &mut Vec<Event>) -> Received {
         match body {
             Body::Records(records) => {
                 let mut said = Vec::new();
@@ -209,7 +209,7 @@ impl Peer {
                 Received { repeated: taken.repeated }
             }
             Body::Ack(ack) => {
-                self.outgoing.acknowledged(&ack);
+                self.outgoing.acknowledged(&ack, now);
                 Received::default()
             }
             Body::Hello => {

@@ -153,7 +153,7 @@ impl Pair {
         self.now += 100;
         let mut events = Vec::new();
         while let Some((to, datagram)) = self.wire.arrive(self.now) {
-            match self.peers[to].receive(&datagram, &mut events) {
+            match self.peers[to].receive(&datagram, at(self.now), &mut events) {
                 Ok(_) | Err(Refused::Replayed | Refused::Stale) => {}
                 Err(other) => panic!("{other}"),
             }
@@ -269,7 +269,7 @@ fn nothing_that_was_ever_on_the_wire_has_an_effect_a_second_time() {
             // All of it to either, whoever it was for.
             for which in [to, 1 - to] {
                 // A greeting in the dark asks for an answer and says nothing.
-                let _ = pair.peers[which].receive(&datagram, &mut events);
+                let _ = pair.peers[which].receive(&datagram, at(pair.now), &mut events);
             }
         }
         assert_eq!(events, []);
@@ -293,10 +293,10 @@ fn another_zone_s_members_are_not_believed() {
     let mut us = peer(2, 1, 1);
     let mut events = Vec::new();
     let datagram = stranger.poll(at(1)).unwrap();
-    assert_eq!(us.receive(&datagram, &mut events), Err(Refused::Forged));
+    assert_eq!(us.receive(&datagram, at(1), &mut events), Err(Refused::Forged));
     // And a member may speak for itself alone.
     let mut third = Peer::new(host(3), Epoch(NonZeroU64::MIN), host(2), secret());
     let datagram = third.poll(at(1)).unwrap();
-    assert_eq!(us.receive(&datagram, &mut events), Err(Refused::Forged));
+    assert_eq!(us.receive(&datagram, at(1), &mut events), Err(Refused::Forged));
     assert_eq!(events, []);
 }
