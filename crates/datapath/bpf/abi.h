@@ -65,6 +65,7 @@ enum drop_cause {
 	DROP_CONNECTION_LIMIT = 35,
 	DROP_CONNECTION_TABLE = 36,
 	DROP_BROADCAST_LIMIT = 40,
+	DROP_TUNNEL_OTHER_ADDRESS = 41,
 };
 
 enum upcall_reason {

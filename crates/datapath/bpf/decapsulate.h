@@ -112,20 +112,6 @@ static __always_inline int read_outer(struct __sk_buff *skb, const struct underl
 	return 0;
 }
 
-static __always_inline int is_local(const struct underlay *under, const __u8 *addr)
-{
-	int i;
-
-	if (is_unset(addr))
-		return 0;
-#pragma unroll
-	for (i = 0; i < LOCALS_MAX; i++) {
-		if (is_same(under->local[i], addr))
-			return 1;
-	}
-	return 0;
-}
-
 /*
  * Whether the packet is one that the kernel's device has to take off its outer header: only it can
  * take away what the header is to segmentation, too. Its device has a queue, so packets of the flow

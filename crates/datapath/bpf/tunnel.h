@@ -8,9 +8,37 @@
 
 #include "flow_key.h"
 #include "output.h"
+#include "underlay.h"
+
+static __always_inline int is_local(const struct underlay *under, const __u8 *addr)
+{
+	int i;
+
+	if (is_unset(addr))
+		return 0;
+#pragma unroll
+	for (i = 0; i < LOCALS_MAX; i++) {
+		if (is_same(under->local[i], addr))
+			return 1;
+	}
+	return 0;
+}
+
+/*
+ * Whether an outer destination may be a tunnel address of ours: it is one, or not all are known,
+ * before the agent has said any or where there is no room for more.
+ */
+static __always_inline int may_be_local(const __u8 *addr)
+{
+	const struct underlay *under = underlay();
+
+	if (!under || is_unset(under->local[0]) || !is_unset(under->local[LOCALS_MAX - 1]))
+		return 1;
+	return is_local(under, addr);
+}
 
 /* Reads the outer header. Returns 0 or an error. */
-static __always_inline int tunnel_source(struct __sk_buff *skb, __u8 *src, __u32 *vni)
+static __always_inline int tunnel_ends(struct __sk_buff *skb, __u8 *src, __u8 *dst, __u32 *vni)
 {
 	struct bpf_tunnel_key key = {};
 	__be32 addr;
@@ -18,8 +46,11 @@ static __always_inline int tunnel_source(struct __sk_buff *skb, __u8 *src, __u32
 	if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0)) {
 		addr = bpf_htonl(key.remote_ipv4);
 		map_v4(src, &addr);
+		addr = bpf_htonl(key.local_ipv4);
+		map_v4(dst, &addr);
 	} else if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6)) {
 		__builtin_memcpy(src, key.remote_ipv6, 16);
+		__builtin_memcpy(dst, key.local_ipv6, 16);
 	} else {
 		return -1;
 	}
@@ -44,12 +75,13 @@ static __always_inline int tunnel_deliver(struct __sk_buff *skb)
 {
 	struct packet pkt = { .ingress = 1, .port = PORT_TUNNEL };
 	__u8 src[16] __attribute__((aligned(8))) = {};
+	__u8 dst[16] __attribute__((aligned(8))) = {};
 	struct delivery *delivery;
 	struct load load;
 	__u32 vni, key;
 	int cause;
 
-	if (tunnel_source(skb, src, &vni))
+	if (tunnel_ends(skb, src, dst, &vni))
 		return TC_ACT_SHOT;
 	cause = flow_key_read(skb, &pkt);
 	load = load_of(skb, &pkt);
@@ -58,6 +90,8 @@ static __always_inline int tunnel_deliver(struct __sk_buff *skb)
 		return drop(&pkt, cause, load.packets);
 	if (!bpf_map_lookup_elem(&mn_members, src))
 		return drop(&pkt, DROP_TUNNEL_NOT_MEMBER, load.packets);
+	if (!may_be_local(dst))
+		return drop(&pkt, DROP_TUNNEL_OTHER_ADDRESS, load.packets);
 	key = vni & ~VNI_MARK;
 	pkt.track = !!(vni & VNI_MARK);
 	delivery = bpf_map_lookup_elem(&mn_keys, &key);

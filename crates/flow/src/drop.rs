@@ -117,6 +117,8 @@ causes! {
     NatPortLimit = 39, "nat-port-limit";
     /// This port sends more broadcast and multicast frames than it may.
     BroadcastLimit = 40, "broadcast-limit";
+    /// The outer destination is an address of this host, and none of its tunnels'.
+    TunnelOtherAddress = 41, "tunnel-other-address";
 }
 
 impl fmt::Display for DropCause {

@@ -12,6 +12,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
 };
 
+use crate::asked::{ask, number};
 use crate::attacks::{forged, send};
 use crate::cloud::{BACK0, BACK1, Cloud, FRONT0, FRONT1};
 
@@ -130,6 +131,28 @@ fn only_a_members_own_packet_to_the_tunnels_port_is_one_of_the_tunnel() -> Outco
     for (what, attempt) in attempts {
         assert_eq!(delivered(&cloud, attempt)?, 0, "{what}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_members_packet_to_an_address_of_the_host_that_is_no_tunnels_is_refused_and_counted() -> Outcome
+{
+    let cloud = Cloud::start("vxlan-address")?;
+    cloud.assert_reaches(FRONT0, &cloud.v4(FRONT1))?;
+    let (attack, member) = (attack(&cloud)?, cloud.lab.hosts[1].namespace.clone());
+    let host = &cloud.lab.hosts[0];
+    host.namespace.ip("addr add 10.66.0.211/24 dev uplink")?;
+    let refused = || -> Outcome<u64> {
+        let counters = ask(host, "counters")?;
+        let drops = counters["drops"].as_array().cloned().unwrap_or_default();
+        let refused = drops.iter().filter(|drop| drop["cause"] == "tunnel-other-address");
+        Ok(refused.map(|drop| number(drop, "packets")).sum())
+    };
+    assert_eq!(refused()?, 0);
+    let other = delivered(&cloud, || send(&member, "10.66.0.211:6677", attack.clone()))?;
+    assert_eq!((other, refused()?), (0, 5), "to another address of the host");
+    let true_one = delivered(&cloud, || send(&member, "10.66.0.11:6677", attack.clone()))?;
+    assert_eq!((true_one, refused()?), (5, 5), "to the tunnel's address");
     Ok(())
 }
 
