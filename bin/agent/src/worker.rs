@@ -6,6 +6,7 @@
 mod adopt;
 mod batch;
 mod decide;
+mod gateways;
 mod install;
 mod intake;
 mod learn;
@@ -25,7 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mn_agent_core::{
-    Arriving, Block, Capacities, Copies, ErrorLimit, FlowTable, GroupTable, Intake, Lease, Leaving,
+    Arriving, Block, Capacities, Copies, Duplicates, ErrorLimit, FlowTable, GroupTable, Intake, Lease, Leaving,
     LocalView, MacAges, NatOwner, NatShares, NatTable, NatTimeouts, Neighbors, Paths, Pending,
     PortLimit, PortLimits, RuleDrops, StateTables, Translation, limits,
 };
@@ -43,6 +44,7 @@ use crate::exchange::Exchange;
 use crate::nat_journal::{Kept, NatJournal};
 use batch::Batch;
 pub(crate) use decide::host_of;
+use gateways::Foreseen;
 use intake::Asked;
 use message::{Announcement, FromWorker, Reach, ToWorker};
 use pairs::Pairs;
@@ -160,6 +162,9 @@ pub(crate) struct Worker {
     buffers: Buffers,
     translation: Translation,
     pairs: Pairs,
+    foreseen: Foreseen,
+    /// Addresses of routers that machines claim.
+    duplicates: Duplicates,
     /// Flows to be activated once the packets that came for them are sent.
     installs: Batch,
     /// Flows on their way out of the datapath. Empty between two calls.
@@ -261,6 +266,8 @@ impl Worker {
             buffers: Buffers::default(),
             translation: Translation::default(),
             pairs: Pairs::default(),
+            foreseen: Foreseen::default(),
+            duplicates: Duplicates::default(),
             installs: Batch::default(),
             leaving: Vec::new(),
             unanswered: false,
@@ -383,6 +390,9 @@ impl Worker {
             self.publish();
             self.note_uses(now);
             self.forget_paths();
+            if self.foreseen.take_due() {
+                self.foresee_questions(now);
+            }
         }
         self.settle_waiting(now);
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use mn_ids::BridgeId;
 use mn_packet::{Mac, ndp};
 use mn_time::Instant;
-use mn_topology::PortKind;
+use mn_topology::{DeviceId, PortKind};
 use mn_topology::snapshot::{FarEnd, Lookup, Snapshot};
 
 use crate::limits::{DUPLICATE_QUIET_FOR, DUPLICATES_MAX};
@@ -14,15 +14,15 @@ use crate::limits::{DUPLICATE_QUIET_FOR, DUPLICATES_MAX};
 /// When it was last said of an address that it was heard at another MAC than before.
 #[derive(Debug, Default)]
 pub struct Duplicates {
-    said: HashMap<(BridgeId, IpAddr), Instant>,
+    said: HashMap<(DeviceId, IpAddr), Instant>,
 }
 
 impl Duplicates {
-    /// Notes that an address was heard at another MAC. Whether that is to be said: once for an
-    /// address in a while, and not at all of too many at once.
-    pub fn hear(&mut self, bridge: BridgeId, addr: IpAddr, now: Instant) -> bool {
+    /// Notes that an address in a device's network was heard at another MAC. Whether that is to be
+    /// said: once for an address in a while, and not at all of too many at once.
+    pub fn hear(&mut self, device: DeviceId, addr: IpAddr, now: Instant) -> bool {
         let quiet = |said: &Instant| now < *said + DUPLICATE_QUIET_FOR;
-        if self.said.get(&(bridge, addr)).is_some_and(quiet) {
+        if self.said.get(&(device, addr)).is_some_and(quiet) {
             return false;
         }
         if self.said.len() >= DUPLICATES_MAX {
@@ -30,7 +30,7 @@ impl Duplicates {
         }
         let room = self.said.len() < DUPLICATES_MAX;
         if room {
-            self.said.insert((bridge, addr), now);
+            self.said.insert((device, addr), now);
         }
         room
     }
@@ -54,21 +54,25 @@ pub fn router_with(snapshot: &Snapshot, bridge: BridgeId, addr: IpAddr) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use mn_ids::Id;
+    use mn_ids::BridgeId;
     use mn_testkit::{Lab, mac, named};
     use mn_time::Duration;
 
     use super::*;
 
+    fn any_bridge() -> DeviceId {
+        DeviceId::Bridge(BridgeId::random())
+    }
+
     #[test]
     fn an_address_that_goes_to_and_fro_is_said_once_a_minute_and_each_address_by_itself() {
-        let (mut duplicates, bridge) = (Duplicates::default(), Id::random());
+        let (mut duplicates, bridge) = (Duplicates::default(), any_bridge());
         let addr = |last| IpAddr::from([10, 0, 0, last]);
         let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
         let said = (0..120).filter(|second| duplicates.hear(bridge, addr(1), at(*second))).count();
         assert_eq!(said, 2);
         assert!(duplicates.hear(bridge, addr(2), at(119)), "another address");
-        assert!(duplicates.hear(Id::random(), addr(1), at(119)), "another bridge");
+        assert!(duplicates.hear(any_bridge(), addr(1), at(119)), "another bridge");
     }
 
     #[test]
@@ -96,7 +100,7 @@ mod tests {
 
     #[test]
     fn who_claims_many_addresses_fills_no_memory_and_stops_being_said() {
-        let (mut duplicates, bridge) = (Duplicates::default(), Id::random());
+        let (mut duplicates, bridge) = (Duplicates::default(), any_bridge());
         let claim = |number: usize| IpAddr::from((number as u32).to_be_bytes());
         let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
         let said = (0..3 * DUPLICATES_MAX)

@@ -317,6 +317,12 @@ impl StateTables {
         matching.map(|((_, addr), _)| *addr).collect()
     }
 
+    /// Every address of bridges' networks whose MAC is known.
+    pub fn bridge_neighbors(&self) -> impl Iterator<Item = (BridgeId, IpAddr, Mac)> + '_ {
+        let known = self.bridge_neighbors.iter();
+        known.filter_map(|((bridge, addr), cell)| Some((*bridge, *addr, cell.get()?)))
+    }
+
     /// The MAC a bridge's network has for an address.
     #[must_use]
     pub fn bridge_neighbor(&self, bridge: BridgeId, addr: IpAddr) -> Option<Mac> {

@@ -77,6 +77,10 @@ pub fn translate(
                 out.deliver(means);
                 out.actions.push(Action::Meter(index));
             }
+            VirtualAction::Copy => {
+                out.deliver(means);
+                out.actions.push(Action::Copy { one_in: 1 });
+            }
             VirtualAction::Track => {}
         }
     }

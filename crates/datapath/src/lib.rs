@@ -7,6 +7,7 @@ pub mod conformance;
 mod connection;
 pub mod ebpf;
 pub mod software;
+mod worker;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use mn_flow::{
 };
 use mn_ids::RuleId;
 use mn_time::Instant;
+
+pub use worker::worker_of;
 
 pub use connection::{Aged, ConnState, Connection, Direction, Progress, Timeouts, Tracking, Tuple};
 

@@ -142,6 +142,8 @@ pub enum VirtualAction {
     Track,
     /// Counts the packet.
     Meter(u32),
+    /// Shows the agent a copy, as the packet is by then: it may teach something.
+    Copy,
 }
 
 /// How long a flow stays without traffic.

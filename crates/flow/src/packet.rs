@@ -4,7 +4,7 @@ use core::net::Ipv6Addr;
 
 use mn_packet::{EtherType, IpProtocol, Mac, VlanTag};
 
-use crate::{Class, Conn, Field, FlowKey, FlowMask, Fragment, PortNo, TcpClass};
+use crate::{Class, Conn, Field, FlowKey, FlowMask, Fragment, PortNo, Rewrite, TcpClass};
 
 /// What became of a packet's headers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -204,6 +204,31 @@ impl TracedPacket {
         self.trace(Field::NwProto);
         self.trace(Field::NeighborDiscovery);
         self.headers.class.neighbor_discovery
+    }
+
+    /// Turns a question for a neighbour into its answer: see [`Rewrite::Answer`]. Reads all that
+    /// makes it one, and what the answer takes from it.
+    pub fn answer(&mut self, mac: Mac) {
+        for field in [Field::EthSrc, Field::EthType, Field::NwSrc, Field::NwDst, Field::NwProto] {
+            self.trace(field);
+        }
+        let ty = if self.headers.eth_type == EtherType::ARP {
+            Field::NwProto
+        } else {
+            self.neighbor_discovery();
+            self.tp_src();
+            Field::TpSrc
+        };
+        Rewrite::Answer { mac, router: false }.apply(&mut self.headers);
+        for field in [Field::EthDst, Field::EthSrc, Field::NwSrc, Field::NwDst, ty] {
+            self.written |= field.into();
+        }
+    }
+
+    /// Whether any header was written.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.written != FlowMask::NONE
     }
 
     /// Reads the small facts whole.

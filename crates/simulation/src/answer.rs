@@ -28,12 +28,14 @@ pub fn answer(key: &FlowKey, actions: &[VirtualAction]) -> Option<Answer> {
     let (mut left, mut port) = (*key, None);
     for action in actions {
         match *action {
-            // An error that quotes a packet has no answer.
-            VirtualAction::Rewrite(Rewrite::InnerSrc(..) | Rewrite::InnerDst(..)) => return None,
+            // An error that quotes a packet has no answer, nor has an answer.
+            VirtualAction::Rewrite(
+                Rewrite::InnerSrc(..) | Rewrite::InnerDst(..) | Rewrite::Answer { .. },
+            ) => return None,
             VirtualAction::Rewrite(rewrite) => rewrite.apply(&mut left),
             VirtualAction::Deliver(to) if port.is_none() => port = Some(to),
             VirtualAction::Deliver(_) => return None,
-            VirtualAction::Track | VirtualAction::Meter(_) => {}
+            VirtualAction::Track | VirtualAction::Meter(_) | VirtualAction::Copy => {}
         }
     }
     let ethernet = EthernetHeader {

@@ -44,6 +44,8 @@ pub(crate) struct Branch {
     pub translated: bool,
     /// The ways it took where there were several equal ones.
     pub paths: SmallVec<[PathTag; 2]>,
+    /// It is a packet of ours by now: the answer to the one that came.
+    pub own: bool,
 }
 
 impl Branch {
@@ -65,7 +67,14 @@ impl Branch {
             track: false,
             translated: false,
             paths: SmallVec::new(),
+            own: false,
         }
+    }
+
+    /// From here on it is a packet of ours, on its way back. What it has read stays read.
+    pub(crate) fn returns(&mut self) {
+        let begun = Self::arriving(*self.packet.headers());
+        *self = Self { packet: self.packet, devices: self.devices, own: true, ..begun };
     }
 
     /// The Ethernet header it has now: for packets of our own, not for decisions.

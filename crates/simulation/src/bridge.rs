@@ -88,7 +88,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             self.tag(Tag::Mac { bridge: bridge.id, vlan, mac });
         }
         self.effect(Effect::LearnMac { bridge: bridge.id, vlan, mac, port });
-        self.learn_bridge_neighbor(branch, bridge.id, mac)
+        self.learn_bridge_neighbor(branch, bridge, mac)
     }
 
     /// Where the frame goes.

@@ -3,6 +3,7 @@
 use mn_flow::{Field, FlowKey, FlowMask, Rewrite, VirtualAction, diff};
 use mn_ids::PortId;
 
+use crate::asked::Answerer;
 use crate::quote::{Quote, Quoted};
 
 /// One copy that leaves by the interface of a port.
@@ -19,6 +20,8 @@ pub(crate) struct Delivery {
     pub track: bool,
     /// What it quotes, as it leaves.
     pub quote: Quoted,
+    /// It is the answer to the question that came; there is no other delivery.
+    pub answerer: Option<Answerer>,
 }
 
 /// Turns deliveries into one list of actions, in which a rewrite holds for all that follows.
@@ -38,6 +41,12 @@ pub(crate) fn compile(
     let (mut now, mut set, mut hops) = (*arrived, FlowMask::NONE, 0);
     let mut quote: Option<Quote> = None;
     for delivery in deliveries {
+        if let Some(Answerer { mac, router }) = delivery.answerer {
+            actions.push(VirtualAction::Copy);
+            actions.push(VirtualAction::Rewrite(Rewrite::Answer { mac, router }));
+            actions.push(VirtualAction::Deliver(delivery.port));
+            return;
+        }
         let change = change(&now, set, delivery, read);
         diff(&now, &delivery.headers, change, |rewrite| {
             actions.push(VirtualAction::Rewrite(rewrite));
@@ -105,7 +114,15 @@ mod tests {
         let headers = FlowKey { eth_dst: eth_dst.unwrap_or(Mac::ZERO), ..FlowKey::default() };
         let written = eth_dst.map_or(FlowMask::NONE, |_| Field::EthDst.into());
         let port = PortId::from_uuid(uuid::Uuid::from_u128(port));
-        Delivery { port, headers, written, hops, track: false, quote: Quoted::Unread }
+        Delivery {
+            port,
+            headers,
+            written,
+            hops,
+            track: false,
+            quote: Quoted::Unread,
+            answerer: None,
+        }
     }
 
     /// The actions for these copies of a packet to `Mac::ZERO`, and what they read besides.

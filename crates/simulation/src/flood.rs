@@ -35,7 +35,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             let end = self.egress(&mut copy, *member);
             self.absorb(&copy);
             match end {
-                Ok(()) => {}
+                Ok(()) | Err(Stop::Answered) => {}
                 Err(Stop::Drop(cause, rule)) => {
                     self.note(|| Step::CopyDropped { port: *member, cause, rule });
                     self.dropped.get_or_insert((cause, rule));

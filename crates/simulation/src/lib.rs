@@ -5,6 +5,7 @@
 //! function each: `Sim::ingress` and `Sim::egress` in `port`, `Sim::bridge`, `Sim::router`.
 
 mod answer;
+mod asked;
 mod branch;
 mod bridge;
 mod chain;

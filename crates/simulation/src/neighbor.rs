@@ -1,17 +1,18 @@
 //! ARP and neighbour discovery, at bridges and routers (agent-facts §9, §12; RFC 826, RFC 4861).
 //!
-//! A packet that may teach something makes no flow, nor does one that is answered here. What one
-//! station of a bridge says to another, and is known of it, makes one.
+//! A packet that may teach something makes no flow, but for a question that a flow answers: of that
+//! the agent gets copies. What one station of a bridge says to another, and is known of it, makes one.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use mn_flow::{DropCause, ScopedAddr, Tag};
-use mn_ids::{BridgeId, RouterId};
+use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::ndp::{self, NdMessage};
 use mn_packet::{Arp, ArpOp, EtherType, IpProtocol, Layers, Mac, Network, from_v6};
 use mn_topology::snapshot::{BridgeView, FarEnd, Link};
 use mn_topology::{DeviceId, PortKind};
 
+use crate::asked::Answerer;
 use crate::branch::Branch;
 use crate::bridge::{Forward, router_mac};
 use crate::router::{Inside, is_unicast};
@@ -29,18 +30,29 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
     pub(crate) fn learn_bridge_neighbor(
         &mut self,
         branch: &mut Branch,
-        bridge: BridgeId,
+        view: &BridgeView,
         from: Mac,
     ) -> Result<(), Stop> {
+        let bridge = view.id;
         let is_arp = branch.packet.eth_type() == EtherType::ARP;
         if !is_arp && (branch.packet.eth_type() != EtherType::IPV6 || !is_discovery(branch)) {
             return Ok(());
         }
         let told = if is_arp { Some(branch.packet.nw_src()) } else { told_by_nd(branch) };
+        if let Some(addr) = told.map(from_v6)
+            && self.routers_port(view, addr)?.is_some()
+        {
+            self.once = true;
+            self.effect(Effect::AddressClaimed {
+                device: DeviceId::Bridge(bridge),
+                addr,
+                mac: from,
+            });
+            return Ok(());
+        }
         if !branch.packet.eth_dst().is_multicast() {
             let Some(told) = told.map(from_v6) else { return Ok(()) };
-            self.tag(Tag::BridgeNeighbor { bridge, addr: told });
-            match self.state.bridge_neighbor(bridge, told) {
+            match self.known_neighbor(bridge, told) {
                 Known::Is(mac) if mac == from => return Ok(()),
                 // Kernels ask from there, and of nobody else it could be.
                 Known::Absent if told == ndp::link_local(from) => return Ok(()),
@@ -48,7 +60,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
                 Known::Unknown => return Err(self.load(bridge)),
             }
         }
-        self.once = true;
+        self.teaches = true;
         let said = if is_arp {
             let arp = self.arp().filter(|arp| !arp.sender.is_unspecified());
             arp.map(|arp| (IpAddr::V4(arp.sender), arp.sender_mac))
@@ -69,14 +81,14 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
     ) -> Result<Option<Forward>, Stop> {
         let (asker, target) = match branch.packet.eth_type() {
             EtherType::ARP => {
-                self.once = true;
+                self.teaches = true;
                 if branch.packet.nw_proto().0 != ArpOp::REQUEST.0 as u8 {
                     return Ok(None);
                 }
                 (branch.packet.nw_src(), branch.packet.nw_dst())
             }
             EtherType::IPV6 if is_solicitation(branch) => {
-                self.once = true;
+                self.teaches = true;
                 (branch.packet.nw_src(), branch.packet.nw_dst())
             }
             _ => return Ok(None),
@@ -89,23 +101,22 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             return Ok(None);
         }
         let target = from_v6(target);
-        for link in bridge.links() {
-            if router_mac(link).is_some() && self.has_address(link.peer, target)? {
-                return Ok(Some(Forward::Port(link.port)));
-            }
+        if let Some(port) = self.routers_port(bridge, target)? {
+            return Ok(Some(Forward::Port(port)));
         }
         let mac = match dhcp::server_mac(bridge, target) {
             Some(mac) => mac,
-            None => match self.state.bridge_neighbor(bridge.id, target) {
+            None => match self.known_neighbor(bridge.id, target) {
                 Known::Is(mac) if mac != branch.packet.eth_src() => mac,
                 Known::Is(_) | Known::Absent => return Ok(None),
                 Known::Unknown => return Err(self.load(bridge.id)),
             },
         };
         let Some(port) = branch.in_port else { return Ok(None) };
-        let Some(reply) = self.answer_for(branch, mac, false) else { return Ok(None) };
         let device = DeviceId::Bridge(bridge.id);
         self.note(|| Step::Answered { device, with: format!("{target} is at {mac}") });
+        self.answer_by_flow(branch, port, Answerer { mac, router: false })?;
+        let Some(reply) = self.answer_for(branch, mac, false) else { return Ok(None) };
         self.emit(port, reply, Limit::Answer);
         Ok(Some(Forward::Answered))
     }
@@ -121,8 +132,24 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         matches!(known, NeighborState::Known(_))
     }
 
+    /// What is known of an address of a bridge's network.
+    fn known_neighbor(&mut self, bridge: BridgeId, addr: IpAddr) -> Known<Mac> {
+        self.tag(Tag::BridgeNeighbor { bridge, addr });
+        self.state.bridge_neighbor(bridge, addr)
+    }
+
+    /// The bridge's port with a router behind it that has the address.
+    fn routers_port(&mut self, bridge: &BridgeView, addr: IpAddr) -> Result<Option<PortId>, Stop> {
+        for link in bridge.links() {
+            if router_mac(link).is_some() && self.has_address(link.peer, addr)? {
+                return Ok(Some(link.port));
+            }
+        }
+        Ok(None)
+    }
+
     /// Whether a router's port has the address.
-    fn has_address(&mut self, port: mn_ids::PortId, addr: IpAddr) -> Result<bool, Stop> {
+    fn has_address(&mut self, port: PortId, addr: IpAddr) -> Result<bool, Stop> {
         Ok(match &self.port(port)?.kind {
             PortKind::Router(kind) => {
                 kind.addresses.iter().any(|own| own.addr == addr)
@@ -160,20 +187,24 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         router: RouterId,
         inside: Inside<'a>,
     ) -> Result<(), Stop> {
-        self.once = true;
-        let Some(arp) = self.arp() else { return Err(DropCause::Malformed.into()) };
-        // The key tells the same, and tells it to the mask.
-        branch.packet.nw_src();
+        self.teaches = true;
+        let sender = from_v6(branch.packet.nw_src());
         let target = from_v6(branch.packet.nw_dst());
+        let asks = u16::from(branch.packet.nw_proto().0) == ArpOp::REQUEST.0;
         let is_own = |addr: IpAddr| inside.port.addresses.iter().any(|own| own.addr == addr);
-        let for_us = is_own(target);
-        let told = arp.op == ArpOp::REPLY || arp.is_gratuitous() || for_us;
-        let sender = IpAddr::V4(arp.sender);
-        if told && !is_own(sender) {
-            self.learn_neighbor(router, inside, sender, arp.sender_mac);
+        if is_own(sender) {
+            self.claimed(branch, router, sender);
+            return Err(DropCause::Consumed.into());
         }
-        if arp.op == ArpOp::REQUEST && for_us && !is_own(sender) {
-            self.answer_as_router(branch, inside);
+        // Of a flow that an agent adopts there is no more than headers.
+        if let Some(arp) = self.arp() {
+            let told = arp.op == ArpOp::REPLY || arp.is_gratuitous() || is_own(target);
+            if told {
+                self.learn_neighbor(router, inside, sender, arp.sender_mac);
+            }
+        }
+        if asks && is_own(target) {
+            self.answer_as_router(branch, inside)?;
         }
         Err(DropCause::Consumed.into())
     }
@@ -188,8 +219,15 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         if !is_discovery(branch) {
             return Ok(());
         }
-        self.once = true;
+        self.teaches = true;
         let Some((message, src, hops)) = self.nd() else {
+            // Of a flow that an agent adopts there is no more than headers.
+            if self.packet.frame.is_empty() && is_solicitation(branch) {
+                let (src, target) = (branch.packet.nw_src(), branch.packet.nw_dst());
+                if is_own_v6(inside, target) && !is_own_v6(inside, src) {
+                    self.answer_as_router(branch, inside)?;
+                }
+            }
             return Err(DropCause::Malformed.into());
         };
         // Whoever has crossed a router is no neighbour (RFC 4861 §6.1, §7.1).
@@ -198,12 +236,19 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         }
         match message {
             NdMessage::NeighborSolicitation { target, source_mac } => {
+                if is_own_v6(inside, src) {
+                    self.claimed(branch, router, src.into());
+                    return Err(DropCause::Consumed.into());
+                }
                 if let Some(mac) = source_mac.filter(|_| !src.is_unspecified()) {
                     self.learn_neighbor(router, inside, src.into(), mac);
                 }
                 if is_own_v6(inside, target) {
-                    self.answer_as_router(branch, inside);
+                    self.answer_as_router(branch, inside)?;
                 }
+            }
+            NdMessage::NeighborAdvertisement(told) if is_own_v6(inside, told.target) => {
+                self.claimed(branch, router, told.target.into());
             }
             NdMessage::NeighborAdvertisement(told) => {
                 let mac = match told.target_mac {
@@ -212,7 +257,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
                     }
                     mac => mac,
                 };
-                if let Some(mac) = mac.filter(|_| !is_own_v6(inside, told.target)) {
+                if let Some(mac) = mac {
                     self.learn_neighbor(router, inside, told.target.into(), mac);
                 }
             }
@@ -239,13 +284,24 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         }
     }
 
-    fn answer_as_router(&mut self, branch: &Branch, inside: Inside<'a>) {
-        if let Some(reply) = self.answer_for(branch, inside.port.mac, true) {
-            let device = DeviceId::Router(inside.port.router_id);
-            let with = format!("the address is at {}", inside.port.mac);
-            self.note(|| Step::Answered { device, with });
+    /// Notes that a machine says that it has the router's own address. On a bridge, that has heard it
+    /// before.
+    fn claimed(&mut self, branch: &Branch, router: RouterId, addr: IpAddr) {
+        self.once = true;
+        if branch.devices == 1 && !branch.own {
+            let mac = branch.entered.src;
+            self.effect(Effect::AddressClaimed { device: DeviceId::Router(router), addr, mac });
+        }
+    }
+
+    fn answer_as_router(&mut self, branch: &mut Branch, inside: Inside<'a>) -> Result<(), Stop> {
+        let (mac, device) = (inside.port.mac, DeviceId::Router(inside.port.router_id));
+        self.note(|| Step::Answered { device, with: format!("the address is at {mac}") });
+        self.answer_by_flow(branch, inside.id, Answerer { mac, router: true })?;
+        if let Some(reply) = self.answer_for(branch, mac, true) {
             self.emit(inside.id, reply, Limit::Answer);
         }
+        Ok(())
     }
 
     /// Learns a neighbour, if its address is one of the port's link.

@@ -73,6 +73,8 @@ pub enum Effect {
     LearnMac { bridge: BridgeId, vlan: Option<VlanId>, mac: Mac, port: PortId },
     /// A bridge's network has this address at this MAC (seen in ARP or ND).
     LearnBridgeNeighbor { bridge: BridgeId, addr: IpAddr, mac: Mac },
+    /// A machine says that it has an address of a router next to it. Nothing is learned of that.
+    AddressClaimed { device: DeviceId, addr: IpAddr, mac: Mac },
     /// A router's neighbour was heard.
     LearnNeighbor { router: RouterId, port: PortId, addr: IpAddr, mac: Mac },
     /// A packet of our own is to leave by this port: simulate it from its egress

@@ -91,6 +91,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             hops: branch.hops,
             track,
             quote: branch.quote,
+            answerer: None,
         };
         self.buffers.deliveries.push(delivery);
         let (before, hops) = (self.packet.key, branch.hops);

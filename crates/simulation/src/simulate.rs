@@ -38,6 +38,8 @@ pub fn simulate<S: StateView + ?Sized>(
         walk,
         read: FlowMask::NONE,
         once: false,
+        teaches: false,
+        copied: false,
         refused: false,
         follows: None,
         closes: false,
@@ -69,6 +71,10 @@ pub(crate) struct Sim<'a, S: ?Sized> {
     pub read: FlowMask,
     /// The verdict is for this packet alone.
     pub once: bool,
+    /// The packet may teach something, and so may each like it.
+    pub teaches: bool,
+    /// The flow shows copies of its packets, so that they can teach.
+    pub copied: bool,
     /// An error or a reset answers the packet.
     pub refused: bool,
     /// Which way it goes of a translated TCP connection.
@@ -87,6 +93,8 @@ pub(crate) struct Sim<'a, S: ?Sized> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Stop {
     Drop(DropCause, Option<RuleId>),
+    /// It was answered, and the answer is delivered.
+    Answered,
     /// What is missing is in the buffers.
     Load,
     AwaitNeighbor {
@@ -179,7 +187,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
                 return Outcome::AwaitLease { device, chain, rule };
             }
             Err(Stop::Drop(cause, rule)) => self.dropped = Some((cause, rule)),
-            Ok(()) => {}
+            Ok(()) | Err(Stop::Answered) => {}
         }
         let buffers = &mut *self.buffers;
         let drop = if buffers.deliveries.is_empty() {
@@ -200,8 +208,9 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         if let Some((cause, rule)) = drop {
             self.note(|| Step::Drop { cause, rule });
         }
+        let alone = self.teaches && !self.copied;
         let expiry = match drop {
-            _ if self.once || self.refused => Expiry::None,
+            _ if self.once || self.refused || alone => Expiry::None,
             Some((cause, _)) if may_mend(cause) => Expiry::Brief,
             Some(_) => Expiry::Idle,
             None if self.closes => Expiry::None,
@@ -209,7 +218,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             None => Expiry::Idle,
         };
         let follows = self.follows.filter(|_| drop.is_none());
-        let budgeted = self.refused && !self.once && drop.is_some();
+        let budgeted = self.refused && !self.once && !alone && drop.is_some();
         Outcome::Decided(Decision { mask: self.read, expiry, budgeted, follows, drop })
     }
 

@@ -120,8 +120,8 @@ fn a_question_for_a_known_address_is_answered_and_bothers_nobody() {
     lab.tables.learn(&effects);
 
     let sent = lab.send("vm1 > vm2 arp");
-    sent.drops(DropCause::Consumed);
-    let answer = sent.answered_at("vm1");
+    sent.lasts(Expiry::Idle).silently();
+    let answer = sent.answered_back("vm1");
     let Network::Arp(arp) = Layers::of(&answer).unwrap().network else { panic!("not ARP") };
     assert_eq!((arp.op, arp.sender_mac), (ArpOp::REPLY, mac("02::02")));
     assert_eq!(arp.sender.to_string(), "10.0.1.6");
@@ -137,8 +137,7 @@ fn a_solicitation_for_a_known_address_is_answered_and_a_check_for_duplicates_is_
     let told = lab.send("vm2 > vm1 na").buffers.effects;
     lab.tables.learn(&told);
     let sent = lab.send("vm1 > vm2 ns");
-    sent.drops(DropCause::Consumed);
-    lab.emit(named("vm1"), &sent.answered_at("vm1")).arrives("vm1", 0);
+    lab.emit(named("vm1"), &sent.answered_back("vm1")).arrives("vm1", 0);
     lab.send("vm1 > vm2 ns addr-from ::").floods(&["vm2", "vm3"]);
 }
 

@@ -118,7 +118,7 @@ fn a_server_without_a_router_answers_arp_and_renewals() {
         ",
     );
     let sent = lab.send("vm1 > 10.0.1.2 arp");
-    let answer = sent.answered_at("vm1");
+    let answer = sent.answered_back("vm1");
     let Mac(server) = DHCP_SERVER_MAC;
     assert_eq!(answer[6..12], server);
     let renewed = ask(&lab, "vm1 > 10.0.1.2 renew 10.0.1.5 mac-to 02:a8:9c:de:39:27");

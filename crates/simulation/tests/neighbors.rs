@@ -3,12 +3,13 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use mn_flow::{DropCause, Expiry, Field, FlowMask, ScopedAddr, Tag};
+use mn_flow::{DropCause, Expiry, Field, FlowMask, Rewrite, ScopedAddr, Tag, VirtualAction};
 use mn_packet::ndp::{self, NdMessage, NeighborAdvertisement};
 use mn_packet::{Arp, EtherType, EthernetHeader};
 use mn_simulation::{Effect, Entry};
 use mn_testkit::packet::Built;
 use mn_testkit::{Lab, mac, named};
+use mn_topology::DeviceId;
 
 const NETWORK: &str = "
     bridge blue
@@ -189,13 +190,100 @@ fn who_speaks_for_another_mac_teaches_nothing_whatever_the_flow() {
     assert!(!sent.buffers.effects.iter().any(learned));
 }
 
+/// Questions for the router's addresses, of all and of it alone.
+const ASKED: [&str; 6] = [
+    "vm1 > 10.0.1.1 arp",
+    "vm1 > 10.0.1.1 arp mac-to 02::a1",
+    "vm1 > fd01::1 ns v6",
+    "vm1 > fd01::1 ns v6 mac-to 02::a1",
+    "vm1 > fd01::1 ns v6 addr-from fe80::ff:fe00:1",
+    "vm1 > fe80::ff:fe00:a1 ns v6",
+];
+
 #[test]
-fn what_a_router_answers_makes_no_flow() {
-    let mut lab = Lab::read(NETWORK);
-    knows(&mut lab, ["10.0.1.5", "fd01::5"], "02::01");
-    for asked in ["vm1 > 10.0.1.1 arp mac-to 02::a1", "vm1 > fd01::1 ns v6 mac-to 02::a1"] {
+fn what_a_router_answers_makes_a_flow_that_answers_and_still_teaches() {
+    let lab = Lab::read(NETWORK);
+    for asked in ASKED {
         let sent = lab.send(asked);
-        sent.drops(DropCause::Consumed).lasts(Expiry::None);
-        sent.answered_at("edge.blue");
+        let port = lab.station("vm1").port;
+        sent.arrives("vm1", 0).lasts(Expiry::Idle).silently();
+        let answer = Rewrite::Answer { mac: mac("02::a1"), router: true };
+        let actions =
+            [VirtualAction::Copy, VirtualAction::Rewrite(answer), VirtualAction::Deliver(port)];
+        assert_eq!(sent.buffers.actions, actions, "{asked}");
+        sent.tagged(Tag::Port(named("edge.blue")));
+        let learned = |effect: &Effect| matches!(effect, Effect::LearnNeighbor { .. });
+        assert!(sent.buffers.effects.iter().any(learned), "{asked} teaches");
+        // It holds for who asks, from where, and for what: for no other target.
+        let read = sent.decision().unwrap().mask;
+        let whole = [Field::EthDst, Field::EthSrc, Field::NwSrc, Field::NwDst, Field::NwProto];
+        assert!(whole.into_iter().all(|field| read.contains(field)), "{read:?}");
+        assert_eq!((read.nw_src_len(), read.nw_dst_len()), (128, 128));
+    }
+}
+
+#[test]
+fn what_a_bridge_answers_makes_a_flow_too() {
+    let mut lab = Lab::read(NETWORK);
+    knows(&mut lab, ["10.0.1.6", "fd01::6"], "02::02");
+    for (asked, addr) in [("vm1 > vm2 arp", "10.0.1.6"), ("vm1 > vm2 ns v6", "fd01::6")] {
+        let sent = lab.send(asked);
+        sent.arrives("vm1", 0).lasts(Expiry::Idle);
+        let answer = Rewrite::Answer { mac: mac("02::02"), router: false };
+        assert!(sent.buffers.actions.contains(&VirtualAction::Rewrite(answer)), "{asked}");
+        let addr = addr.parse().unwrap();
+        sent.tagged(Tag::BridgeNeighbor { bridge: named("blue"), addr });
+    }
+}
+
+#[test]
+fn an_answer_passes_the_filters_of_its_way_back() {
+    let lab = Lab::read(
+        "
+        bridge blue
+          vm1    02::01  10.0.1.5  fd01::5  out quiet
+        router edge
+          blue   02::a1  10.0.1.1/24  fd01::1/64
+        chain quiet
+          drop arp
+        ",
+    );
+    let sent = lab.send("vm1 > 10.0.1.1 arp");
+    assert!(sent.arrivals().is_empty());
+    sent.lasts(Expiry::None);
+    lab.send("vm1 > fd01::1 ns v6").arrives("vm1", 0).lasts(Expiry::Idle);
+}
+
+#[test]
+fn a_question_from_who_is_not_known_yet_is_answered_alone() {
+    let lab = Lab::read(NETWORK);
+    // The answer's way back is not known before the question has taught where it came from.
+    let sent = lab.send("vm1 > 10.0.1.1 arp mac-from 02::77");
+    sent.drops(DropCause::Consumed).lasts(Expiry::None);
+    sent.answered_at("edge.blue");
+}
+
+#[test]
+fn a_machine_that_claims_its_routers_address_teaches_nothing_and_is_told_of() {
+    let lab = Lab::read(NETWORK);
+    for claim in [
+        "vm1 > vm2 arp addr-from 10.0.1.1",
+        "vm1 > vm2 arp-reply addr-from 10.0.1.1",
+        "vm1 > 10.0.1.1 arp addr-from 10.0.1.1",
+        "vm1 > vm2 ns v6 addr-from fd01::1",
+        "vm1 > vm2 na v6 addr-from fd01::1",
+        "vm1 > vm2 na v6 addr-from fe80::ff:fe00:a1",
+    ] {
+        let sent = lab.send(claim);
+        sent.lasts(Expiry::None);
+        let claims = sent.buffers.effects.iter().filter(|it| {
+            matches!(it, Effect::AddressClaimed { device: DeviceId::Bridge(_), mac: by, .. }
+                if *by == mac("02::01"))
+        });
+        assert_eq!(claims.count(), 1, "{claim}: {:?}", sent.buffers.effects);
+        let learns = |it: &Effect| {
+            matches!(it, Effect::LearnBridgeNeighbor { .. } | Effect::LearnNeighbor { .. })
+        };
+        assert!(!sent.buffers.effects.iter().any(learns), "{claim}: {:?}", sent.buffers.effects);
     }
 }

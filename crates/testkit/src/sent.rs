@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use mn_flow::{DropCause, Expiry, FlowKey, FlowMask, Rewrite, Tag, VirtualAction};
 use mn_ids::PortId;
-use mn_packet::Layers;
+use mn_packet::{Layers, Network, ndp};
 use mn_simulation::walk::Walk;
 use mn_simulation::{Buffers, Decision, Effect, Outcome};
 
@@ -126,6 +126,24 @@ impl Sent<'_> {
         answers[0].1.to_vec()
     }
 
+    /// What its flow turns it into: the answer, which goes back to the port of this name alone.
+    #[track_caller]
+    pub fn answered_back(&self, port: &str) -> Vec<u8> {
+        self.arrives(port, 0);
+        let answers = self.buffers.actions.iter().find_map(|action| match action {
+            VirtualAction::Rewrite(Rewrite::Answer { mac, router }) => Some((*mac, *router)),
+            _ => None,
+        });
+        let (mac, router) = answers.expect("its flow answers it");
+        let layers = Layers::of(&self.built.frame).unwrap();
+        match (&layers.network, self.built.key.nw_src, self.built.key.nw_dst) {
+            (Network::Arp(request), ..) => {
+                request.reply(mac).frame_in(&layers.ethernet.reply_from(mac))
+            }
+            (_, asker, target) => ndp::advertise(&layers.ethernet, asker, target, mac, router),
+        }
+    }
+
     /// An effect follows from it.
     #[track_caller]
     pub fn teaches(&self, effect: &Effect) -> &Self {
@@ -205,7 +223,7 @@ pub fn deliver(key: &FlowKey, actions: &[VirtualAction]) -> Vec<Arrival> {
                 tracked = false;
             }
             VirtualAction::Track => tracked = true,
-            VirtualAction::Meter(_) => {}
+            VirtualAction::Meter(_) | VirtualAction::Copy => {}
         }
     }
     arrivals

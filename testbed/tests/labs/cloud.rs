@@ -119,17 +119,6 @@ impl Cloud {
         Ok(())
     }
 
-    /// Makes a VM keep its gateway's MAC: asking a router for it takes a living agent.
-    pub fn keep_gateway(&self, vm: usize) -> Outcome {
-        let gateway = format!("10.1.{}.1", 1 + vm / 2);
-        let vm = &self.vms[vm].namespace;
-        let known = vm.ip(&format!("-4 neigh show {gateway} dev eth0"))?;
-        if let [_, "lladdr", mac, ..] = known.split_whitespace().collect::<Vec<_>>()[..] {
-            vm.ip(&format!("neigh replace {gateway} lladdr {mac} dev eth0 nud permanent"))?;
-        }
-        Ok(())
-    }
-
     /// A chain on the way to a VM's port.
     pub fn guard(&self, vm: usize) -> Outcome<String> {
         let chain = self.control().chain("guard")?;

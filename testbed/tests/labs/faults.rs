@@ -19,7 +19,9 @@ fn while_both_agents_are_dead_no_packet_of_installed_flows_is_lost() -> Outcome 
     for to in [cloud.v4(FRONT1), cloud.v6(FRONT1), cloud.v4(BACK0)] {
         cloud.assert_reaches(FRONT0, &to)?;
     }
-    cloud.keep_gateway(FRONT0)?;
+    for to in [cloud.v4(FRONT0), cloud.v6(FRONT0)] {
+        cloud.assert_reaches(BACK1, &to)?;
+    }
     for vm in [FRONT0, FRONT1] {
         cloud.doubt_neighbors(vm)?;
     }
@@ -49,6 +51,7 @@ fn while_both_agents_are_dead_no_packet_of_installed_flows_is_lost() -> Outcome 
     );
     assert_eq!(count("ff:ff:ff:ff:ff:ff"), 0, "none had to ask everybody: {asked:?}");
     cloud.assert_reaches(FRONT0, &cloud.v4(FRONT1))?;
+    finds_its_router_anew(&cloud)?;
     cloud.lab.start_agent(0)?;
     cloud.lab.start_agent(1)?;
     std::thread::sleep(Duration::from_secs(2));
@@ -70,6 +73,20 @@ fn while_both_agents_are_dead_no_packet_of_installed_flows_is_lost() -> Outcome 
         );
     }
     cloud.wait_reaches(BACK1, &cloud.v4(FRONT0))
+}
+
+/// A machine that has forgotten every neighbour finds its router, by both versions of IP, and what is
+/// behind it.
+fn finds_its_router_anew(cloud: &Cloud) -> Outcome {
+    let machine = &cloud.vms[BACK1].namespace;
+    for (router, to) in [("10.1.2.1", cloud.v4(FRONT0)), ("fd01:2::1", cloud.v6(FRONT0))] {
+        let known = || machine.ip(&format!("neigh show {router} dev eth0"));
+        machine.ip("neigh flush dev eth0")?;
+        assert_eq!(known()?.trim(), "", "everything is forgotten");
+        cloud.assert_reaches(BACK1, &to)?;
+        assert!(known()?.contains("lladdr"), "{router}: {}", known()?);
+    }
+    Ok(())
 }
 
 #[test]

@@ -6,6 +6,7 @@ use mn_agent_core::{Learned, Row, router_with};
 use mn_ids::BridgeId;
 use mn_packet::Mac;
 use mn_time::Instant;
+use mn_topology::DeviceId;
 
 use super::Control;
 use crate::clock;
@@ -51,7 +52,7 @@ impl Control {
         let before = router_with(&self.state.snapshot, bridge, addr)
             .or_else(|| self.state.tables.bridge_neighbor(bridge, addr));
         if let Some(before) = before.filter(|before| *before != mac)
-            && self.state.duplicates.hear(bridge, addr, now)
+            && self.state.duplicates.hear(DeviceId::Bridge(bridge), addr, now)
         {
             tracing::warn!(
                 %bridge,

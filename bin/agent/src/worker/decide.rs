@@ -7,7 +7,7 @@ use mn_flow::{
     extract,
 };
 use mn_ids::{HostId, PortId};
-use mn_simulation::{Decision, Entry, Inputs, Outcome, Packet, simulate};
+use mn_simulation::{Decision, Effect, Entry, Inputs, Outcome, Packet, simulate};
 use mn_time::Instant;
 use mn_topology::snapshot::{Lookup, Snapshot};
 
@@ -53,7 +53,7 @@ impl Worker {
             UpcallReason::Miss => true,
             // The flow is right for others of its kind; this packet has an answer of its own.
             UpcallReason::Ttl | UpcallReason::TooBig | UpcallReason::Answer => false,
-            UpcallReason::Copy => return,
+            UpcallReason::Copy => return self.hear_copy(upcall, *port, now),
         };
         let arrival = Arrival {
             key: upcall.key,
@@ -75,6 +75,26 @@ impl Worker {
         }
         if let Err(wait) = self.decide(&arrival, now) {
             self.begin_to_wait(&arrival, wait, now);
+        }
+    }
+
+    /// Learns from a packet that a flow took.
+    fn hear_copy(&mut self, upcall: &Upcall<'_>, port: PortId, now: Instant) {
+        let packet =
+            Packet { key: upcall.key, frame: upcall.frame, gso_size: upcall.offload.gso_size };
+        if self.simulate(&packet, Entry::Ingress(port), now).is_ok() {
+            let teaches = |effect: &Effect| {
+                matches!(
+                    effect,
+                    Effect::LearnMac { .. }
+                        | Effect::LearnBridgeNeighbor { .. }
+                        | Effect::LearnNeighbor { .. }
+                        | Effect::AddressClaimed { .. }
+                )
+            };
+            self.buffers.effects.retain(teaches);
+            let changed = self.take_effects(now);
+            self.touch(&changed, now);
         }
     }
 

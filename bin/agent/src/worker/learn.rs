@@ -1,5 +1,7 @@
 //! What packets teach, and whom to ask.
 
+use std::net::IpAddr;
+
 use mn_agent_core::{
     Hearing, Learned, MacPlace, NeighborEffect, NeighborEvent, PortLimit, Touched, Wait, probe,
     router_with,
@@ -9,8 +11,8 @@ use mn_ids::{PortId, RouterId};
 use mn_packet::Mac;
 use mn_simulation::{Effect, Entry, Limit, neighbor_query};
 use mn_time::Instant;
-use mn_topology::Port;
 use mn_topology::snapshot::Lookup;
+use mn_topology::{DeviceId, Port};
 
 use super::message::{FromWorker, Heard, Reach};
 use super::{Own, Path, Question, Worker};
@@ -33,8 +35,12 @@ impl Worker {
                         self.report.moved_addresses.add(1);
                     }
                     if self.tables.learn_bridge_neighbor(bridge, addr, mac, &mut tags) {
+                        self.foreseen.note_change();
                         self.tell(Heard::BridgeNeighbor { bridge, addr, mac });
                     }
+                }
+                Effect::AddressClaimed { device, addr, mac } => {
+                    self.hear_claim(device, addr, mac, now);
                 }
                 Effect::LearnNeighbor { router, port, addr, mac } => {
                     let addr = ScopedAddr::on(port, addr);
@@ -62,6 +68,7 @@ impl Worker {
             }
             Heard::BridgeNeighbor { bridge, addr, mac } => {
                 self.tables.learn_bridge_neighbor(bridge, addr, mac, &mut tags);
+                self.foreseen.note_change();
             }
             Heard::Neighbor { router, port, addr, mac } => {
                 self.tables.learn_neighbor(router, addr, (mac, port), &mut tags);
@@ -99,6 +106,25 @@ impl Worker {
                     self.tell(Heard::Mac(place, port));
                 }
             }
+        }
+    }
+
+    /// A machine says that it has an address of a router next to it. Nobody believes it.
+    fn hear_claim(&mut self, device: DeviceId, addr: IpAddr, mac: Mac, now: Instant) {
+        self.report.moved_addresses.add(1);
+        if self.duplicates.hear(device, addr, now) {
+            let (kind, id) = match device {
+                DeviceId::Bridge(id) => ("bridge", id.uuid()),
+                DeviceId::Router(id) => ("router", id.uuid()),
+            };
+            tracing::warn!(
+                kind,
+                %id,
+                %addr,
+                %mac,
+                event = "duplicate-address",
+                "a machine says that it has the address of its router"
+            );
         }
     }
 

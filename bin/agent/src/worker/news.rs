@@ -29,6 +29,9 @@ impl Worker {
         self.asked_places.clear();
         self.adoption_waits = false;
         self.ready = true;
+        if !tags.is_empty() {
+            self.foreseen.note_change();
+        }
         self.touch(&tags, now);
         self.released.extend(self.pending.waiting(|stay| stay.wait == Wait::Load));
     }

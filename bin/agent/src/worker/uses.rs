@@ -16,6 +16,7 @@ impl Worker {
         }
         self.last.uses = now;
         self.keep_probes(now);
+        self.foreseen.note_change();
         let (mut macs, mut neighbors, mut held) = (Vec::new(), Vec::new(), Vec::new());
         for tag in self.flows.tags() {
             held.extend(Holding::of(tag));

@@ -14,6 +14,7 @@ mod limits;
 mod mail;
 mod metrics;
 mod neighbors;
+mod questions;
 mod rejects;
 mod settled;
 mod station;

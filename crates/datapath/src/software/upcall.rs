@@ -51,15 +51,11 @@ impl TokenBucket {
 /// where there are any.
 pub(super) fn worker_of(packet: &Packet, workers: usize) -> usize {
     let key = &packet.key;
-    let fold = |addr: Ipv6Addr| {
-        let bits = addr.to_bits();
-        ((bits >> 64) as u64 ^ bits as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    };
     let (src, dst) = quoted_addresses(packet).unwrap_or(match packet.ip {
         None if key.eth_type != EtherType::ARP => (mac_bits(key, true), mac_bits(key, false)),
         _ => (key.nw_src, key.nw_dst),
     });
-    (fold(src).wrapping_add(fold(dst)) >> 32) as usize % workers.max(1)
+    crate::worker_of(src, dst, workers)
 }
 
 /// A MAC where an address is wanted.

@@ -20,3 +20,4 @@ mod tunnel;
 mod underlay;
 mod version1;
 mod wire;
+mod workers;
