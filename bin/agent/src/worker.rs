@@ -26,9 +26,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mn_agent_core::{
-    Arriving, Block, Capacities, Copies, Duplicates, ErrorLimit, FlowTable, GroupTable, Intake, Lease, Leaving,
-    LocalView, MacAges, NatOwner, NatShares, NatTable, NatTimeouts, Neighbors, Paths, Pending,
-    PortLimit, PortLimits, RuleDrops, StateTables, Translation, limits,
+    Arriving, Block, Capacities, Copies, Duplicates, ErrorLimit, FlowTable, GroupTable, Intake,
+    Lease, Leaving, LocalView, MacAges, NatOwner, NatShares, NatTable, NatTimeouts, Neighbors,
+    Paths, Pending, PortLimit, PortLimits, RuleDrops, StateTables, Translation, limits,
 };
 use mn_datapath::{Datapath, Followed, InstalledFlow, Offload, Upcalls};
 use mn_flow::{DropCause, FlowKey, GroupIndex, NatTag, PortNo, ScopedAddr, Tag, TcpClass};

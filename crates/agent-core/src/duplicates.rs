@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use mn_ids::BridgeId;
 use mn_packet::{Mac, ndp};
 use mn_time::Instant;
-use mn_topology::{DeviceId, PortKind};
 use mn_topology::snapshot::{FarEnd, Lookup, Snapshot};
+use mn_topology::{DeviceId, PortKind};
 
 use crate::limits::{DUPLICATE_QUIET_FOR, DUPLICATES_MAX};
 
