@@ -42,6 +42,7 @@ async fn flows_through_two_routers_are_adopted_as_they_are() {
     for sequence in 0..3 {
         assert!(lab.pings(&one, gateway, "10.0.2.2", sequence).await, "ping {sequence}");
     }
+    lab.settled().await;
     let carried = |lab: &Lab| -> Vec<u64> {
         lab.flows(0).iter().map(|flow| flow.counters.packets).filter(|count| *count > 0).collect()
     };

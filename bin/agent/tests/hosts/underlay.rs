@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use mn_datapath::PeerAddresses;
 use mn_flow::{Action, Cookie};
 use mn_packet::{EtherType, EthernetHeader, IcmpHeader, IpProtocol, Layers, Mac, ip_packet};
 use mn_topology::AnyObject;
@@ -52,15 +53,15 @@ impl Lab {
         cookies
     }
 
-    /// The address a host's tunnel flows send to, where there is one peer.
-    fn sends_to(&self, host: usize) -> IpAddr {
+    /// The addresses that a host's tunnel flows send from and to, where there is one peer.
+    fn tunnel_ends(&self, host: usize) -> PeerAddresses {
         let flows = self.flows(host).into_iter();
         let peer = flows.flat_map(|flow| flow.spec.actions).find_map(|action| match action {
             Action::Tunnel { peer, .. } => Some(peer),
             _ => None,
         });
         let peer = peer.expect("a flow that tunnels");
-        self.hosts[host].datapath.peer(peer).expect("a peer with addresses").remote
+        self.hosts[host].datapath.peer(peer).expect("a peer with addresses")
     }
 }
 
@@ -80,8 +81,11 @@ async fn a_members_new_tunnel_address_is_sent_to_and_accepted_without_any_flow_r
 
     let new: IpAddr = "192.168.200.77".parse().unwrap();
     lab.renumbers(1, new).await;
-    tokio::time::sleep(SETTLE_FOR).await;
-    assert_eq!(lab.sends_to(0), new);
+    // Each hears of it by itself, and an answer from the old address is nobody's.
+    until("both ends are the new ones", || async {
+        lab.tunnel_ends(0).remote == new && lab.tunnel_ends(1).local == new
+    })
+    .await;
     assert!(lab.pings(&one, two.mac, "10.0.1.2", 9).await, "there and back again");
     assert_eq!((lab.tunnelling(0), lab.tunnelling(1)), before, "the flows are the same ones");
     lab.stop().await;
