@@ -16,6 +16,7 @@ mod floods;
 mod forged;
 mod fragments;
 mod gateways;
+mod groups;
 mod idle;
 mod limits;
 mod nat;

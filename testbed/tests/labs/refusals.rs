@@ -14,6 +14,9 @@ use crate::talk::socket;
 /// No retransmission has been waited for: the first one comes after a second.
 const AT_ONCE: Duration = Duration::from_millis(900);
 
+/// A change is felt within so long of the API's answer.
+const EFFECT: Duration = Duration::from_millis(100);
+
 /// Who asks, by way of a bridge and of a router, on the same host and on the other.
 const ASKERS: [usize; 3] = [FRONT0, BACK0, BACK1];
 
@@ -65,7 +68,7 @@ fn who_is_rejected_by_a_port_hears_of_it_at_once_wherever_it_is() -> Outcome {
     assert!(answers(&mut before));
     let chain = cloud.guard(FRONT1)?;
     reject(&cloud, &chain)?;
-    std::thread::sleep(Duration::from_millis(100));
+    std::thread::sleep(EFFECT);
     for from in ASKERS {
         assert_refused(&cloud, from, &v4)?;
         assert_refused(&cloud, from, &v6)?;
@@ -94,6 +97,7 @@ fn who_is_rejected_by_a_bridge_or_a_router_hears_it_from_where_it_was_turned_awa
             false => format!("/routers/{}", cloud.router),
         };
         cloud.control().change(&path, &json!({ "inboundFilterId": chain }))?;
+        std::thread::sleep(EFFECT);
         let to = if of_bridge { FRONT1 } else { BACK1 };
         // A bridge has no address: it answers for who was asked. A router speaks for itself.
         let said_by = if of_bridge { cloud.v4(FRONT1) } else { "10.1.1.1".to_owned() };
@@ -108,6 +112,7 @@ fn who_is_rejected_by_a_bridge_or_a_router_hears_it_from_where_it_was_turned_awa
         let said = format!("{said_by} > {}:", cloud.v4(FRONT0));
         assert!(seen.len() == 1 && seen[0].contains(&said), "{said}: {seen:#?}");
         cloud.control().change(&path, &json!({ "inboundFilterId": null }))?;
+        std::thread::sleep(EFFECT);
         let mut served = connect(&cloud.vms[FRONT0], &cloud.v4(to), 8080)?
             .map_err(LabError::machine("connect when nothing is rejected any more"))?;
         assert!(answers(&mut served));

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mn_packet::{
-    EthernetHeader, IcmpError, IpPacket, IpProtocol, Layers, Mac, TcpFlags, TcpHeader, UdpHeader,
-    VlanTag, eth_type_of, ip_packet,
+    Arp, EthernetHeader, IcmpError, IpPacket, IpProtocol, Layers, Mac, TcpFlags, TcpHeader,
+    UdpHeader, VlanTag, eth_type_of, ip_packet,
 };
 use mn_testbed::{Lab, Outcome, Plan, Wire};
 use serde_json::json;
@@ -174,5 +174,51 @@ fn errors(pair: &Pair, v6: bool) -> Outcome {
     assert!(pair.stops(THERE, &error(&never, v6))?, "about what was not sent: v6 {v6}");
     let turned = udp(BACK, UNTAGGED, v6, (53, 5300));
     assert!(pair.stops(THERE, &error(&turned, v6))?, "about an answer nobody gave: v6 {v6}");
+    Ok(())
+}
+
+/// A datagram of who is behind filters, as it says who it is.
+fn claimed(mac: Mac, src: IpAddr, number: u16) -> Vec<u8> {
+    let dst = addr(0, src.is_ipv6());
+    let datagram = UdpHeader { src: number, dst: 7 }.datagram(src, dst, b"trust me");
+    let packet = ip_packet(src, dst, 64, IpProtocol::UDP, &datagram);
+    EthernetHeader::untagged(mac, MACS[0], eth_type_of(src)).frame(&packet)
+}
+
+#[test]
+fn who_speaks_with_anothers_mac_or_address_is_not_heard() -> Outcome {
+    let lab = Lab::start(&Plan::new("spoofing"))?;
+    let (v4, v6) = (addr(1, false), addr(1, true));
+    let own = |eth_type: u16, addr: IpAddr, len: u8| {
+        json!({ "type": "drop", "dlType": eth_type, "nwSrcAddress": addr, "nwSrcLength": len,
+            "invNwSrc": true })
+    };
+    let rules = [
+        json!({ "type": "drop", "dlSrc": MACS[1].to_string(), "invDlSrc": true }),
+        own(0x0800, v4, 32),
+        own(0x0806, v4, 32),
+        own(0x86dd, v6, 128),
+    ];
+    for pair in pairs(&lab)? {
+        let chain = lab.control.chain("own addresses alone")?;
+        for rule in &rules {
+            lab.control.rule(&chain, rule)?;
+        }
+        let filter = json!({ "inboundFilterId": chain });
+        lab.control.change(&format!("/ports/{}", pair.port), &filter)?;
+        std::thread::sleep(Duration::from_millis(200));
+        let (mac, another) = (MACS[1], Mac([2, 0xaa, 0, 0, 0, 9]));
+        for (own, others) in [(v4, addr(8, false)), (v6, addr(8, true))] {
+            assert!(pair.passes(BACK, &claimed(mac, own, 1))?, "{own}");
+            assert!(pair.stops(BACK, &claimed(mac, others, 2))?, "{others} is another's");
+            assert!(pair.stops(BACK, &claimed(another, own, 3))?, "{another} is another's");
+        }
+        let announces = |of: IpAddr| match of {
+            IpAddr::V4(of) => Arp::gratuitous(mac, of).frame(),
+            IpAddr::V6(of) => unreachable!("{of} is not announced by ARP"),
+        };
+        assert!(pair.passes(BACK, &announces(v4))?);
+        assert!(pair.stops(BACK, &announces(addr(8, false)))?, "in ARP, too");
+    }
     Ok(())
 }
