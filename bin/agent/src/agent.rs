@@ -335,6 +335,8 @@ fn start_workers(
         workers.push(worker);
         threads.push(thread);
     }
+    // Only now is what they say in the files of this one.
+    nat_journal::remove_beyond(&parts.root, workers.len());
     let told = workers.iter().map(|it| (it.sender.clone(), it.bell.clone())).collect();
     let (file, timeouts) = (parts.root.join("peers.log"), parts.connections.translations);
     let thread = crew.exchange.start(file, timeouts, told, Arc::clone(stop));
@@ -380,7 +382,6 @@ struct Channels {
 /// ports go to one worker.
 fn restore(parts: &Parts) -> Vec<(usize, Kept)> {
     let kept = nat_journal::read_all(&parts.root, nat_journal::boot_id());
-    nat_journal::remove_all(&parts.root);
     let owner = |binding: &NatBinding| usize::from(binding.to.port / 64) % parts.workers.max(1);
     kept.into_iter().map(|kept| (owner(&kept.binding), kept)).collect()
 }

@@ -59,7 +59,7 @@ pub(crate) fn read_all(root: &Path, boot: Uuid) -> Vec<Kept> {
     let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
-    for path in paths.iter().filter(|path| is_journal(path)) {
+    for path in paths.iter().filter(|path| worker_of(path).is_some()) {
         match fs::read(path) {
             Ok(octets) => replay(&octets, boot, &mut live),
             Err(error) => {
@@ -70,9 +70,10 @@ pub(crate) fn read_all(root: &Path, boot: Uuid) -> Vec<Kept> {
     live.into_values().collect()
 }
 
-fn is_journal(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.starts_with("nat.") && name.ends_with(".log")
+/// The number of the worker whose file this is.
+fn worker_of(path: &Path) -> Option<usize> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_prefix("nat.")?.strip_suffix(".log")?.parse().ok()
 }
 
 /// Which boot of the machine this is.
@@ -81,10 +82,12 @@ pub(crate) fn boot_id() -> Uuid {
     text.trim().parse().unwrap_or_default()
 }
 
-/// Removes the files of an earlier agent: what they said is in those of this one.
-pub(crate) fn remove_all(root: &Path) {
+/// Removes the files of an earlier agent's workers beyond so many: what they said is in those of
+/// this agent's, which have taken the place of the others.
+pub(crate) fn remove_beyond(root: &Path, workers: usize) {
     let Ok(entries) = fs::read_dir(root) else { return };
-    for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_journal(path)) {
+    let beyond = |path: &PathBuf| worker_of(path).is_some_and(|worker| worker >= workers);
+    for path in entries.flatten().map(|entry| entry.path()).filter(beyond) {
         if let Err(error) = fs::remove_file(&path) {
             tracing::warn!(path = %path.display(), %error, "old translations cannot be removed");
         }
@@ -293,8 +296,11 @@ mod tests {
         let kept = |n, ended| Kept { binding: binding(n), ended };
         assert_eq!(live, [kept(2, true), kept(3, false), kept(4, false)]);
         assert_eq!(read_all(&root, Uuid::from_u128(2)), [], "the machine was started anew");
-        remove_all(&root);
-        assert_eq!(read_all(&root, BOOT), []);
+        // The next agent has one worker: until its file is written the others' are there.
+        let all: Vec<NatBinding> = live.iter().map(|kept| kept.binding).collect();
+        drop(NatJournal::create(&root, 0, BOOT, open(&all)).unwrap());
+        remove_beyond(&root, 1);
+        assert_eq!((read_all(&root, BOOT).len(), root.join("nat.1.log").exists()), (3, false));
         fs::remove_dir_all(root).unwrap();
     }
 
