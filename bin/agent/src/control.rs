@@ -6,6 +6,7 @@
 
 mod advertise;
 mod answer;
+mod groups;
 mod heard;
 mod holdings;
 mod load;
@@ -34,11 +35,11 @@ use mn_agent_core::{
 };
 use mn_datapath::{Bell, BroadcastLimit, Datapath, DatapathError, PeerAddresses, UpcallLimit};
 use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
-use mn_ids::{BridgeId, Class, HostId, PortId, RuleId, TunnelZoneId};
+use mn_ids::{BridgeId, Class, HostId, PortGroupId, PortId, RuleId, TunnelZoneId};
 use mn_nsdb::{Op, Session, SessionId, Store};
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
-use mn_topology::{DeviceId, Host, Port, TunnelZone};
+use mn_topology::{DeviceId, Host, Port, PortGroup, TunnelZone};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock;
@@ -140,6 +141,9 @@ pub(crate) struct State {
     /// The state database has this host's object.
     host_known: bool,
     zones: BTreeMap<TunnelZoneId, TunnelZone>,
+    /// Stateful port groups.
+    groups: BTreeMap<PortGroupId, PortGroup>,
+    groups_changed: bool,
     zones_known: bool,
     attached: BTreeMap<String, Attached>,
     /// What the next news are about and the datapath is told right after.
@@ -210,6 +214,8 @@ impl State {
             bound_known: false,
             host_known: false,
             zones: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            groups_changed: false,
             zones_known: false,
             attached: BTreeMap::new(),
             to_serve: Vec::new(),
@@ -297,6 +303,7 @@ impl Control {
 
     /// Brings everything in line with what is known now, and tells the workers.
     fn settle(&mut self) {
+        self.reconcile_groups();
         self.reconcile_peers();
         self.reconcile_exchange();
         self.reconcile_underlays();

@@ -347,6 +347,7 @@ impl Exchange {
                 copies.note_use(&key, used_at);
                 self.tell_workers(&Told::Used { key, used_at });
             }
+            Record::Shared(shared) => self.tell_workers(&Told::Shared(shared)),
             Record::Ask(device) => {
                 let known = copies.of(device).filter(|held| held.owner != host);
                 let records: Vec<Record> = known

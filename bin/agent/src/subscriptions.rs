@@ -23,7 +23,7 @@ pub(crate) struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// What every agent watches: its own host, the ports bound to it, the tunnel zones. What else
+    /// What every agent watches: its own host, the ports bound to it, the tunnel zones and port groups. What else
     /// comes is given up after nothing has needed it for so long.
     pub(crate) fn of_host(host: HostId, unused_for: Duration) -> Self {
         let mut all = Self {
@@ -36,6 +36,7 @@ impl Subscriptions {
         all.want(Selector::Object(host.into()));
         all.want(Selector::Referrers { to: host.into(), class: Class::Port });
         all.want(Selector::Class(Class::TunnelZone));
+        all.want(Selector::Class(Class::PortGroup));
         all
     }
 

@@ -6,6 +6,7 @@
 mod adopt;
 mod batch;
 mod decide;
+mod fellows;
 mod gateways;
 mod install;
 mod intake;
@@ -44,6 +45,7 @@ use crate::exchange::Exchange;
 use crate::nat_journal::{Kept, NatJournal};
 use batch::Batch;
 pub(crate) use decide::host_of;
+use fellows::Fellows;
 use gateways::Foreseen;
 use intake::Asked;
 use message::{Announcement, FromWorker, Reach, ToWorker};
@@ -141,6 +143,8 @@ pub(crate) struct Worker {
     followed: (Vec<Followed>, Vec<NatTag>),
     journal: NatJournal,
     exchange: Arc<Exchange>,
+    /// Connections that other hosts know.
+    fellows: Fellows,
     /// Which hosts know which translations of this worker.
     telling: Telling,
     /// Addresses that rules with memory translate to, first and last of each range.
@@ -251,6 +255,7 @@ impl Worker {
             followed: Default::default(),
             journal: setup.journal,
             exchange: setup.exchange,
+            fellows: Fellows::default(),
             telling: Telling::new(setup.timeouts),
             nat_addresses: Vec::new(),
             others: setup.others,
@@ -387,6 +392,7 @@ impl Worker {
         if self.last.publish + PUBLISH_EVERY <= now {
             self.last.publish = now;
             self.age_translations(now);
+            self.follow_shared(now);
             self.publish();
             self.note_uses(now);
             self.forget_paths();

@@ -109,6 +109,10 @@ pub const NAT_REUSE_LOOKS: usize = 256;
 /// How long the way of a connection with state is kept after its flow left, at least, where there
 /// are several equal ones: as long as the longest translation.
 pub const PATH_FOR: Duration = NAT_TCP_IDLE_FOR;
+/// How often it is looked at what has become of a connection that other hosts were told of.
+pub const SHARED_EVERY: Duration = Duration::from_secs(5);
+/// How many such connections each worker follows; of more, others know only that they began.
+pub const SHARED_MAX: usize = 1 << 18;
 /// How many such ways each worker keeps.
 pub const PATHS_MAX: usize = 1 << 18;
 /// Blocks of ports that are leased in one go.

@@ -20,6 +20,8 @@ pub struct LocalView {
     /// Hosts whose agent is known to live and to be heard of: none of them, while the state
     /// database cannot be reached. No flow depends on it (contracts §1).
     pub alive: HashSet<HostId>,
+    /// The other ports of the stateful groups of each port.
+    pub fellows: HashMap<PortId, Box<[PortId]>>,
     /// The largest IP packet the underlay carries inside a tunnel.
     pub mtu: u32,
 }
@@ -35,6 +37,7 @@ impl LocalView {
             zones: HashMap::new(),
             peers: HashMap::new(),
             alive: HashSet::new(),
+            fellows: HashMap::new(),
             mtu,
         }
     }

@@ -1,6 +1,6 @@
 //! The ways that connections with state took where routers had several equal ones.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem;
 
 use mn_flow::PathTag;
@@ -17,27 +17,40 @@ use crate::limits;
 /// [`limits::PATH_FOR`], and there are at most [`limits::PATHS_MAX`].
 #[derive(Clone, Debug, Default)]
 pub struct Paths {
-    young: HashMap<(RouterId, u64), u64>,
-    old: HashMap<(RouterId, u64), u64>,
+    young: Generation,
+    old: Generation,
     /// When the young ones began to gather.
     since: Instant,
 }
 
+#[derive(Clone, Debug, Default)]
+struct Generation {
+    hops: HashMap<(RouterId, u64), u64>,
+    routers: HashSet<RouterId>,
+}
+
 impl Paths {
+    /// Whether any way from this router is kept.
+    #[must_use]
+    pub fn is_of(&self, router: RouterId) -> bool {
+        self.young.routers.contains(&router) || self.old.routers.contains(&router)
+    }
+
     /// The hash of the next hop that the connection with this hash had.
     #[must_use]
     pub fn hop(&self, router: RouterId, flow: u64) -> Option<u64> {
         let key = (router, flow);
-        self.young.get(&key).or_else(|| self.old.get(&key)).copied()
+        self.young.hops.get(&key).or_else(|| self.old.hops.get(&key)).copied()
     }
 
     /// A flow left that took this way.
     pub fn note_left(&mut self, path: PathTag, now: Instant) {
         self.tick(now);
-        if self.young.len() >= limits::PATHS_MAX / 2 {
+        if self.young.hops.len() >= limits::PATHS_MAX / 2 {
             self.turn(now);
         }
-        self.young.insert((path.router, path.flow()), path.hop());
+        self.young.routers.insert(path.router);
+        self.young.hops.insert((path.router, path.flow()), path.hop());
     }
 
     /// Forgets what is old.
@@ -50,7 +63,7 @@ impl Paths {
     /// How many ways are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.young.len() + self.old.len()
+        self.young.hops.len() + self.old.hops.len()
     }
 
     /// Whether none is.

@@ -7,15 +7,18 @@
 //!         | 3 key to(18)                                ended
 //!         | 4 key idle(4, milliseconds)                 used
 //!         | 5 class(1) device(16)                       what do you know of this device?
+//!         | 6 port(16) vlan(2) stage(1) protocol(1) src(16) dst(16) ports(4)
+//!                                                       a tracked connection of your port
 //! key     = kind(1) class(1) device(16) protocol(1) src(16) dst(16) ports(4)
 //! ```
 //!
 //! Numbers are little-endian.
 
+use core::net::Ipv6Addr;
 use core::time::Duration;
 
 use mn_flow::NatTag;
-use mn_ids::{HostId, Id};
+use mn_ids::{HostId, Id, PortId};
 use mn_packet::IpProtocol;
 use mn_simulation::nat::{Endpoint, NatBinding, NatKey, NatKind, NatTuple, Way};
 use mn_topology::DeviceId;
@@ -36,6 +39,33 @@ pub enum Record {
     Used { key: NatKey, idle: Duration },
     /// The sender wants to be told all translations of this device.
     Ask(DeviceId),
+    /// A tracked connection that a port of the receiver shares.
+    Shared(Shared),
+}
+
+/// A tracked connection as a port sees it that did not see it begin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Shared {
+    pub port: PortId,
+    pub protocol: IpProtocol,
+    /// Who began it, and to whom: IPv4-mapped for IPv4.
+    pub src: Ipv6Addr,
+    pub dst: Ipv6Addr,
+    /// Of an echo the identifier, as both.
+    pub src_port: u16,
+    pub dst_port: u16,
+    /// The number of the outer tag, if there is one.
+    pub vlan: Option<u16>,
+    pub stage: Stage,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stage {
+    Begun,
+    /// It was answered.
+    Lasting,
+    Over,
 }
 
 /// A record's kind and length.
@@ -64,6 +94,7 @@ impl Record {
                 out.extend(idle.to_le_bytes());
             }
             Self::Ask(device) => put_device(out, *device),
+            Self::Shared(shared) => put_shared(out, shared),
         }
         out[begin + 1] = u8::try_from(out.len() - begin - HEAD_LEN).unwrap_or(u8::MAX);
     }
@@ -92,6 +123,7 @@ impl Record {
             Self::Ended { .. } => 3,
             Self::Used { .. } => 4,
             Self::Ask(_) => 5,
+            Self::Shared(_) => 6,
         }
     }
 
@@ -104,7 +136,7 @@ impl Record {
             }
             // Its answers may be another's by now: that is not for an end to say.
             Self::Ended { key, .. } => Some((key.tag(Way::Forward), None)),
-            Self::Used { .. } | Self::Ask(_) => None,
+            Self::Used { .. } | Self::Ask(_) | Self::Shared(_) => None,
         }
     }
 }
@@ -123,8 +155,42 @@ fn read(kind: u8, body: &mut &[u8]) -> Option<Record> {
             Record::Used { key, idle: Duration::from_millis(idle.into()) }
         }
         5 => Record::Ask(device(body)?),
+        6 => Record::Shared(take_shared(body)?),
         _ => return None,
     })
+}
+
+/// The number that stands for no tag: one with the bit that no VLAN has.
+const UNTAGGED: u16 = 0x1000;
+
+fn put_shared(out: &mut Vec<u8>, shared: &Shared) {
+    out.extend(shared.port.uuid().as_bytes());
+    out.extend(shared.vlan.unwrap_or(UNTAGGED).to_le_bytes());
+    out.extend([shared.stage as u8, shared.protocol.0]);
+    out.extend(shared.src.octets());
+    out.extend(shared.dst.octets());
+    out.extend(shared.src_port.to_le_bytes());
+    out.extend(shared.dst_port.to_le_bytes());
+}
+
+fn take_shared(body: &mut &[u8]) -> Option<Shared> {
+    let port = Id::from_uuid(uuid(body)?);
+    let vlan = match u16::from_le_bytes(chunk(body)?) {
+        UNTAGGED => None,
+        vlan @ ..UNTAGGED => Some(vlan),
+        _ => return None,
+    };
+    let [stage, protocol] = chunk(body)?;
+    let stage = match stage {
+        0 => Stage::Begun,
+        1 => Stage::Lasting,
+        2 => Stage::Over,
+        _ => return None,
+    };
+    let (src, dst) = (chunk::<16>(body)?.into(), chunk::<16>(body)?.into());
+    let src_port = u16::from_le_bytes(chunk(body)?);
+    let dst_port = u16::from_le_bytes(chunk(body)?);
+    Some(Shared { port, protocol: IpProtocol(protocol), src, dst, src_port, dst_port, vlan, stage })
 }
 
 /// Appends a translation: its key, what it becomes, and the rule that says so.
@@ -249,7 +315,23 @@ pub(crate) mod tests {
             Record::Used { key: binding.key, idle },
             Record::Ask(device()),
             Record::Ask(DeviceId::Bridge(Id::from_uuid(Uuid::from_u128(6)))),
+            Record::Shared(shared(Some(7), Stage::Begun)),
+            Record::Shared(shared(None, Stage::Lasting)),
+            Record::Shared(shared(None, Stage::Over)),
         ]
+    }
+
+    fn shared(vlan: Option<u16>, stage: Stage) -> Shared {
+        Shared {
+            port: Id::from_uuid(Uuid::from_u128(4)),
+            protocol: IpProtocol::TCP,
+            src: "::ffff:10.0.0.1".parse().unwrap(),
+            dst: "::ffff:203.0.113.1".parse().unwrap(),
+            src_port: 40000,
+            dst_port: 80,
+            vlan,
+            stage,
+        }
     }
 
     #[test]
@@ -274,8 +356,8 @@ pub(crate) mod tests {
         #[test]
         fn whatever_octets_come_a_record_that_is_read_is_what_they_say(
             octets in prop::collection::vec(any::<u8>(), 0..200),
-            kind in 0_u8..7,
-            len in prop::sample::select(vec![17_u8, 59, 73, 105, 121]),
+            kind in 0_u8..8,
+            len in prop::sample::select(vec![17_u8, 56, 59, 73, 105, 121]),
         ) {
             let mut octets = octets;
             if octets.len() > 2 {

@@ -124,7 +124,7 @@ impl Told {
                     self.answers.remove(&binding.answer());
                 }
             }
-            Record::Copy { .. } | Record::Used { .. } | Record::Ask(_) => {}
+            Record::Copy { .. } | Record::Used { .. } | Record::Ask(_) | Record::Shared(_) => {}
         }
     }
 }

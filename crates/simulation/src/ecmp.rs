@@ -28,7 +28,8 @@ struct Ends {
 }
 
 impl<S: StateView + ?Sized> Sim<'_, S> {
-    /// One of the best routes. Where there is but one next hop nothing of the packet is read.
+    /// One of the best routes. Where there is but one next hop nothing of the packet is read, unless
+    /// there were several a while ago: then it is to be known who stays when they are back.
     ///
     /// A connection with state keeps the next hop that it had, as long as that is among them.
     pub(crate) fn choose_path<'c>(
@@ -42,7 +43,8 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         if let Some(own) = best.iter().find(local) {
             return Some((own, ChosenBy::Itself));
         }
-        if best.iter().all(|other| other.hop == first.hop) {
+        let alone = best.iter().all(|other| other.hop == first.hop);
+        if alone && !self.state.has_paths(router.id) {
             return Some((first, ChosenBy::Itself));
         }
         let flow = flow_hash(&self.ends(branch), router.ecmp);
@@ -51,6 +53,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         let chosen = had.copied().unwrap_or_else(|| highest(best, flow));
         branch.paths.push(PathTag::new(router.id, flow, chosen.hop));
         let by = match (had, router.ecmp) {
+            _ if alone => ChosenBy::Itself,
             (Some(_), _) => ChosenBy::State,
             (None, Ecmp::Flow) => ChosenBy::Hash,
             (None, Ecmp::Symmetric) => ChosenBy::SymmetricHash,

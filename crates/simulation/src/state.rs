@@ -32,6 +32,12 @@ pub trait StateView {
         None
     }
 
+    /// Whether anything of the kind is remembered of a router.
+    fn has_paths(&self, router: RouterId) -> bool {
+        let _ = router;
+        false
+    }
+
     /// The translation remembered for packets with this forward key.
     fn nat_forward(&self, key: &NatKey) -> Option<NatBinding> {
         let _ = key;

@@ -299,6 +299,29 @@ fn connections_with_state_stay_where_they_are_while_their_next_hop_is_there() {
 }
 
 #[test]
+fn a_connection_that_had_to_move_stays_there_when_its_first_next_hop_is_back() {
+    let mut lab = uplinks(&[1, 2], "  in followed\n chain followed\n accept forward\n");
+    let go_on = |lab: &mut Lab| -> BTreeMap<u16, PortId> {
+        let mut ways = BTreeMap::new();
+        for sport in 1000..1100 {
+            let sent = lab.send(&outward(sport, false, "goes"));
+            ways.insert(sport, way(&sent));
+            let tags = sent.buffers.tags.clone();
+            leave(lab, &tags);
+        }
+        ways
+    };
+    let before = go_on(&mut lab);
+    let first = withdraw(&mut lab, 1);
+    let alone = go_on(&mut lab);
+    assert!(moved(&before, &alone) > 20);
+    for route in first {
+        lab.put(route);
+    }
+    assert_eq!(moved(&alone, &go_on(&mut lab)), 0);
+}
+
+#[test]
 fn a_walk_tells_the_ways_the_choice_and_what_decided() {
     let told = |lab: &Lab| {
         let sent = lab.send(&outward(1000, false, "goes"));

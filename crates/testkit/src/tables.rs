@@ -79,6 +79,10 @@ impl StateView for Tables {
         self.paths.get(&(router, flow)).copied()
     }
 
+    fn has_paths(&self, router: RouterId) -> bool {
+        self.paths.keys().any(|(of, _)| *of == router)
+    }
+
     fn nat_forward(&self, key: &NatKey) -> Option<NatBinding> {
         self.translations.forward(key)
     }

@@ -31,6 +31,7 @@ mod street;
 mod survival;
 mod talk;
 mod three;
+mod two_ways;
 mod vxlan;
 mod walks;
 mod wires;

@@ -101,6 +101,10 @@ impl Control {
             Some(AnyObject::TunnelZone(zone)) => {
                 self.state.zones.insert(zone.id, zone.clone());
             }
+            Some(AnyObject::PortGroup(group)) if group.stateful => {
+                self.state.groups.insert(group.id, group.clone());
+                self.state.groups_changed = true;
+            }
             Some(AnyObject::Host(host)) if host.id == self.host.id => {
                 self.state.host_known = true;
             }
@@ -112,6 +116,10 @@ impl Control {
     fn forget(&mut self, key: ObjectKey, gone: bool) {
         match key.class {
             Class::Port => drop(self.state.bound.remove(&mn_ids::Id::from_uuid(key.id))),
+            Class::PortGroup => {
+                let was = self.state.groups.remove(&mn_ids::Id::from_uuid(key.id));
+                self.state.groups_changed |= was.is_some();
+            }
             Class::TunnelZone => drop(self.state.zones.remove(&mn_ids::Id::from_uuid(key.id))),
             Class::Host if gone && key.id == self.host.id.uuid() => self.host_is_gone(),
             _ => {}

@@ -3,8 +3,8 @@
 use mn_agent_core::{Means, Stay, View, Wait, limits, translate};
 use mn_datapath::{Offload, Upcall, UpcallReason};
 use mn_flow::{
-    Action, Cookie, DropCause, Expiry, FlowKey, FlowMask, PortNo, ScopedAddr, Tag, VirtualAction,
-    extract,
+    Action, Conn, Cookie, DropCause, Expiry, FlowKey, FlowMask, PortNo, ScopedAddr, Tag,
+    VirtualAction, extract,
 };
 use mn_ids::{HostId, PortId};
 use mn_simulation::{Decision, Effect, Entry, Inputs, Outcome, Packet, simulate};
@@ -31,6 +31,12 @@ pub(super) struct Arrival<'a> {
     reach: Reach,
     /// It has waited for another host's state.
     pub(super) held: bool,
+}
+
+impl Arrival<'_> {
+    pub(super) const fn entry(&self) -> Entry {
+        self.entry
+    }
 }
 
 impl Worker {
@@ -192,6 +198,9 @@ impl Worker {
             return Err(Wait::State);
         }
         let begun = self.begun()?;
+        let hearers = self.hearers(arrival)?;
+        // Of each connection that others are to know the first packet comes up.
+        let shares = !hearers.is_empty() && arrival.key.conn == Conn::None;
         let mut tags = std::mem::take(&mut self.buffers.tags);
         tags.extend_from_slice(&self.translation.tags);
         if let (Some(question), Entry::Egress(port)) = (arrival.question, arrival.entry) {
@@ -203,6 +212,7 @@ impl Worker {
         self.note_takers(arrival.key.in_port);
         let changed = self.take_effects(now);
         self.tell_hosts(&begun, now);
+        self.tell_hearers(&arrival.key, hearers, now);
         let unanswered = std::mem::take(&mut self.unanswered);
         if decision.budgeted && unanswered {
             // Nobody is to be told for a while: the datapath can drop the like of it by itself,
@@ -212,7 +222,8 @@ impl Worker {
         let stale = changed.iter().any(|change| tags.iter().any(|tag| change.touches(tag)));
         // What comes before the last port has its place is to reach that too.
         let whole = arrives_by.is_none();
-        let install = arrival.install && decision.expiry != Expiry::None && !stale && whole;
+        let install =
+            arrival.install && decision.expiry != Expiry::None && !stale && whole && !shares;
         let flow = self.carry_out(arrival, &decision, &tags, install, now);
         self.touch(&changed, now);
         tags.clear();

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use mn_agent_core::{Hearers, NatOwner, NatTimeouts, Wait, limits};
 use mn_flow::{Rewrite, Tag, VirtualAction};
-use mn_flowstate::Record;
+use mn_flowstate::{Record, Shared};
 use mn_ids::HostId;
 use mn_packet::{IpProtocol, to_v6};
 use mn_simulation::Effect;
@@ -33,6 +33,8 @@ pub(crate) enum Told {
         key: NatKey,
         used_at: Instant,
     },
+    /// A connection of a port here.
+    Shared(Shared),
     /// A host wants to be told all translations of a device.
     Ask {
         host: HostId,
@@ -117,6 +119,11 @@ impl Worker {
                 VirtualAction::Deliver(port) => Some(*port),
                 _ => None,
             });
+            // An answer may come in by any port of a stateful group.
+            let ports = ports.flat_map(|port| {
+                let fellows = self.local.fellows.get(&port).into_iter().flatten();
+                fellows.copied().chain([port])
+            });
             let hearers = Hearers::of(&self.snapshot, self.local.host, binding, ports);
             missing.extend(hearers.missing);
             begun.push((*binding, hearers.hosts));
@@ -177,7 +184,13 @@ impl Worker {
                 }
             }
             Told::Used { key, used_at } => self.translations.note_use(&key, used_at),
-            Told::Ask { host, device } => self.tell_all(host, device, now),
+            // One worker is enough: the datapath is everybody's.
+            Told::Shared(shared) if self.number == 0 => self.play(&shared),
+            Told::Shared(_) => {}
+            Told::Ask { host, device } => {
+                self.tell_all(host, device, now);
+                self.tell_shared(host, device, now);
+            }
         }
         self.touch(&tags, now);
     }

@@ -60,6 +60,10 @@ impl StateView for View<'_> {
         self.paths.hop(router, flow)
     }
 
+    fn has_paths(&self, router: RouterId) -> bool {
+        self.paths.is_of(router)
+    }
+
     fn nat_forward(&self, key: &NatKey) -> Option<NatBinding> {
         self.translations.forward(key)
     }
