@@ -12,6 +12,7 @@ use mn_simulation::nat::Way;
 use mn_time::Instant;
 
 use crate::limits;
+use crate::port_limits::PortCounts;
 use crate::tag_index::{Seat, Slot, TagIndex};
 
 /// One flow in so many is found at once where some are to leave for want of room.
@@ -66,7 +67,7 @@ pub struct FlowTable {
     /// Slots to be taken out. Empty between two calls.
     leaving: Vec<Slot>,
     /// How many flows there are of packets of each port.
-    by_port: HashMap<PortNo, u32>,
+    by_port: PortCounts,
     /// Translations whose flows left, and when those were last used.
     left: Vec<(NatTag, Instant)>,
     /// The ways of connections whose flows left.
@@ -109,7 +110,7 @@ impl FlowTable {
             expired_to: 0,
             victims: Vec::new(),
             leaving: Vec::new(),
-            by_port: HashMap::new(),
+            by_port: PortCounts::default(),
             left: Vec::new(),
             left_paths: Vec::new(),
         }
@@ -141,7 +142,7 @@ impl FlowTable {
             follows: flow.follows,
             seat: self.tags.join(flow.tags, slot),
         });
-        *self.by_port.entry(flow.key.in_port).or_default() += 1;
+        self.by_port.more(flow.key.in_port);
         if !flow.groups.is_empty() {
             self.groups.insert(slot, flow.groups.into());
         }
@@ -311,7 +312,7 @@ impl FlowTable {
     /// How many flows there are of packets of a port.
     #[must_use]
     pub fn of_port(&self, port: PortNo) -> u32 {
-        self.by_port.get(&port).copied().unwrap_or(0)
+        self.by_port.of(port)
     }
 
     /// Whether there are none.
@@ -339,9 +340,7 @@ impl FlowTable {
         }
         let cookie = self.cookie(slot);
         let flow = self.flows[slot as usize].take()?;
-        if let Some(count) = self.by_port.get_mut(&flow.key.in_port) {
-            *count -= 1;
-        }
+        self.by_port.less(flow.key.in_port);
         for tag in self.tags.of(flow.seat) {
             match tag {
                 Tag::Nat(tag) => self.left.push((tag, flow.used_at)),

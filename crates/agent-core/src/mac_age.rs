@@ -1,7 +1,6 @@
 //! When learned MACs are forgotten, and MACs that move too often.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use mn_ids::{BridgeId, PortId};
 use mn_packet::{Mac, VlanId};
 use mn_time::{Duration, Instant};

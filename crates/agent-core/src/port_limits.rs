@@ -1,7 +1,6 @@
 //! What one port may have of what all ports share, and who runs into it.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use mn_flow::{DropCause, NatTag, PortNo};
 use mn_time::{Duration, Instant};
 
@@ -106,38 +105,59 @@ pub const fn is_within(has: u32, max: u32) -> bool {
 #[derive(Debug, Default)]
 pub struct NatShares {
     takers: HashMap<NatTag, PortNo>,
-    counts: HashMap<PortNo, u32>,
+    counts: PortCounts,
+}
+
+/// A count for each port. Numbers of ports are small.
+#[derive(Debug, Default)]
+pub(crate) struct PortCounts(Vec<u32>);
+
+impl PortCounts {
+    pub(crate) fn more(&mut self, port: PortNo) {
+        if let Some(at) = index(port) {
+            if self.0.len() <= at {
+                self.0.resize(at + 1, 0);
+            }
+            self.0[at] += 1;
+        }
+    }
+
+    pub(crate) fn less(&mut self, port: PortNo) {
+        if let Some(count) = index(port).and_then(|at| self.0.get_mut(at)) {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    pub(crate) fn of(&self, port: PortNo) -> u32 {
+        index(port).and_then(|at| self.0.get(at)).copied().unwrap_or(0)
+    }
+}
+
+/// Where a port's count is; none for a number that no port has.
+fn index(port: PortNo) -> Option<usize> {
+    usize::try_from(port.0).ok().filter(|at| *at < limits::PORT_NUMBERS)
 }
 
 impl NatShares {
     /// Notes that a translation was made for a port's packet.
     pub fn take(&mut self, tag: NatTag, port: PortNo) {
         if let Some(before) = self.takers.insert(tag, port) {
-            self.less(before);
+            self.counts.less(before);
         }
-        *self.counts.entry(port).or_default() += 1;
+        self.counts.more(port);
     }
 
     /// Notes that a translation ended.
     pub fn release(&mut self, tag: NatTag) {
         if let Some(port) = self.takers.remove(&tag) {
-            self.less(port);
-        }
-    }
-
-    fn less(&mut self, port: PortNo) {
-        if let Some(count) = self.counts.get_mut(&port) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&port);
-            }
+            self.counts.less(port);
         }
     }
 
     /// How many a port has.
     #[must_use]
     pub fn of(&self, port: PortNo) -> u32 {
-        self.counts.get(&port).copied().unwrap_or(0)
+        self.counts.of(port)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Address translations a worker makes, keeps and ends.
 
+use std::sync::Arc;
+
 use mn_agent_core::{Lease, NatOwner, Stay, Turn, Wait, is_within};
 use mn_datapath::{Followed, Offload, Upcalls};
 use mn_flow::{Cookie, DropCause, Expiry, Field, FlowMask, NatTag, PortNo, Tag, TcpClass, extract};
@@ -7,7 +9,7 @@ use mn_ids::{ChainId, PortId, RuleId};
 use mn_simulation::nat::{NatBinding, NatKey, NatKind, Way};
 use mn_simulation::{Effect, Entry, Packet, answer};
 use mn_time::Instant;
-use mn_topology::snapshot::Lookup;
+use mn_topology::snapshot::{Lookup, Snapshot};
 use mn_topology::{DeviceId, NatTarget, RuleAction};
 
 use super::Worker;
@@ -49,12 +51,13 @@ impl Worker {
         self.journal.made(&binding);
         self.tell_others(Translated::Made(binding));
         self.report.translated.add(1);
-        if binding.key.kind == NatKind::Source
-            && let Some(targets) = self.targets(binding.chain, binding.rule)
-        {
+        if binding.key.kind == NatKind::Source {
+            let snapshot = Arc::clone(&self.snapshot);
             let (device, tuple) = (binding.key.device, &binding.key.tuple);
-            if self.translations.ports.is_low(device, tuple, &targets) {
-                self.want_ports(device, binding.rule, &targets);
+            if let Some(targets) = targets(&snapshot, binding.chain, binding.rule)
+                && self.translations.ports.is_low(device, tuple, targets)
+            {
+                self.want_ports(device, binding.rule, targets);
             }
         }
     }
@@ -108,8 +111,9 @@ impl Worker {
 
     /// A packet waits for ports of this rule.
     pub(super) fn await_ports(&mut self, device: DeviceId, chain: ChainId, rule: RuleId) {
-        if let Some(targets) = self.targets(chain, rule) {
-            self.want_ports(device, rule, &targets);
+        let snapshot = Arc::clone(&self.snapshot);
+        if let Some(targets) = targets(&snapshot, chain, rule) {
+            self.want_ports(device, rule, targets);
         }
     }
 
@@ -123,15 +127,6 @@ impl Worker {
     fn want_ports(&mut self, device: DeviceId, rule: RuleId, targets: &[NatTarget]) {
         if let Some(need) = self.translations.ports.need(device, rule, targets) {
             self.tell_control(FromWorker::Ports { worker: self.number, need });
-        }
-    }
-
-    fn targets(&self, chain: ChainId, rule: RuleId) -> Option<Vec<NatTarget>> {
-        let Lookup::Loaded(chain) = self.snapshot.chain(chain) else { return None };
-        let rule = chain.rules().find(|other| other.id == rule)?;
-        match &rule.action {
-            RuleAction::Snat { targets, .. } => Some(targets.clone()),
-            _ => None,
         }
     }
 
@@ -205,8 +200,9 @@ impl Worker {
             self.journal.ended(&ended.0.key);
             self.nat_shares.release(ended.0.tag());
             self.tell_others(Translated::Ended(ended.0.key));
-            self.tell_ended(&ended.0, now);
+            self.telling.end(&ended.0);
         }
+        self.say_due(now);
         for (owner, key, used_at) in kept {
             match owner {
                 NatOwner::Own => {}
@@ -312,6 +308,15 @@ impl Worker {
             let from = u8::try_from(self.number).unwrap_or(u8::MAX);
             drop(sender.send(ToWorker::Translated { from, told }));
         }
+    }
+}
+
+/// What a rule translates sources to.
+fn targets(snapshot: &Snapshot, chain: ChainId, rule: RuleId) -> Option<&[NatTarget]> {
+    let Lookup::Loaded(chain) = snapshot.chain(chain) else { return None };
+    match &chain.rules().find(|other| other.id == rule)?.action {
+        RuleAction::Snat { targets, .. } => Some(targets),
+        _ => None,
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Telling {
     told: HashMap<NatKey, u16>,
     /// Sets of hosts: few differ.
     sets: Vec<Box<[HostId]>>,
+    /// What is to be said to each set of hosts, all of it at once. Empty between two calls.
+    due: Vec<Vec<Record>>,
     /// Translations by when they are looked at next, for TCP, UDP and echoes.
     turns: [VecDeque<(Instant, NatKey)>; 3],
 }
@@ -58,8 +60,8 @@ const LOOKED_AT: usize = 4096;
 
 impl Telling {
     pub(super) fn new(timeouts: NatTimeouts) -> Self {
-        let (told, sets, turns) = Default::default();
-        Self { timeouts, told, sets, turns }
+        let (told, sets, due, turns) = Default::default();
+        Self { timeouts, told, sets, due, turns }
     }
 
     fn note(&mut self, key: NatKey, hosts: &[HostId], now: Instant) {
@@ -81,6 +83,22 @@ impl Telling {
     fn forget(&mut self, key: &NatKey) -> Option<Box<[HostId]>> {
         let set = self.told.remove(key)?;
         self.sets.get(usize::from(set)).cloned()
+    }
+
+    /// Has a record said to those who were told of a translation.
+    fn say(&mut self, set: u16, record: Record) {
+        let at = usize::from(set);
+        if self.due.len() <= at {
+            self.due.resize_with(at + 1, Vec::new);
+        }
+        self.due[at].push(record);
+    }
+
+    /// Has the end of a translation said, if anybody was told of it.
+    pub(super) fn end(&mut self, binding: &NatBinding) {
+        if let Some(set) = self.told.remove(&binding.key) {
+            self.say(set, Record::Ended { key: binding.key, to: binding.to });
+        }
     }
 
     /// Translations whose use is to be looked at, and since when.
@@ -163,9 +181,21 @@ impl Worker {
             let Some(used_at) = noted.max(flow) else { continue };
             let idle = now.since(used_at);
             // Said already, the last time it was looked at.
-            if idle < self.telling.timeouts.of(key.tuple.protocol) / 4 + limits::USES_EVERY {
-                let hosts = self.telling.hosts(&key);
-                self.exchange.tell(hosts, &[Record::Used { key, idle }], now);
+            if idle < self.telling.timeouts.of(key.tuple.protocol) / 4 + limits::USES_EVERY
+                && let Some(set) = self.telling.told.get(&key).copied()
+            {
+                self.telling.say(set, Record::Used { key, idle });
+            }
+        }
+        self.say_due(now);
+    }
+
+    /// Says what is to be said, to each set of hosts in one go.
+    pub(super) fn say_due(&mut self, now: Instant) {
+        for (records, hosts) in self.telling.due.iter_mut().zip(&self.telling.sets) {
+            if !records.is_empty() {
+                self.exchange.tell(hosts, records, now);
+                records.clear();
             }
         }
     }

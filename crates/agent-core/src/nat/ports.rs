@@ -4,9 +4,9 @@
 //! the answer's tuple (RFC 4787 §4.1 forbids no more). So one bit is kept per port *and
 //! destination*, 64 to a word, and a free one is found by looking at words.
 
-use std::collections::HashMap;
 use std::net::Ipv6Addr;
 
+use hashbrown::HashMap;
 use mn_ids::RuleId;
 use mn_packet::IpProtocol;
 use mn_simulation::nat::{Endpoint, NatTuple, SourceChoice, SourceWanted, addresses, source_ports};
@@ -61,7 +61,13 @@ enum Asked {
 struct Pool {
     addr: Ipv6Addr,
     blocks: Vec<Option<Leased>>,
+    /// Where each of the address's blocks is, plus one; 0: it is not leased.
+    places: Vec<u16>,
+    leased: u32,
 }
+
+/// Blocks of an address.
+const BLOCKS: usize = 65_536 / 64;
 
 #[derive(Clone, Copy, Debug)]
 struct Leased {
@@ -96,15 +102,7 @@ impl NatPorts {
     pub fn add(&mut self, lease: &Lease, now: Instant) {
         for block in &lease.blocks {
             let pool = self.pool_or_new(lease.device, block.addr);
-            let blocks = &mut self.pools[pool as usize].blocks;
-            if blocks.iter().flatten().any(|there| there.number == block.number) {
-                continue;
-            }
-            let leased = Some(Leased { number: block.number, used: 0, idle_since: now });
-            match blocks.iter_mut().find(|place| place.is_none()) {
-                Some(place) => *place = leased,
-                None => blocks.push(leased),
-            }
+            self.pools[pool as usize].add(block.number, now);
         }
     }
 
@@ -137,7 +135,7 @@ impl NatPorts {
         let (mut used, mut all) = (0, 0);
         for index in self.matching(device, targets) {
             let pool = &self.pools[index as usize];
-            all += pool.blocks.iter().flatten().count() as u32 * 64;
+            all += pool.leased * 64;
             used += self.uses.get(&destination(index, tuple)).map_or(0, |uses| uses.used);
         }
         used * 2 >= all
@@ -152,7 +150,7 @@ impl NatPorts {
     /// How many blocks there are for these targets.
     fn count(&self, device: DeviceId, targets: &[NatTarget]) -> usize {
         let matching = self.matching(device, targets);
-        matching.map(|index| self.pools[index as usize].blocks.iter().flatten().count()).sum()
+        matching.map(|index| self.pools[index as usize].leased as usize).sum()
     }
 
     /// A port that no connection to the same destination has.
@@ -249,18 +247,19 @@ impl NatPorts {
     pub fn give_back(&mut self, now: Instant) -> Vec<Lease> {
         let mut left = Vec::new();
         for (device, indices) in &self.by_device {
-            let of = |index: &u32| self.pools[*index as usize].blocks.iter().flatten().count();
-            let mut stay: usize = indices.iter().map(of).sum();
+            let mut stay: u32 = indices.iter().map(|at| self.pools[*at as usize].leased).sum();
             let mut blocks = Vec::new();
             for index in indices {
                 let pool = &mut self.pools[*index as usize];
-                for place in pool.blocks.iter_mut().rev() {
+                for place in (0..pool.blocks.len()).rev() {
                     let idle = |block: &Leased| {
                         block.used == 0 && block.idle_since + limits::NAT_BLOCK_IDLE_FOR <= now
                     };
-                    if stay > 1 && place.as_ref().is_some_and(idle) {
+                    if stay > 1
+                        && pool.blocks[place].as_ref().is_some_and(idle)
+                        && let Some(number) = pool.take_out(place)
+                    {
                         stay -= 1;
-                        let number = place.take().map_or(0, |block| block.number);
                         blocks.push(Block { addr: pool.addr, number });
                     }
                 }
@@ -276,7 +275,7 @@ impl NatPorts {
     pub fn lose(&mut self, device: DeviceId, block: Block) {
         let end = Endpoint { addr: block.addr, port: block.number * 64 };
         let Some((index, place)) = self.place(device, end) else { return };
-        self.pools[index as usize].blocks[place] = None;
+        self.pools[index as usize].take_out(place);
         for (key, uses) in &mut self.uses {
             if key.pool == index
                 && let Some(word) = uses.words.get_mut(place)
@@ -292,7 +291,7 @@ impl NatPorts {
     /// How many blocks there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.pools.iter().map(|pool| pool.blocks.iter().flatten().count()).sum()
+        self.pools.iter().map(|pool| pool.leased as usize).sum()
     }
 
     /// Whether there are none.
@@ -308,7 +307,7 @@ impl NatPorts {
             return *there;
         }
         let index = u32::try_from(self.pools.len()).unwrap_or(u32::MAX);
-        self.pools.push(Pool { addr, blocks: Vec::new() });
+        self.pools.push(Pool::new(addr));
         indices.push(index);
         index
     }
@@ -316,8 +315,7 @@ impl NatPorts {
     fn place(&self, device: DeviceId, end: Endpoint) -> Option<(u32, usize)> {
         let indices = self.by_device.get(&device)?;
         let index = *indices.iter().find(|it| self.pools[**it as usize].addr == end.addr)?;
-        let of = |block: &Option<Leased>| block.is_some_and(|block| block.number == end.port / 64);
-        Some((index, self.pools[index as usize].blocks.iter().position(of)?))
+        Some((index, self.pools[index as usize].place_of(end.port / 64)?))
     }
 
     fn matching<'a>(
@@ -333,6 +331,39 @@ impl NatPorts {
 }
 
 impl Pool {
+    fn new(addr: Ipv6Addr) -> Self {
+        Self { addr, blocks: Vec::new(), places: vec![0; BLOCKS], leased: 0 }
+    }
+
+    /// Where a block is.
+    fn place_of(&self, number: u16) -> Option<usize> {
+        usize::from(*self.places.get(usize::from(number))?).checked_sub(1)
+    }
+
+    /// Adds a block that is not there yet.
+    fn add(&mut self, number: u16, now: Instant) {
+        if usize::from(number) >= BLOCKS || self.place_of(number).is_some() {
+            return;
+        }
+        let free = self.blocks.iter().position(Option::is_none);
+        let place = free.unwrap_or_else(|| {
+            self.blocks.push(None);
+            self.blocks.len() - 1
+        });
+        self.blocks[place] = Some(Leased { number, used: 0, idle_since: now });
+        // There are no more blocks than numbers.
+        self.places[usize::from(number)] = place as u16 + 1;
+        self.leased += 1;
+    }
+
+    /// Takes out what is at a place; its number.
+    fn take_out(&mut self, place: usize) -> Option<u16> {
+        let number = self.blocks.get_mut(place)?.take()?.number;
+        self.places[usize::from(number)] = 0;
+        self.leased -= 1;
+        Some(number)
+    }
+
     fn is_of(&self, target: &NatTarget) -> bool {
         let (first, last) = addresses(target);
         (first..=last).contains(&self.addr.to_bits())
