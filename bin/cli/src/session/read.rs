@@ -1,5 +1,7 @@
 //! Commands that change nothing.
 
+use std::collections::HashSet;
+
 use serde_json::Value as Json;
 
 use super::naming::Within;
@@ -25,7 +27,7 @@ impl Session {
         filter: &[Pair],
     ) -> Result<Reply, Refusal> {
         let node = self.resolve(from)?;
-        let within = if node.id.is_some() { Within::Owner } else { Within::Root };
+        let inside = node.id.is_some();
         let (_, objects) = self.objects(node, of)?;
         let mut found = Vec::new();
         for object in objects {
@@ -40,11 +42,27 @@ impl Session {
         if found.is_empty() && !filter.is_empty() {
             return Ok(Reply::NotFound);
         }
+        let own = inside && self.names_differ(of.of, &found)?;
+        let within = if own { Within::Owner } else { Within::Root };
         let mut lines = Vec::with_capacity(found.len());
         for object in &found {
             lines.push(self.line(of.of, object, Line::Listed, within)?);
         }
         Ok(Reply::Text(lines.join("\n")))
+    }
+
+    /// Whether the names that objects have with their owners tell them apart: a load balancer lists
+    /// virtual addresses of several pools.
+    fn names_differ(&mut self, of: &'static Type, objects: &[Object]) -> Result<bool, Refusal> {
+        let mut names = HashSet::new();
+        for object in objects {
+            if let Some(name) = self.own_name(of, object, Within::Owner)?
+                && !names.insert(name)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Where an object stands in a listing: by position, then as its alias counts, then by what it says.
