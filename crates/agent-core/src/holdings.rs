@@ -33,6 +33,7 @@ impl Holding {
             Tag::PortGroup(id) => id.into(),
             Tag::LoadBalancer(id) => id.into(),
             Tag::Pool(id) => id.into(),
+            Tag::Mirror(id) => id.into(),
             Tag::Location(port) => return Some(Self::Place(port)),
             Tag::Mac { .. }
             | Tag::BridgeNeighbor { .. }

@@ -186,11 +186,10 @@ impl Translation {
         let idle = |action: &Action| matches!(action, Action::Rewrite(_) | Action::Track { .. });
         let last = self.actions.iter().rposition(|action| !idle(action));
         self.actions.truncate(last.map_or(0, |last| last + 1));
-        if self.sends() {
-            return;
-        }
         let (cause, rule) = match drop {
+            // Of a packet that goes nowhere mirrors may have copies.
             Some(drop) => drop,
+            None if self.sends() => return,
             None if self.lost => (DropCause::NoLocation, None),
             None => (DropCause::Unbound, None),
         };

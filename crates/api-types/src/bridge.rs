@@ -1,6 +1,6 @@
 //! Bridges.
 
-use mn_ids::{BridgeId, ChainId};
+use mn_ids::{BridgeId, ChainId, MirrorId};
 
 dto! {
     /// A layer 2 virtual switch.
@@ -17,6 +17,10 @@ dto! {
         "inboundFilterId" inbound_filter_id: Option<ChainId>,
         /// The chain that frames pass which leave it.
         "outboundFilterId" outbound_filter_id: Option<ChainId>,
+        /// Mirrors of what enters it, before the inbound filter.
+        "inboundMirrorIds" inbound_mirror_ids: Vec<MirrorId>,
+        /// Mirrors of what leaves it, after the outbound filter.
+        "outboundMirrorIds" outbound_mirror_ids: Vec<MirrorId>,
         /// Its ports to VTEPs.
         ro "vxLanPortIds" vxlan_port_ids: Vec<mn_ids::PortId>,
         ro "uri" uri: Option<String>,

@@ -20,6 +20,7 @@ pub mod input;
 mod load_balancing;
 mod mac_mask;
 mod media;
+mod mirror;
 mod port;
 mod route;
 mod router;
@@ -44,6 +45,7 @@ pub use load_balancing::{
 };
 pub use mac_mask::MacMask;
 pub use media::{JSON, Media, MediaError, MediaForm, MediaType};
+pub use mirror::Mirror;
 pub use port::{Port, PortLink, PortType, RaMode};
 pub use route::{Route, RouteType};
 pub use router::{EcmpMode, Router};

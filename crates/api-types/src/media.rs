@@ -77,6 +77,7 @@ media! {
     IP_ADDR_GROUP_ADDR = "IpAddrGroupAddr" [1];
     LOAD_BALANCER = "LoadBalancer" [1];
     MAC_PORT = "MacPort" [2];
+    MIRROR = "Mirror" [1];
     POOL = "Pool" [1];
     POOL_MEMBER = "PoolMember" [1];
     PORT = "Port" [3, 4];

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use mn_ids::{ChainId, HostId, PortId};
+use mn_ids::{ChainId, HostId, MirrorId, PortId};
 use mn_packet::{IpPrefix, Mac};
 use uuid::Uuid;
 
@@ -48,6 +48,14 @@ dto! {
         "inboundFilterId" inbound_filter_id: Option<ChainId>,
         /// The chain that packets pass which leave its device by it.
         "outboundFilterId" outbound_filter_id: Option<ChainId>,
+        /// Mirrors of what enters its device by it, before the inbound filter.
+        "inboundMirrorIds" inbound_mirror_ids: Vec<MirrorId>,
+        /// Mirrors of what the inbound filter lets pass.
+        "postInFilterMirrorIds" post_in_filter_mirror_ids: Vec<MirrorId>,
+        /// Mirrors of what leaves its device by it, before the outbound filter.
+        "preOutFilterMirrorIds" pre_out_filter_mirror_ids: Vec<MirrorId>,
+        /// Mirrors of what the outbound filter lets pass.
+        "outboundMirrorIds" outbound_mirror_ids: Vec<MirrorId>,
         /// A number of its own.
         ro "tunnelKey" tunnel_key: u64,
         /// What a cloud calls the interface behind it.

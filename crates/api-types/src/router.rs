@@ -1,6 +1,6 @@
 //! Routers.
 
-use mn_ids::{ChainId, LoadBalancerId, RouterId};
+use mn_ids::{ChainId, LoadBalancerId, MirrorId, RouterId};
 
 words! {
     /// By what a router chooses among routes that are equally good.
@@ -29,6 +29,10 @@ dto! {
         "outboundFilterId" outbound_filter_id: Option<ChainId>,
         /// The load balancer on the way through it, of no other router.
         "loadBalancerId" load_balancer_id: Option<LoadBalancerId>,
+        /// Mirrors of what enters it, before the inbound filter.
+        "inboundMirrorIds" inbound_mirror_ids: Vec<MirrorId>,
+        /// Mirrors of what leaves it, after the outbound filter.
+        "outboundMirrorIds" outbound_mirror_ids: Vec<MirrorId>,
         /// Its autonomous system number; 0 for none.
         "asNumber" as_number: u32,
         /// By what it chooses among equally good routes; left out: `flow`.

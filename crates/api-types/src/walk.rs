@@ -113,6 +113,8 @@ dto! {
         ro "rule" rule: Option<RuleAt>,
         /// Where it comes out.
         ro "deliveries" deliveries: Vec<Delivery>,
+        /// Where the copies of mirrors come out.
+        ro "copies" copies: Vec<Delivery>,
     }
 }
 
@@ -142,7 +144,7 @@ dto! {
 dto! {
     /// An object by its id and its name, where it has one.
     Named {
-        /// `bridge`, `router`, `port`, `chain`, `host`.
+        /// `bridge`, `router`, `port`, `chain`, `mirror`, `host`.
         ro "kind" kind: String,
         ro "id" id: Uuid,
         ro "name" name: Option<String>,
@@ -312,6 +314,15 @@ dto! {
 }
 
 dto! {
+    /// A mirror copied it. What becomes of the copy comes next.
+    Mirrored {
+        ro "mirror" mirror: Named,
+        /// Where copies leave.
+        ro "port" port: Named,
+    }
+}
+
+dto! {
     /// It crosses the underlay to another host.
     Tunneled {
         ro "host" host: Option<Named>,
@@ -372,6 +383,7 @@ steps! {
     RouteLookup = "route",
     NextHop = "nextHop",
     Rewritten = "rewritten",
+    Mirrored = "mirror",
     Leave = "leave",
     Tunneled = "tunnel",
     Deliver = "deliver",

@@ -3,7 +3,8 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use mn_ids::{
-    BridgeId, ChainId, HostId, IpAddrGroupId, LoadBalancerId, PoolId, PortGroupId, PortId, RouterId,
+    BridgeId, ChainId, HostId, IpAddrGroupId, LoadBalancerId, MirrorId, PoolId, PortGroupId,
+    PortId, RouterId,
 };
 use mn_packet::{Mac, VlanId};
 
@@ -44,6 +45,7 @@ pub enum Tag {
     Port(PortId),
     IpAddrGroup(IpAddrGroupId),
     PortGroup(PortGroupId),
+    Mirror(MirrorId),
     /// The DHCP subnets of a bridge.
     Dhcp(BridgeId),
     /// The router object itself (not its routes).

@@ -115,6 +115,8 @@ kinds! {
     IpAddrGroup, IpAddrGroupId, "IP address group";
     /// The virtual addresses of a router and the pools behind them.
     LoadBalancer, LoadBalancerId, "load balancer";
+    /// What copies packets to a port.
+    Mirror, MirrorId, "mirror";
     /// Servers that stand behind virtual addresses.
     Pool, PoolId, "pool";
     /// A server of a pool.

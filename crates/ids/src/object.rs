@@ -49,6 +49,7 @@ classes! {
     PoolMember = "pool_member";
     Vip = "vip";
     HealthMonitor = "health_monitor";
+    Mirror = "mirror";
 }
 
 impl fmt::Display for Class {

@@ -40,7 +40,8 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         answerer: Answerer,
     ) -> Result<(), Stop> {
         let Entry::Ingress(asked_at) = self.inputs.entry else { return Ok(()) };
-        let alone = branch.flooded.is_empty() && self.buffers.deliveries.is_empty();
+        let single = branch.flooded.is_empty() && branch.mirrors.is_empty();
+        let alone = single && self.buffers.deliveries.is_empty();
         if !alone || branch.packet.is_written() || !self.is_plain_question() {
             return Ok(());
         }

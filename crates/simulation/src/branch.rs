@@ -1,7 +1,7 @@
 //! One copy of the packet on its way.
 
 use mn_flow::{FlowKey, PathTag, TracedPacket};
-use mn_ids::{BridgeId, PortId};
+use mn_ids::{BridgeId, MirrorId, PortId};
 use mn_packet::EthernetHeader;
 use mn_topology::DeviceId;
 use smallvec::SmallVec;
@@ -38,6 +38,8 @@ pub(crate) struct Branch {
     pub crossed: SmallVec<[Uuid; 16]>,
     /// Bridges that flooded it one after the other.
     pub flooded: SmallVec<[BridgeId; 4]>,
+    /// The mirrors that copied it, one the copy of another; none: it is the packet itself.
+    pub mirrors: SmallVec<[MirrorId; 2]>,
     /// A rule asked for the connection's direction, and this is the forward one.
     pub track: bool,
     /// A rule with memory translated it.
@@ -64,6 +66,7 @@ impl Branch {
             devices: 0,
             crossed: SmallVec::new(),
             flooded: SmallVec::new(),
+            mirrors: SmallVec::new(),
             track: false,
             translated: false,
             paths: SmallVec::new(),

@@ -26,7 +26,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         if !bridge.admin_state_up {
             return Err(DropCause::AdminDown.into());
         }
-        // Mirrors of what comes in come here.
+        self.mirror(branch, &bridge.inbound_mirror_ids)?;
         self.filter(branch, bridge.inbound_filter_id)?;
         enter_vlan(branch, port)?;
         self.need_ends(bridge)?;
@@ -36,12 +36,12 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             Forward::Port(out) => {
                 branch.out_port = Some(out);
                 self.filter(branch, bridge.outbound_filter_id)?;
-                // Mirrors of what goes out come here.
+                self.mirror(branch, &bridge.outbound_mirror_ids)?;
                 self.egress(branch, out)
             }
             Forward::Flood => {
                 self.filter(branch, bridge.outbound_filter_id)?;
-                // Mirrors of what goes out come here.
+                self.mirror(branch, &bridge.outbound_mirror_ids)?;
                 self.flood(branch, bridge)
             }
             Forward::Answered => Err(DropCause::Consumed.into()),

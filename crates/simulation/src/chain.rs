@@ -46,7 +46,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             return Err(DropCause::Looped.into());
         }
         for (index, rule) in chain.rules().enumerate() {
-            if !self.matches(branch, rule)? {
+            if !self.matches(branch, &rule.condition)? {
                 continue;
             }
             let decided = match &rule.action {

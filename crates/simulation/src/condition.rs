@@ -1,4 +1,4 @@
-//! Conditions: whether a rule is about the packet (agent-facts §13).
+//! Conditions: whether a rule or mirror is about the packet (agent-facts §13).
 //!
 //! A test reads what it needs and no more, and the first that fails ends the reading. A header that
 //! the packet does not have is in no set: `Is` fails, `IsNot` passes.
@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use mn_flow::{Conn, Fragment, Tag, TcpClass};
 use mn_ids::{PortGroupId, PortId};
 use mn_packet::{EtherType, IcmpHeader, IpPrefix, IpProtocol, from_v6, icmp};
-use mn_topology::snapshot::{Lookup, Probe, RuleView};
+use mn_topology::snapshot::{ConditionView, Lookup, Probe};
 use mn_topology::{FragmentPolicy, PortRange, Test};
 
 use crate::branch::Branch;
@@ -16,17 +16,21 @@ use crate::simulate::{Sim, Stop};
 use crate::{Entry, StateView};
 
 impl<S: StateView + ?Sized> Sim<'_, S> {
-    /// Whether a rule's condition holds.
-    pub(crate) fn matches(&mut self, branch: &mut Branch, rule: &RuleView) -> Result<bool, Stop> {
-        if !looks_at(rule.fragment_policy, branch) {
+    /// Whether the condition of a rule or a mirror holds.
+    pub(crate) fn matches(
+        &mut self,
+        branch: &mut Branch,
+        condition: &ConditionView,
+    ) -> Result<bool, Stop> {
+        if !looks_at(condition.fragment_policy, branch) {
             return Ok(false);
         }
-        for probe in &rule.probes {
+        for probe in &condition.probes {
             if !self.passes(branch, probe)? {
-                return Ok(rule.inverted);
+                return Ok(condition.inverted);
             }
         }
-        Ok(!rule.inverted)
+        Ok(!condition.inverted)
     }
 
     fn passes(&mut self, branch: &mut Branch, probe: &Probe) -> Result<bool, Stop> {

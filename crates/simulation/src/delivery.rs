@@ -22,6 +22,8 @@ pub(crate) struct Delivery {
     pub quote: Quoted,
     /// It is the answer to the question that came; there is no other delivery.
     pub answerer: Option<Answerer>,
+    /// It is a mirror's copy.
+    pub mirrored: bool,
 }
 
 /// Turns deliveries into one list of actions, in which a rewrite holds for all that follows.
@@ -122,6 +124,7 @@ mod tests {
             track: false,
             quote: Quoted::Unread,
             answerer: None,
+            mirrored: false,
         }
     }
 

@@ -18,6 +18,7 @@ mod entered;
 mod flood;
 mod icmp;
 mod input;
+mod mirror;
 pub mod nat;
 mod neighbor;
 mod next_hop;

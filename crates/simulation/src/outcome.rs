@@ -62,6 +62,7 @@ pub struct Decision {
     /// is to hear how the connection begins and ends.
     pub follows: Option<Way>,
     /// Why it goes nowhere, and the rule that said so; `None` where the actions send it somewhere.
+    /// Copies for mirrors go out nevertheless.
     pub drop: Option<(DropCause, Option<RuleId>)>,
 }
 

@@ -28,11 +28,11 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         // DSCP marking comes here (QoS).
         self.serve_dhcp(branch, port)?;
         self.serve_dhcp_v6(branch, port)?;
-        // Mirrors before the inbound filter come here.
+        self.mirror(branch, &port.inbound_mirror_ids)?;
         self.require_up(branch, port)?;
         // Service insertion comes here.
         self.filter(branch, port.inbound_filter_id)?;
-        // Mirrors after the inbound filter come here.
+        self.mirror(branch, &port.post_in_filter_mirror_ids)?;
         match port.device() {
             DeviceId::Bridge(bridge) => self.bridge(branch, bridge, port),
             DeviceId::Router(router) => self.router(branch, router, port),
@@ -44,11 +44,11 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         let port = self.port(id)?;
         leave_vlan(branch, port)?;
         branch.leave(port);
-        // Mirrors before the outbound filter come here.
+        self.mirror(branch, &port.pre_out_filter_mirror_ids)?;
         self.require_up(branch, port)?;
         self.filter(branch, port.outbound_filter_id)?;
         // Service insertion comes here.
-        // Mirrors after the outbound filter come here.
+        self.mirror(branch, &port.outbound_mirror_ids)?;
         self.note(|| Step::Leave { port: id, device: port.device() });
         if port.binding().is_some() {
             self.deliver(branch, id);
@@ -82,7 +82,8 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
     }
 
     fn deliver(&mut self, branch: &mut Branch, port: PortId) {
-        let track = branch.track && is_tracked(branch);
+        let mirrored = !branch.mirrors.is_empty();
+        let track = branch.track && !mirrored && is_tracked(branch);
         let trace = branch.packet.leave();
         let delivery = Delivery {
             port,
@@ -92,13 +93,14 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             track,
             quote: branch.quote,
             answerer: None,
+            mirrored,
         };
         self.buffers.deliveries.push(delivery);
         let (before, hops) = (self.packet.key, branch.hops);
         if trace.written != mn_flow::FlowMask::NONE || hops > 0 {
             self.note(|| Step::Rewritten { before, after: trace.headers, hops });
         }
-        self.note(|| Step::Deliver { port });
+        self.note(|| Step::Deliver { port, mirrored });
     }
 }
 

@@ -35,7 +35,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         let inside = Inside { id: port.id, port: kind };
         untag(branch)?;
         self.require_router_up(branch, router)?;
-        // Mirrors of what comes in come here.
+        self.mirror(branch, &router.inbound_mirror_ids)?;
         self.receive(branch, id, inside)?;
         // Load balancing inbound comes here.
         self.enter_router(branch, router)?;
@@ -90,12 +90,12 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         branch.out_port = Some(out);
         // Load balancing outbound comes here.
         self.filter(branch, router.outbound_filter_id)?;
-        // Mirrors of what goes out come here.
         let mac = self.next_hop(branch, router.id, port, kind, route)?;
         branch.packet.set_eth_src(kind.mac);
         branch.packet.set_eth_dst(mac);
         branch.hops += 1;
         branch.flooded.clear();
+        self.mirror(branch, &router.outbound_mirror_ids)?;
         self.egress(branch, out)
     }
 

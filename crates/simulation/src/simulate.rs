@@ -190,7 +190,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             Ok(()) | Err(Stop::Answered) => {}
         }
         let buffers = &mut *self.buffers;
-        let drop = if buffers.deliveries.is_empty() {
+        let drop = if buffers.deliveries.iter().all(|delivery| delivery.mirrored) {
             // What sends nothing, and is not answered, needs no port to send it from.
             let answered = |effect: &Effect| matches!(effect, Effect::Emit { .. });
             if !buffers.effects.iter().any(answered) {

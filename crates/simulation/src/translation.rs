@@ -208,7 +208,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         if !same_version {
             return (NatTold::NotTranslatable, false);
         }
-        let data = rule.probes.iter().find_map(|probe| match probe {
+        let data = rule.condition.probes.iter().find_map(|probe| match probe {
             Probe::IcmpDataSrc(_) => Some(NatKind::Source),
             Probe::IcmpDataDst(_) => Some(NatKind::Destination),
             _ => None,

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use mn_flow::{DropCause, FlowKey};
-use mn_ids::{BridgeId, ChainId, PortId, RouterId, RuleId};
+use mn_ids::{BridgeId, ChainId, MirrorId, PortId, RouterId, RuleId};
 use mn_packet::Mac;
 use mn_topology::DeviceId;
 use mn_topology::snapshot::Candidate;
@@ -40,13 +40,15 @@ pub enum Step {
     /// Headers changed on the way here: those it came with, those it leaves with, and how many
     /// routers took a hop off.
     Rewritten { before: FlowKey, after: FlowKey, hops: u8 },
+    /// A mirror copied it to its port. The copy's own steps come next.
+    Mirrored { mirror: MirrorId, port: PortId },
     /// It left a device by a port.
     Leave { port: PortId, device: DeviceId },
-    /// It is delivered to the interface of a port.
-    Deliver { port: PortId },
+    /// It, or a mirror's copy of it, is delivered to the interface of a port.
+    Deliver { port: PortId, mirrored: bool },
     /// The device answered it itself.
     Answered { device: DeviceId, with: String },
-    /// The copy of a flood for this port goes nowhere. Its own steps come before.
+    /// The copy of a flood or a mirror for this port goes nowhere. Its own steps come before.
     CopyDropped { port: PortId, cause: DropCause, rule: Option<RuleId> },
     /// It goes nowhere.
     Drop { cause: DropCause, rule: Option<RuleId> },

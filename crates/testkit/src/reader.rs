@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use mn_flow::ScopedAddr;
-use mn_ids::HostId;
+use mn_ids::{HostId, MirrorId};
 use mn_packet::{IpPrefix, Mac};
 use mn_topology::{
     AnyObject, Bridge, Chain, ClientId, DhcpHost, DhcpSubnet, DhcpV6Host, DhcpV6Subnet, IfAddr,
-    IpAddrGroup, Port, PortGroup, PortKind, RaMode, Route, RouteTarget, Router, RouterPort,
+    IpAddrGroup, Mirror, Port, PortGroup, PortKind, RaMode, Route, RouteTarget, Router, RouterPort,
     StaticRoute,
 };
 
@@ -41,6 +41,7 @@ pub(crate) fn read(text: &str) -> Read {
             "bridge" => read.bridge(block),
             "router" => read.router(block, &kinds),
             "chain" => read.chain(block),
+            "mirror" => read.mirror(block),
             "addresses" => read.objects.push(AnyObject::IpAddrGroup(IpAddrGroup {
                 id: named(block.name),
                 name: block.name.to_owned(),
@@ -67,7 +68,7 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
         match words[..] {
             [] => {}
             [
-                kind @ ("bridge" | "router" | "chain" | "addresses" | "ports"),
+                kind @ ("bridge" | "router" | "chain" | "mirror" | "addresses" | "ports"),
                 name,
                 ref rest @ ..,
             ] => {
@@ -79,9 +80,25 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
     blocks
 }
 
+/// The mirrors of one hook: their names, with commas.
+fn mirrors(names: &str) -> Vec<MirrorId> {
+    names.split(',').map(named).collect()
+}
+
 fn bind(port: &mut Port, name: &str) {
     port.host_id = Some(named::<mn_ids::Host>("host") as HostId);
     port.interface_name = Some(name.to_owned());
+}
+
+/// The mirrors of a port at the hook of this name.
+fn hook<'a>(port: &'a mut Port, word: &str) -> Option<&'a mut Vec<MirrorId>> {
+    Some(match word {
+        "in-mirrors" => &mut port.inbound_mirror_ids,
+        "post-in-mirrors" => &mut port.post_in_filter_mirror_ids,
+        "pre-out-mirrors" => &mut port.pre_out_filter_mirror_ids,
+        "out-mirrors" => &mut port.outbound_mirror_ids,
+        _ => return None,
+    })
 }
 
 impl Read {
@@ -93,12 +110,16 @@ impl Read {
             admin_state_up: true,
             inbound_filter_id: None,
             outbound_filter_id: None,
+            inbound_mirror_ids: Vec::new(),
+            outbound_mirror_ids: Vec::new(),
         };
         for line in &block.lines {
             match line[..] {
                 ["in", chain] => bridge.inbound_filter_id = Some(named(chain)),
                 ["out", chain] => bridge.outbound_filter_id = Some(named(chain)),
                 ["down"] => bridge.admin_state_up = false,
+                ["in-mirrors", names] => bridge.inbound_mirror_ids = mirrors(names),
+                ["out-mirrors", names] => bridge.outbound_mirror_ids = mirrors(names),
                 ["link", far, ref rest @ ..] => self.bridge_link(block.name, far, rest),
                 ["dhcp", subnet, ref rest @ ..] if subnet.contains(':') => {
                     self.dhcp_v6(block.name, subnet, rest);
@@ -134,6 +155,10 @@ impl Read {
         let mut addrs = Vec::new();
         let mut words = rest.iter();
         while let Some(word) = words.next() {
+            if let Some(hook) = hook(&mut at, word) {
+                *hook = words.next().map(|names| mirrors(names)).unwrap_or_default();
+                continue;
+            }
             match *word {
                 "in" => at.inbound_filter_id = words.next().map(|chain| named(chain)),
                 "out" => at.outbound_filter_id = words.next().map(|chain| named(chain)),
@@ -205,6 +230,8 @@ impl Read {
             inbound_filter_id: None,
             outbound_filter_id: None,
             load_balancer_id: None,
+            inbound_mirror_ids: Vec::new(),
+            outbound_mirror_ids: Vec::new(),
             as_number: 0,
             ecmp: mn_topology::Ecmp::Flow,
         };
@@ -214,6 +241,8 @@ impl Read {
                 ["out", chain] => router.outbound_filter_id = Some(named(chain)),
                 ["down"] => router.admin_state_up = false,
                 ["symmetric"] => router.ecmp = mn_topology::Ecmp::Symmetric,
+                ["in-mirrors", names] => router.inbound_mirror_ids = mirrors(names),
+                ["out-mirrors", names] => router.outbound_mirror_ids = mirrors(names),
                 ["route", dst, ref rest @ ..] => self.route(block.name, dst, rest),
                 [name, hardware, ref rest @ ..] => {
                     let far = kinds.get(name).copied();
@@ -245,6 +274,10 @@ impl Read {
         let mut words = rest.iter().copied();
         while let Some(word) = words.next() {
             let mut value = || words.next().expect("a word that wants another is not the last");
+            if let Some(hook) = hook(&mut at, word) {
+                *hook = mirrors(value());
+                continue;
+            }
             match word {
                 "in" => at.inbound_filter_id = Some(named(value())),
                 "out" => at.outbound_filter_id = Some(named(value())),
@@ -319,6 +352,18 @@ impl Read {
             }
         }
         self.objects.push(route.into());
+    }
+
+    /// `mirror NAME to PORT`, and a condition a line, as of a rule; `all` for one that tests nothing.
+    fn mirror(&mut self, block: &Block<'_>) {
+        let ["to", port] = block.rest[..] else { panic!("{:?} is nowhere", block.rest) };
+        let condition = |words: &Vec<&str>| {
+            let tests = if words[..] == ["all"] { String::new() } else { words.join(" ") };
+            rule(named(""), &format!("accept {tests}")).condition
+        };
+        let conditions = block.lines.iter().map(condition).collect();
+        let mirror = Mirror { id: named(block.name), to_port_id: named(port), conditions };
+        self.objects.push(AnyObject::Mirror(mirror));
     }
 
     fn chain(&mut self, block: &Block<'_>) {

@@ -56,8 +56,14 @@ impl Sent<'_> {
     /// It goes nowhere, for this cause.
     #[track_caller]
     pub fn drops(&self, cause: DropCause) -> &Self {
+        self.drops_but_copies(cause, &[])
+    }
+
+    /// It goes nowhere, for this cause; copies of it arrive at just these ports.
+    #[track_caller]
+    pub fn drops_but_copies(&self, cause: DropCause, ports: &[&str]) -> &Self {
         let right = self.decision().is_some_and(|it| it.drop.map(|drop| drop.0) == Some(cause));
-        self.check(right && self.arrivals().is_empty(), &format!("drops: {cause}"))
+        self.check(right, &format!("drops: {cause}")).floods(ports)
     }
 
     /// The rule at this place of a chain sends it nowhere.

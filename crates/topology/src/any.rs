@@ -4,7 +4,8 @@ use mn_ids::{Class, Object, ObjectKey, Reference};
 
 use crate::object::{
     Bridge, Chain, ChainSegment, DhcpSubnet, DhcpV6Subnet, HealthMonitor, Host, IpAddrGroup,
-    LoadBalancer, Pool, PoolMember, Port, PortGroup, Route, Router, SystemState, TunnelZone, Vip,
+    LoadBalancer, Mirror, Pool, PoolMember, Port, PortGroup, Route, Router, SystemState,
+    TunnelZone, Vip,
 };
 
 macro_rules! any {
@@ -64,6 +65,7 @@ any!(
     Host,
     IpAddrGroup,
     LoadBalancer,
+    Mirror,
     Pool,
     PoolMember,
     Port,

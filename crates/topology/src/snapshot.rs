@@ -30,14 +30,15 @@
 //!
 //! | change | tag |
 //! |---|---|
-//! | bridge, router: state, filters; whether any link of a bridge carries a VLAN | `Bridge`, `Router` |
+//! | bridge, router: state, filters, mirrors; whether any link of a bridge carries a VLAN | `Bridge`, `Router` |
 //! | a router's load balancer, and how it chooses among equal routes | `Router` |
-//! | port: state, filters, peer, exterior or not, addresses, MAC | `Port` |
+//! | port: state, filters, mirrors, peer, exterior or not, addresses, MAC | `Port` |
 //! | the host a port is bound to | `Location` |
 //! | a port added to or taken from a bridge | `Flood` with `vlan: None` |
 //! | the MAC of a router's port that a bridge's port is linked to | `Mac` with `vlan: None` |
 //! | a route, an address of a router's port | `Route` of its destination prefix |
 //! | rules, also those in segments of a long chain; members, addresses | `Chain`, `PortGroup`, `IpAddrGroup` |
+//! | conditions and port of a mirror | `Mirror` |
 //! | DHCP subnets of a bridge | `Dhcp` |
 //! | a load balancer's state | `LoadBalancer` |
 //! | a virtual address, also its coming and going | `Vip` of its address |
@@ -56,9 +57,11 @@ mod apply;
 mod balancing_tests;
 mod bridge;
 mod chain;
+mod condition;
 mod group;
 mod load_balancer;
 mod loaded;
+mod mirror;
 mod pool;
 mod route_table;
 mod router;
@@ -69,15 +72,17 @@ mod tests;
 use std::sync::Arc;
 
 use mn_ids::{
-    BridgeId, ChainId, Class, HealthMonitorId, Id, IpAddrGroupId, Kind, LoadBalancerId, ObjectKey,
-    PoolId, PortGroupId, PortId, RouterId,
+    BridgeId, ChainId, Class, HealthMonitorId, Id, IpAddrGroupId, Kind, LoadBalancerId, MirrorId,
+    ObjectKey, PoolId, PortGroupId, PortId, RouterId,
 };
 
 pub use bridge::{BridgeView, FarEnd, Link};
-pub use chain::{ChainView, Probe, RuleView};
+pub use chain::{ChainView, RuleView};
+pub use condition::{ConditionView, Probe};
 pub use group::{AddrSet, PortSet};
 pub use load_balancer::LoadBalancerView;
 pub use loaded::Loaded;
+pub use mirror::MirrorView;
 pub use pool::{Eligible, PoolView, Verdict};
 pub use route_table::{Candidate, Matches, RouteTable};
 pub use router::RouterView;
@@ -102,6 +107,7 @@ pub struct Snapshot {
     load_balancers: Shelf<LoadBalancerEntry>,
     pools: Shelf<PoolEntry>,
     health_monitors: Shelf<Single<HealthMonitor>>,
+    mirrors: Shelf<Single<MirrorView>>,
     /// Objects that are part of a device; kept to know what a change replaces.
     routes: Shelf<Arc<crate::object::Route>>,
     dhcp_subnets: Shelf<Arc<crate::object::DhcpSubnet>>,
@@ -193,6 +199,12 @@ impl Snapshot {
         single(&self.health_monitors, id)
     }
 
+    /// A mirror.
+    #[must_use]
+    pub fn mirror(&self, id: MirrorId) -> Lookup<'_, MirrorView> {
+        single(&self.mirrors, id)
+    }
+
     /// Adds to `missing` what a walk through this port is going to need and is not loaded. Saves the
     /// walk as many round trips.
     pub fn missing_around(&self, port: PortId, missing: &mut Vec<ObjectKey>) {
@@ -203,31 +215,35 @@ impl Snapshot {
         });
     }
 
-    /// What a walk through this port is going to need besides the port: its device, its filters and
-    /// those of its device, its peer; a router's load balancer.
+    /// What a walk through this port is going to need besides the port: its device, the filters and
+    /// mirrors of both, its peer; a router's load balancer.
     pub fn around(&self, port: PortId, each: &mut impl FnMut(ObjectKey)) {
         let Lookup::Loaded(port) = self.port(port) else { return };
-        let filters = match port.device() {
-            DeviceId::Bridge(id) => {
-                each(id.into());
-                match self.bridge(id) {
-                    Lookup::Loaded(bridge) => [bridge.inbound_filter_id, bridge.outbound_filter_id],
-                    Lookup::Absent | Lookup::NotLoaded => [None; 2],
+        let device = port.device();
+        each(device.into());
+        let (filters, mirrors) = match device {
+            DeviceId::Bridge(id) => match self.bridge(id) {
+                Lookup::Loaded(bridge) => (
+                    [bridge.inbound_filter_id, bridge.outbound_filter_id],
+                    [&bridge.inbound_mirror_ids[..], &bridge.outbound_mirror_ids],
+                ),
+                Lookup::Absent | Lookup::NotLoaded => ([None; 2], [&[][..]; 2]),
+            },
+            DeviceId::Router(id) => match self.router(id) {
+                Lookup::Loaded(router) => {
+                    router.load_balancer_id.into_iter().for_each(|id| each(id.into()));
+                    (
+                        [router.inbound_filter_id, router.outbound_filter_id],
+                        [&router.inbound_mirror_ids[..], &router.outbound_mirror_ids],
+                    )
                 }
-            }
-            DeviceId::Router(id) => {
-                each(id.into());
-                match self.router(id) {
-                    Lookup::Loaded(router) => {
-                        router.load_balancer_id.into_iter().for_each(|id| each(id.into()));
-                        [router.inbound_filter_id, router.outbound_filter_id]
-                    }
-                    Lookup::Absent | Lookup::NotLoaded => [None; 2],
-                }
-            }
+                Lookup::Absent | Lookup::NotLoaded => ([None; 2], [&[][..]; 2]),
+            },
         };
         let chains = [port.inbound_filter_id, port.outbound_filter_id].into_iter().chain(filters);
         chains.flatten().for_each(|id| each(id.into()));
+        let mirrors = port.mirrors().into_iter().chain(mirrors);
+        mirrors.flatten().for_each(|id| each((*id).into()));
         if let Some(peer) = port.peer_id {
             each(peer.into());
         }
@@ -246,6 +262,7 @@ impl Snapshot {
             Class::LoadBalancer => self.load_balancer(Id::from_uuid(key.id)).is_known(),
             Class::Pool => self.pool(Id::from_uuid(key.id)).is_known(),
             Class::HealthMonitor => self.health_monitor(Id::from_uuid(key.id)).is_known(),
+            Class::Mirror => self.mirror(Id::from_uuid(key.id)).is_known(),
             Class::ChainSegment
             | Class::DhcpSubnet
             | Class::DhcpV6Subnet
@@ -261,7 +278,7 @@ impl Snapshot {
 
     /// How many objects of each class it holds, on their way to be loaded too.
     #[must_use]
-    pub fn held(&self) -> [(Class, usize); 15] {
+    pub fn held(&self) -> [(Class, usize); 16] {
         [
             (Class::Bridge, self.bridges.len()),
             (Class::Router, self.routers.len()),
@@ -270,6 +287,7 @@ impl Snapshot {
             (Class::ChainSegment, self.chain_segments.len()),
             (Class::PortGroup, self.port_groups.len()),
             (Class::IpAddrGroup, self.addr_groups.len()),
+            (Class::Mirror, self.mirrors.len()),
             (Class::Route, self.routes.len()),
             (Class::DhcpSubnet, self.dhcp_subnets.len()),
             (Class::DhcpV6Subnet, self.dhcp_v6_subnets.len()),

@@ -67,7 +67,7 @@ pub struct Installed<'a> {
 #[must_use]
 pub fn document(story: &Story<'_>) -> api::Walk {
     let mut teller =
-        Teller { story, key: story.way.key, ttl: story.way.ttl, deliveries: Vec::new() };
+        Teller { story, key: story.way.key, ttl: story.way.ttl, deliveries: [vec![], vec![]] };
     let steps: Vec<Told> =
         story.way.steps.steps.iter().flat_map(|step| teller.tell(step)).collect();
     let v4 = story.way.key.eth_type != EtherType::IPV6;
@@ -97,7 +97,8 @@ struct Teller<'a> {
     story: &'a Story<'a>,
     key: FlowKey,
     ttl: Option<u8>,
-    deliveries: Vec<api::Delivery>,
+    /// Those of the packet, and those of mirrors' copies.
+    deliveries: [Vec<api::Delivery>; 2],
 }
 
 impl Teller<'_> {
@@ -129,8 +130,12 @@ impl Teller<'_> {
                 addr: Some(*addr),
                 mac: *mac,
             }),
+            Step::Mirrored { mirror, port } => Told::Mirrored(api::Mirrored {
+                mirror: names.mirror(*mirror),
+                port: names.port(*port),
+            }),
             Step::Rewritten { before, after, hops } => self.rewritten(before, after, *hops),
-            Step::Deliver { port } => return self.deliver(*port),
+            Step::Deliver { port, mirrored } => return self.deliver(*port, *mirrored),
             Step::Answered { device, with } => {
                 Told::Answered(api::Answered { device: names.device(*device), with: with.clone() })
             }
@@ -193,7 +198,7 @@ impl Teller<'_> {
         })
     }
 
-    fn deliver(&mut self, port: PortId) -> Vec<Told> {
+    fn deliver(&mut self, port: PortId, mirrored: bool) -> Vec<Told> {
         let names = &self.story.names;
         let place = (self.story.place)(port);
         let host = place.host.map(|host| names.host(host));
@@ -203,13 +208,15 @@ impl Teller<'_> {
             outer_src: tunnel.outer_src,
             outer_dst: tunnel.outer_dst,
         });
-        self.deliveries.push(api::Delivery {
+        self.deliveries[usize::from(mirrored)].push(api::Delivery {
             port: names.port(port),
             host: host.clone(),
             interface_name: interface_name.clone(),
             tunnel: tunnel.clone(),
             packet: headers(&self.key, self.ttl),
         });
+        // The next copy is told from the packet as it came.
+        (self.key, self.ttl) = (self.story.way.key, self.story.way.ttl);
         let mut told = Vec::new();
         if let Some(tunnel) = tunnel {
             told.push(Told::Tunneled(api::Tunneled { host: host.clone(), tunnel }));
@@ -221,7 +228,7 @@ impl Teller<'_> {
     fn dropped(&self, cause: DropCause, rule: Option<RuleId>, copy: Option<PortId>) -> Told {
         let reason = cause.description().trim();
         let reason = match copy {
-            Some(port) => format!("{reason} This is the copy of a flood for port {port}."),
+            Some(port) => format!("{reason} This is the copy for port {port}."),
             None => reason.to_owned(),
         };
         Told::Dropped(api::Dropped {
@@ -331,7 +338,11 @@ const fn rule_word(action: &RuleAction) -> &'static str {
 }
 
 /// How the walk ends, from what was told.
-fn verdict(steps: &[Told], story: &Story<'_>, deliveries: Vec<api::Delivery>) -> api::Verdict {
+fn verdict(
+    steps: &[Told],
+    story: &Story<'_>,
+    [deliveries, copies]: [Vec<api::Delivery>; 2],
+) -> api::Verdict {
     let dropped = steps.iter().rev().find_map(|step| match step {
         Told::Dropped(dropped) => Some(dropped),
         _ => None,
@@ -350,18 +361,20 @@ fn verdict(steps: &[Told], story: &Story<'_>, deliveries: Vec<api::Delivery>) ->
         return api::Verdict { reason: Some(reason.to_owned()), ..of(VerdictKind::Waiting) };
     }
     if deliveries.len() == 1 {
-        return api::Verdict { deliveries, ..of(VerdictKind::Delivered) };
+        return api::Verdict { deliveries, copies, ..of(VerdictKind::Delivered) };
     }
     if !deliveries.is_empty() {
-        return api::Verdict { deliveries, ..of(VerdictKind::Flooded) };
+        return api::Verdict { deliveries, copies, ..of(VerdictKind::Flooded) };
     }
     if let Some(answered) = answered {
-        return api::Verdict { reason: Some(answered.with.clone()), ..of(VerdictKind::Answered) };
+        let reason = Some(answered.with.clone());
+        return api::Verdict { reason, copies, ..of(VerdictKind::Answered) };
     }
     api::Verdict {
         reason: dropped.map(|dropped| dropped.reason.clone()),
         drop_cause: dropped.map(|dropped| dropped.cause.clone()),
         rule: dropped.and_then(|dropped| dropped.rule.clone()),
+        copies,
         ..of(VerdictKind::Dropped)
     }
 }

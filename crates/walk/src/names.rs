@@ -1,7 +1,7 @@
 //! Objects with their names.
 
 use mn_api_types::walk::Named;
-use mn_ids::{ChainId, HostId, Id, Kind, ObjectKey, PortId};
+use mn_ids::{ChainId, HostId, Id, Kind, MirrorId, ObjectKey, PortId};
 use mn_topology::DeviceId;
 use mn_topology::snapshot::{Lookup, Snapshot};
 
@@ -58,6 +58,12 @@ impl<'a> Names<'a> {
                 Lookup::Absent | Lookup::NotLoaded => None,
             },
         )
+    }
+
+    /// A mirror. Mirrors have no names.
+    #[must_use]
+    pub fn mirror(&self, id: MirrorId) -> Named {
+        named(id, None)
     }
 
     /// A host. A snapshot knows no hosts' names.

@@ -19,6 +19,7 @@ mod gateways;
 mod groups;
 mod idle;
 mod limits;
+mod mirrors;
 mod nat;
 mod nat_bridge;
 mod nat_errors;

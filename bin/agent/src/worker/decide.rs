@@ -372,19 +372,21 @@ impl Worker {
         now: Instant,
     ) -> Option<Cookie> {
         self.fit_groups();
-        match *self.translation.actions {
-            [Action::Drop { cause, rule }] => {
-                self.count_drop(arrival.entry, cause);
-                if let Some(rule) = rule {
-                    *self.dropped_by.entry(rule).or_default() += 1;
-                }
-            }
-            ref actions => {
-                let sent = self.datapath.execute(arrival.frame, arrival.offload, actions);
-                if let Err(error) = sent {
-                    self.report.failed.add(1);
-                    tracing::debug!(%error, "a packet could not be sent");
-                }
+        let actions = &self.translation.actions[..];
+        let (sends, dropped) = match actions.split_last() {
+            Some((Action::Drop { cause, rule }, copies)) => (copies, Some((*cause, *rule))),
+            _ => (actions, None),
+        };
+        if !sends.is_empty()
+            && let Err(error) = self.datapath.execute(arrival.frame, arrival.offload, sends)
+        {
+            self.report.failed.add(1);
+            tracing::debug!(%error, "a packet could not be sent");
+        }
+        if let Some((cause, rule)) = dropped {
+            self.count_drop(arrival.entry, cause);
+            if let Some(rule) = rule {
+                *self.dropped_by.entry(rule).or_default() += 1;
             }
         }
         let mask = decision.mask | FlowMask::from(mn_flow::Field::InPort);

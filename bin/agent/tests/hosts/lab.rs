@@ -265,6 +265,8 @@ impl Lab {
             admin_state_up: true,
             inbound_filter_id: None,
             outbound_filter_id: None,
+            inbound_mirror_ids: Vec::new(),
+            outbound_mirror_ids: Vec::new(),
         })
         .await;
         id
@@ -280,6 +282,8 @@ impl Lab {
             inbound_filter_id: None,
             outbound_filter_id: None,
             load_balancer_id: None,
+            inbound_mirror_ids: Vec::new(),
+            outbound_mirror_ids: Vec::new(),
             as_number: 0,
             ecmp: mn_topology::Ecmp::Flow,
         })

@@ -4,6 +4,7 @@ use mn_api_types::{self as api, Media};
 
 use super::chain::CHAIN;
 use super::load_balancer::LOAD_BALANCER;
+use super::mirror::MIRROR;
 use super::{Change, Collection, Field, Identity, Kind, Owner, Shown, Type};
 
 // Functions, because a constant that names a type would be part of a cycle of types.
@@ -13,6 +14,18 @@ const fn in_filter() -> Field {
 
 const fn out_filter() -> Field {
     Field::new("outfilter", "outboundFilterId", Kind::Reference(&CHAIN)).clearable()
+}
+
+const fn in_mirrors() -> Field {
+    mirrors("in-mirrors", "inboundMirrorIds")
+}
+
+const fn out_mirrors() -> Field {
+    mirrors("out-mirrors", "outboundMirrorIds")
+}
+
+const fn mirrors(word: &'static str, json: &'static str) -> Field {
+    Field::new(word, json, Kind::References(&MIRROR)).clearable()
 }
 
 pub(super) const STATE: Field = Field::new("state", "adminStateUp", Kind::UpDown);
@@ -29,6 +42,8 @@ pub static BRIDGE: Type = Type {
         STATE,
         in_filter(),
         out_filter(),
+        in_mirrors(),
+        out_mirrors(),
     ],
     collections: &[
         Collection::link("port", &PORT, "ports").with(&[("type", "Bridge")]),
@@ -58,6 +73,8 @@ pub static ROUTER: Type = Type {
         Field::new("load-balancer", "loadBalancerId", Kind::Reference(&LOAD_BALANCER)).clearable(),
         Field::new("asn", "asNumber", Kind::Integer).shown(Shown::Unless("0")),
         Field::new("ecmp", "ecmpMode", Kind::Choice(ECMP_MODES)).clearable(),
+        in_mirrors(),
+        out_mirrors(),
     ],
     collections: &[
         Collection::link("port", &PORT, "ports").with(&[("type", "Router")]),
@@ -88,6 +105,10 @@ pub static PORT: Type = Type {
         Field::new("net", "networkAddress", Kind::Prefix { length: "networkLength" })
             .shown(Shown::Asked)
             .at_creation(),
+        in_mirrors(),
+        out_mirrors(),
+        mirrors("post-in-filter-mirrors", "postInFilterMirrorIds"),
+        mirrors("pre-out-filter-mirrors", "preOutFilterMirrorIds"),
         Field::new("ra-mode", "raMode", Kind::Choice(RA_MODES)).clearable(),
         Field::new("ra-prefixes", "raPrefixes", Kind::Texts).clearable(),
         Field::new("ra-interval", "raInterval", Kind::Integer).clearable(),

@@ -4,10 +4,12 @@
 //! guides'; source of the JSON names: the API facts, section 8.5.
 
 mod chain;
+mod condition;
 mod device;
 mod field;
 mod group;
 mod load_balancer;
+mod mirror;
 mod place;
 mod root;
 

@@ -100,6 +100,10 @@ fn row(step: &Step) -> Row {
         Step::Rewritten(changed) => {
             Row::new("rewrite", String::new(), difference(&changed.before, &changed.after))
         }
+        Step::Mirrored(copied) => {
+            let to = format!("copied to {}", name(&copied.port));
+            Row::new("mirror", name(&copied.mirror), to)
+        }
         Step::Tunneled(sent) => {
             let to = sent.host.as_ref().map(name).unwrap_or_default();
             Row::new("tunnel", to, tunnel(&sent.tunnel))
@@ -145,6 +149,9 @@ fn verdict(text: &mut String, verdict: &Verdict, paint: Paint) {
     line(text, &painted(&told, Some(colour), paint));
     for delivery in &verdict.deliveries {
         line(text, &format!("         {}", delivered(delivery)));
+    }
+    for copy in &verdict.copies {
+        line(text, &format!("  copy   {}", delivered(copy)));
     }
 }
 

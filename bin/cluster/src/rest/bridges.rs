@@ -37,6 +37,8 @@ impl Exposed for Bridge {
             admin_state_up: sent.admin_state_up,
             inbound_filter_id: sent.inbound_filter_id,
             outbound_filter_id: sent.outbound_filter_id,
+            inbound_mirror_ids: sent.inbound_mirror_ids,
+            outbound_mirror_ids: sent.outbound_mirror_ids,
         };
         bridge.validate()?;
         Ok(bridge)
@@ -56,6 +58,8 @@ impl Exposed for Bridge {
             admin_state_up: self.admin_state_up,
             inbound_filter_id: self.inbound_filter_id,
             outbound_filter_id: self.outbound_filter_id,
+            inbound_mirror_ids: self.inbound_mirror_ids.clone(),
+            outbound_mirror_ids: self.outbound_mirror_ids.clone(),
             vxlan_port_ids: Vec::new(),
             inbound_filter: links.maybe("chains", self.inbound_filter_id),
             outbound_filter: links.maybe("chains", self.outbound_filter_id),

@@ -29,6 +29,7 @@ mod links;
 mod load_balancers;
 mod local_routes;
 mod login;
+mod mirrors;
 mod openapi;
 mod peering;
 mod pool_members;

@@ -3,8 +3,8 @@
 use super::endpoint::Resource;
 use super::{
     application, bindings, bridges, chains, dhcp, dhcp_v6, health_monitors, hosts, ip_addr_groups,
-    load_balancers, peering, pool_members, pools, port_groups, ports, routers, routes, rules,
-    system_state, tables, tenants, tunnel_zones, vips, walks,
+    load_balancers, mirrors, peering, pool_members, pools, port_groups, ports, routers, routes,
+    rules, system_state, tables, tenants, tunnel_zones, vips, walks,
 };
 
 /// Every resource there is, once.
@@ -30,6 +30,7 @@ pub fn resources() -> Vec<Resource> {
         pools::resource(),
         pool_members::resource(),
         vips::resource(),
+        mirrors::resource(),
         port_groups::resource(),
         port_groups::member_resource(),
         ports::resource(),

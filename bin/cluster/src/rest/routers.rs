@@ -40,6 +40,8 @@ impl Exposed for Router {
             inbound_filter_id: sent.inbound_filter_id,
             outbound_filter_id: sent.outbound_filter_id,
             load_balancer_id: sent.load_balancer_id,
+            inbound_mirror_ids: sent.inbound_mirror_ids,
+            outbound_mirror_ids: sent.outbound_mirror_ids,
             as_number: sent.as_number,
             ecmp: match sent.ecmp_mode {
                 None | Some(api::EcmpMode::Flow) => Ecmp::Flow,
@@ -69,6 +71,8 @@ impl Exposed for Router {
             inbound_filter_id: self.inbound_filter_id,
             outbound_filter_id: self.outbound_filter_id,
             load_balancer_id: self.load_balancer_id,
+            inbound_mirror_ids: self.inbound_mirror_ids.clone(),
+            outbound_mirror_ids: self.outbound_mirror_ids.clone(),
             as_number: self.as_number,
             ecmp_mode: match self.ecmp {
                 Ecmp::Flow => None,

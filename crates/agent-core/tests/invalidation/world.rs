@@ -146,6 +146,8 @@ impl World {
             inbound_filter_id: Some(chain_id(router)),
             outbound_filter_id: None,
             load_balancer_id: None,
+            inbound_mirror_ids: Vec::new(),
+            outbound_mirror_ids: Vec::new(),
             as_number: 0,
             ecmp: mn_topology::Ecmp::Flow,
         });
@@ -163,6 +165,8 @@ impl World {
             admin_state_up: true,
             inbound_filter_id: None,
             outbound_filter_id: None,
+            inbound_mirror_ids: Vec::new(),
+            outbound_mirror_ids: Vec::new(),
         });
         let (near, far) = (router_port_id(router, side), linked_port_id(router, side));
         let addr = IfAddr { addr: IpAddr::from([10, 0, side as u8, 254]), len: 24 };

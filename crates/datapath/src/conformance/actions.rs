@@ -68,6 +68,11 @@ fn a_drop_ends_the_list(bench: &mut dyn Bench) {
     let sent = bench.give(A, &frame);
     quiet(bench, &sent);
     assert_eq!(bench.dropped(A, DropCause::Rule), 1);
+    // What a mirror copies goes out nevertheless.
+    let copied = udp(ENDS[0], (3, 4), 10);
+    bench.exact(A, &copied, &[Action::Output(B), set(Rewrite::EthDst(MAC_A)), drop]);
+    assert_eq!(bench.give(A, &copied), [out(B, &copied)]);
+    assert_eq!(bench.dropped(A, DropCause::Rule), 2);
 }
 
 fn groups_send_to_all(bench: &mut dyn Bench) {

@@ -8,7 +8,7 @@ use mn_testkit::packet::Built;
 use mn_testkit::{Lab, Random, mac, named};
 use mn_topology::{AnyObject, IfAddr, PortKind, Route, RouteTarget};
 
-use crate::world::{CHAINS, Spec, cases, lab, rules};
+use crate::world::{CHAINS, MIRRORS, Spec, cases, lab, mirror, rules};
 
 /// What one flow does, and what it depends on.
 struct Flow {
@@ -117,12 +117,13 @@ fn flows(lab: &Lab, draw: &mut Random) -> Vec<Flow> {
 
 /// Makes one random change; says what, and what it touches.
 fn change(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
-    match draw.below(10) {
+    match draw.below(12) {
         0..4 => change_port(lab, draw),
         4 => change_device(lab, draw),
         5 => change_chain(lab, draw),
         6 => change_group(lab, draw),
         7 | 8 => change_route(lab, draw),
+        9 => change_mirror(lab, draw),
         _ => change_learned(lab, draw),
     }
 }
@@ -141,7 +142,9 @@ fn change_port(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
         unreachable!("labs have ports")
     };
     let chain = draw.one_in(2).then(|| named(draw.pick(&CHAINS)));
-    match draw.below(10) {
+    match draw.below(12) {
+        10 => port.pre_out_filter_mirror_ids = hung(draw),
+        11 => port.inbound_mirror_ids = hung(draw),
         0 | 1 => port.admin_state_up = !port.admin_state_up,
         2 => port.inbound_filter_id = chain,
         3 => port.outbound_filter_id = chain,
@@ -184,7 +187,7 @@ fn change_port(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
 fn change_device(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
     let chain = draw.one_in(2).then(|| named(draw.pick(&CHAINS)));
     let class = draw.pick(&[Class::Bridge, Class::Router]);
-    let what = draw.below(4);
+    let what = draw.below(6);
     let Some((key, object)) = pick(lab, class, draw) else { unreachable!("labs have devices") };
     let tags = match object {
         AnyObject::Bridge(mut bridge) => {
@@ -192,6 +195,8 @@ fn change_device(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
                 0 => bridge.admin_state_up = !bridge.admin_state_up,
                 1 => bridge.inbound_filter_id = chain,
                 2 => bridge.outbound_filter_id = chain,
+                3 => bridge.inbound_mirror_ids = hung(draw),
+                4 => bridge.outbound_mirror_ids = hung(draw),
                 _ => bridge.name = Some("other".to_owned()),
             }
             lab.put(bridge)
@@ -201,6 +206,8 @@ fn change_device(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
                 0 => router.admin_state_up = !router.admin_state_up,
                 1 => router.inbound_filter_id = chain,
                 2 => router.outbound_filter_id = chain,
+                3 => router.inbound_mirror_ids = hung(draw),
+                4 => router.outbound_mirror_ids = hung(draw),
                 _ => router.as_number += 1,
             }
             lab.put(router)
@@ -216,6 +223,23 @@ fn change_chain(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
     let chain = Lab::read(&text).objects.into_values().next().expect("the text has a chain");
     let tags = lab.put(chain);
     (format!("{text} written"), tags)
+}
+
+fn change_mirror(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
+    let name = draw.pick(&MIRRORS);
+    let key: ObjectKey = named::<mn_ids::Mirror>(name).into();
+    if draw.one_in(3) {
+        return (format!("{key} deleted"), lab.delete(key));
+    }
+    let text = mirror(draw, name);
+    let mirror = Lab::read(&text).objects.into_values().next().expect("the text has a mirror");
+    let tags = lab.put(mirror);
+    (format!("{text} written"), tags)
+}
+
+/// Some of the mirrors, or none.
+fn hung(draw: &mut Random) -> Vec<mn_ids::MirrorId> {
+    MIRRORS.iter().filter(|_| draw.one_in(3)).map(|name| named(name)).collect()
 }
 
 fn change_group(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {

@@ -94,13 +94,30 @@ pub fn rules(draw: &mut Random, chain: usize) -> String {
     text
 }
 
-/// `in` or `out` with a chain, or nothing.
+pub const MIRRORS: [&str; 3] = ["m0", "m1", "m2"];
+
+/// `in` or `out` with a chain, a hook with mirrors, or nothing.
 fn filter(draw: &mut Random) -> String {
     let mut text = String::new();
+    for hook in ["in-mirrors", "post-in-mirrors", "pre-out-mirrors", "out-mirrors"] {
+        if draw.one_in(20) {
+            let _ = write!(text, " {hook} {}", draw.pick(&["m0", "m1", "m2", "m0,m2"]));
+        }
+    }
     for side in ["in", "out"] {
         if draw.one_in(4) {
             let _ = write!(text, " {side} {}", draw.pick(&CHAINS));
         }
+    }
+    text
+}
+
+/// A random mirror, to a machine or out by a link.
+pub fn mirror(draw: &mut Random, name: &str) -> String {
+    let mut text = format!("mirror {name} to {}\n", draw.pick(&["vm3", "vm6", "edge.green"]));
+    for _ in 0..draw.below(3) {
+        let condition = draw.pick(CONDITIONS);
+        let _ = writeln!(text, "  {}", if condition.is_empty() { "all" } else { condition });
     }
     text
 }
@@ -126,6 +143,8 @@ pub fn lab(draw: &mut Random) -> Lab {
             let _ = writeln!(text, "  {side} {}", draw.pick(&CHAINS));
         }
     }
+    text += maybe(draw, 6, "  in-mirrors m1\n");
+    text += maybe(draw, 6, "  out-mirrors m2,m0\n");
     text += maybe(draw, 3, "  link trunk vlan 7\n");
     text += maybe(draw, 3, "  dhcp 10.0.1.0/24 gateway 10.0.1.1\n");
     text += "bridge trunk\n";
@@ -154,6 +173,8 @@ pub fn lab(draw: &mut Random) -> Lab {
     ] {
         text += maybe(draw, 2, line);
     }
+    text += maybe(draw, 6, "  in-mirrors m0\n");
+    text += maybe(draw, 6, "  out-mirrors m1\n");
     text += "router core\n";
     for line in ["edge 02::c1 10.9.0.2/30", "far 02::c2 198.51.100.1/24 peer 02::98 198.51.100.9"] {
         text += &port(draw, line);
@@ -162,6 +183,9 @@ pub fn lab(draw: &mut Random) -> Lab {
     text += maybe(draw, 2, "  symmetric\n");
     text += maybe(draw, 2, "  route 0.0.0.0/0 via far 198.51.100.9\n");
     text += "addresses friends 10.0.1.5 10.0.2.7 fd01::5\nports inside vm1 vm4\n";
+    for mirror in MIRRORS {
+        text += &self::mirror(draw, mirror);
+    }
     for (index, chain) in CHAINS.iter().enumerate() {
         let _ = write!(text, "chain {chain}\n{}", rules(draw, index));
     }

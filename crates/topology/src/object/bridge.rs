@@ -1,6 +1,6 @@
 //! Bridges.
 
-use mn_ids::{BridgeId, ChainId, Id, Object, OnDelete, Reference};
+use mn_ids::{BridgeId, ChainId, Id, MirrorId, Object, OnDelete, Reference};
 use serde::{Deserialize, Serialize};
 
 use super::{Invalid, References, yes};
@@ -19,6 +19,12 @@ pub struct Bridge {
     pub inbound_filter_id: Option<ChainId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbound_filter_id: Option<ChainId>,
+    /// Mirrors of what comes in, before the inbound filter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inbound_mirror_ids: Vec<MirrorId>,
+    /// Mirrors of what goes out, after the outbound filter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outbound_mirror_ids: Vec<MirrorId>,
 }
 
 impl Bridge {
@@ -43,6 +49,8 @@ impl Object for Bridge {
         References::default()
             .to("inbound_filter_id", self.inbound_filter_id, OnDelete::Clear)
             .to("outbound_filter_id", self.outbound_filter_id, OnDelete::Clear)
+            .to("inbound_mirror_ids", self.inbound_mirror_ids.iter().copied(), OnDelete::Clear)
+            .to("outbound_mirror_ids", self.outbound_mirror_ids.iter().copied(), OnDelete::Clear)
             .done()
     }
 }

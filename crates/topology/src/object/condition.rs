@@ -201,28 +201,24 @@ impl Condition {
 const ETHER_TYPE_MIN: u16 = 0x600;
 
 impl Condition {
-    /// A group, port or device that a rule names cannot be deleted while it does.
-    pub(crate) fn references(&self, references: References) -> References {
+    /// A group or port that a condition names cannot be deleted while it does.
+    ///
+    /// `at` is the field of the object that holds the condition.
+    pub(crate) fn references(&self, at: &str, references: References) -> References {
         let group = |test: &Option<Test<PortGroupId>>| test.as_ref().map(|test| *test.set());
         let addrs = |test: &Option<Test<IpAddrGroupId>>| test.as_ref().map(|test| *test.set());
         let ports = |test: &Option<Test<Vec<PortId>>>| {
             test.as_ref().map(|test| test.set().clone()).unwrap_or_default()
         };
+        let field = |name: &str| format!("{at}.{name}");
+        let refuse = OnDelete::Refuse;
         references
-            .to("rules.condition.port_group", group(&self.port_group), OnDelete::Refuse)
-            .to("rules.condition.in_port_group", group(&self.in_port_group), OnDelete::Refuse)
-            .to("rules.condition.out_port_group", group(&self.out_port_group), OnDelete::Refuse)
-            .to("rules.condition.in_ports", ports(&self.in_ports), OnDelete::Refuse)
-            .to("rules.condition.out_ports", ports(&self.out_ports), OnDelete::Refuse)
-            .to(
-                "rules.condition.ip_addr_group_src",
-                addrs(&self.ip_addr_group_src),
-                OnDelete::Refuse,
-            )
-            .to(
-                "rules.condition.ip_addr_group_dst",
-                addrs(&self.ip_addr_group_dst),
-                OnDelete::Refuse,
-            )
+            .to(&field("port_group"), group(&self.port_group), refuse)
+            .to(&field("in_port_group"), group(&self.in_port_group), refuse)
+            .to(&field("out_port_group"), group(&self.out_port_group), refuse)
+            .to(&field("in_ports"), ports(&self.in_ports), refuse)
+            .to(&field("out_ports"), ports(&self.out_ports), refuse)
+            .to(&field("ip_addr_group_src"), addrs(&self.ip_addr_group_src), refuse)
+            .to(&field("ip_addr_group_dst"), addrs(&self.ip_addr_group_dst), refuse)
     }
 }

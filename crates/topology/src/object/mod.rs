@@ -13,6 +13,7 @@ mod health_monitor;
 mod host;
 mod invalid;
 mod load_balancer;
+mod mirror;
 mod pool;
 mod pool_member;
 mod port;
@@ -36,6 +37,7 @@ pub use health_monitor::{
 pub use host::Host;
 pub use invalid::Invalid;
 pub use load_balancer::LoadBalancer;
+pub use mirror::Mirror;
 pub use pool::{IpVersion, LbMethod, LbProtocol, Pool};
 pub use pool_member::{Health, PoolMember};
 pub use port::{Binding, DeviceId, IfAddr, NotLinkable, Port, PortKind, RaMode, RouterPort};

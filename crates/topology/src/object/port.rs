@@ -3,7 +3,8 @@
 use core::net::IpAddr;
 
 use mn_ids::{
-    BridgeId, ChainId, HostId, Id, Object, ObjectKey, OnDelete, PortId, Reference, RouterId,
+    BridgeId, ChainId, HostId, Id, MirrorId, Object, ObjectKey, OnDelete, PortId, Reference,
+    RouterId,
 };
 use mn_packet::{IpPrefix, Mac, VlanId};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,18 @@ pub struct Port {
     pub inbound_filter_id: Option<ChainId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbound_filter_id: Option<ChainId>,
+    /// Mirrors of what comes in, before the inbound filter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inbound_mirror_ids: Vec<MirrorId>,
+    /// Mirrors of what the inbound filter lets pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_in_filter_mirror_ids: Vec<MirrorId>,
+    /// Mirrors of what goes out, before the outbound filter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pre_out_filter_mirror_ids: Vec<MirrorId>,
+    /// Mirrors of what the outbound filter lets pass.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outbound_mirror_ids: Vec<MirrorId>,
     /// The port it is linked with. Both ends name each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_id: Option<PortId>,
@@ -161,6 +174,10 @@ impl Port {
             admin_state_up: true,
             inbound_filter_id: None,
             outbound_filter_id: None,
+            inbound_mirror_ids: Vec::new(),
+            post_in_filter_mirror_ids: Vec::new(),
+            pre_out_filter_mirror_ids: Vec::new(),
+            outbound_mirror_ids: Vec::new(),
             peer_id: None,
             host_id: None,
             interface_name: None,
@@ -177,6 +194,17 @@ impl Port {
             PortKind::Bridge { bridge_id, .. } => DeviceId::Bridge(*bridge_id),
             PortKind::Router(router) => DeviceId::Router(router.router_id),
         }
+    }
+
+    /// The mirrors of its hooks, in the order that a packet passes them.
+    #[must_use]
+    pub fn mirrors(&self) -> [&[MirrorId]; 4] {
+        [
+            &self.inbound_mirror_ids,
+            &self.post_in_filter_mirror_ids,
+            &self.pre_out_filter_mirror_ids,
+            &self.outbound_mirror_ids,
+        ]
     }
 
     /// Where it is bound.
@@ -301,6 +329,18 @@ impl Object for Port {
         references
             .to("inbound_filter_id", self.inbound_filter_id, OnDelete::Clear)
             .to("outbound_filter_id", self.outbound_filter_id, OnDelete::Clear)
+            .to("inbound_mirror_ids", self.inbound_mirror_ids.iter().copied(), OnDelete::Clear)
+            .to(
+                "post_in_filter_mirror_ids",
+                self.post_in_filter_mirror_ids.iter().copied(),
+                OnDelete::Clear,
+            )
+            .to(
+                "pre_out_filter_mirror_ids",
+                self.pre_out_filter_mirror_ids.iter().copied(),
+                OnDelete::Clear,
+            )
+            .to("outbound_mirror_ids", self.outbound_mirror_ids.iter().copied(), OnDelete::Clear)
             .to("peer_id", self.peer_id, OnDelete::Clear)
             .to("host_id", self.host_id, OnDelete::Refuse)
             .to("previous_host_id", self.previous_host_id, OnDelete::Clear)

@@ -1,6 +1,6 @@
 //! Routers.
 
-use mn_ids::{ChainId, Id, LoadBalancerId, Object, OnDelete, Reference, RouterId};
+use mn_ids::{ChainId, Id, LoadBalancerId, MirrorId, Object, OnDelete, Reference, RouterId};
 use serde::{Deserialize, Serialize};
 
 use super::{Invalid, References, yes};
@@ -22,6 +22,12 @@ pub struct Router {
     /// Its load balancer, which names this router too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_balancer_id: Option<LoadBalancerId>,
+    /// Mirrors of what comes in, before the inbound filter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inbound_mirror_ids: Vec<MirrorId>,
+    /// Mirrors of what goes out, after the outbound filter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outbound_mirror_ids: Vec<MirrorId>,
     /// The autonomous system number; 0 for none.
     #[serde(default)]
     pub as_number: u32,
@@ -69,6 +75,8 @@ impl Object for Router {
             .to("inbound_filter_id", self.inbound_filter_id, OnDelete::Clear)
             .to("outbound_filter_id", self.outbound_filter_id, OnDelete::Clear)
             .to("load_balancer_id", self.load_balancer_id, OnDelete::Clear)
+            .to("inbound_mirror_ids", self.inbound_mirror_ids.iter().copied(), OnDelete::Clear)
+            .to("outbound_mirror_ids", self.outbound_mirror_ids.iter().copied(), OnDelete::Clear)
             .done()
     }
 }

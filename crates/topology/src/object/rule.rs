@@ -169,7 +169,7 @@ impl NatTarget {
 
 impl Rule {
     pub(crate) fn references(&self, references: References) -> References {
-        let references = self.condition.references(references);
+        let references = self.condition.references("rules.condition", references);
         match &self.action {
             // The element of `rules` whose `action.chain_id` it is goes.
             RuleAction::Jump { chain_id } => {

@@ -19,7 +19,9 @@ use uuid::Uuid;
 use super::chain::ChainEntry;
 use super::pool::PoolEntry;
 use super::route_table::tag as route_tag;
-use super::{AddrSet, Candidate, FarEnd, Link, Loaded, Lookup, PortSet, Shelf, Single, Snapshot};
+use super::{
+    AddrSet, Candidate, FarEnd, Link, Loaded, Lookup, MirrorView, PortSet, Shelf, Single, Snapshot,
+};
 use crate::AnyObject;
 use crate::object::{Bridge, DeviceId, Port, PortKind, Route, Router};
 
@@ -161,6 +163,9 @@ impl Next {
             Some(AnyObject::HealthMonitor(monitor)) => {
                 self.health_monitor(monitor.id.uuid(), Some(monitor));
             }
+            Some(AnyObject::Mirror(mirror)) => {
+                self.mirror(mirror.id.uuid(), Some(MirrorView::of(&mirror)));
+            }
             Some(AnyObject::Host(_) | AnyObject::SystemState(_) | AnyObject::TunnelZone(_)) => {}
             None => self.deleted(key),
         }
@@ -183,16 +188,14 @@ impl Next {
             Class::Pool => self.pool(Id::from_uuid(key.id), None),
             Class::PoolMember => self.pool_member(Id::from_uuid(key.id), None),
             Class::HealthMonitor => self.health_monitor(key.id, None),
+            Class::Mirror => self.mirror(key.id, None),
             Class::Host | Class::Rule | Class::SystemState | Class::TunnelZone => {}
         }
     }
 
     fn bridge(&mut self, id: BridgeId, new: Option<Bridge>) {
         let entry = self.snapshot.bridges.entry(id.uuid());
-        let read = |bridge: &Bridge| {
-            (bridge.admin_state_up, bridge.inbound_filter_id, bridge.outbound_filter_id)
-        };
-        if entry.bridge.value.as_deref().map(read) != new.as_ref().map(read) {
+        if entry.bridge.value.as_deref().map(read_of_bridge) != new.as_ref().map(read_of_bridge) {
             self.tags.insert(Tag::Bridge(id));
         }
         entry.bridge.value = new.map(Arc::new);
@@ -201,11 +204,7 @@ impl Next {
 
     fn router(&mut self, id: RouterId, new: Option<Router>) {
         let entry = self.snapshot.routers.entry(id.uuid());
-        let read = |router: &Router| {
-            let filters = [router.inbound_filter_id, router.outbound_filter_id];
-            (router.admin_state_up, filters, router.load_balancer_id, router.ecmp)
-        };
-        if entry.router.value.as_deref().map(read) != new.as_ref().map(read) {
+        if entry.router.value.as_deref().map(read_of_router) != new.as_ref().map(read_of_router) {
             self.tags.insert(Tag::Router(id));
         }
         entry.router.value = new.map(Arc::new);
@@ -290,6 +289,11 @@ impl Next {
     fn addr_group(&mut self, id: Uuid, new: Option<AddrSet>) {
         let changed = replace(&mut self.snapshot.addr_groups, id, new);
         self.tags.extend(changed.then_some(Tag::IpAddrGroup(Id::from_uuid(id))));
+    }
+
+    fn mirror(&mut self, id: Uuid, new: Option<MirrorView>) {
+        let changed = replace(&mut self.snapshot.mirrors, id, new);
+        self.tags.extend(changed.then_some(Tag::Mirror(Id::from_uuid(id))));
     }
 
     fn finish(mut self) -> (Snapshot, Vec<Tag>) {
@@ -384,6 +388,20 @@ impl Next {
             self.snapshot.routers.remove(id.uuid());
         }
     }
+}
+
+/// What flows read of a bridge itself.
+fn read_of_bridge(bridge: &Bridge) -> impl PartialEq {
+    let filters = [bridge.inbound_filter_id, bridge.outbound_filter_id];
+    let mirrors = [&bridge.inbound_mirror_ids[..], &bridge.outbound_mirror_ids];
+    (bridge.admin_state_up, filters, mirrors)
+}
+
+/// What flows read of a router itself.
+fn read_of_router(router: &Router) -> impl PartialEq {
+    let filters = [router.inbound_filter_id, router.outbound_filter_id];
+    let mirrors = [&router.inbound_mirror_ids[..], &router.outbound_mirror_ids];
+    (router.admin_state_up, filters, mirrors, router.load_balancer_id, router.ecmp)
 }
 
 /// The sorted list with the changed members that are there and without those that are not; `None`

@@ -23,6 +23,8 @@ fn bridge(number: u128) -> Bridge {
         admin_state_up: true,
         inbound_filter_id: None,
         outbound_filter_id: None,
+        inbound_mirror_ids: Vec::new(),
+        outbound_mirror_ids: Vec::new(),
     }
 }
 
@@ -35,6 +37,8 @@ fn router(number: u128) -> Router {
         inbound_filter_id: None,
         outbound_filter_id: None,
         load_balancer_id: None,
+        inbound_mirror_ids: Vec::new(),
+        outbound_mirror_ids: Vec::new(),
         as_number: 0,
         ecmp: crate::Ecmp::Flow,
     }

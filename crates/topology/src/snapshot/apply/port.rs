@@ -1,22 +1,31 @@
 //! What of a port others read.
 
-use mn_ids::{ChainId, PortId, RouterId};
+use mn_ids::{ChainId, MirrorId, PortId, RouterId};
 
 use super::super::Candidate;
 use crate::object::{Port, PortKind};
 
-/// What flows read of a port. Where it is bound is another matter (`Tag::Location`); here only
-/// whether it is bound at all.
-pub(super) fn read_of_port(
-    port: &Port,
-) -> (&PortKind, bool, [Option<ChainId>; 2], Option<PortId>, bool) {
-    (
-        &port.kind,
-        port.admin_state_up,
-        [port.inbound_filter_id, port.outbound_filter_id],
-        port.peer_id,
-        port.binding().is_some(),
-    )
+/// What flows read of a port.
+#[derive(PartialEq)]
+pub(super) struct ReadOfPort<'a> {
+    kind: &'a PortKind,
+    admin_state_up: bool,
+    filters: [Option<ChainId>; 2],
+    mirrors: [&'a [MirrorId]; 4],
+    peer: Option<PortId>,
+    /// Where it is bound is another matter (`Tag::Location`).
+    bound: bool,
+}
+
+pub(super) fn read_of_port(port: &Port) -> ReadOfPort<'_> {
+    ReadOfPort {
+        kind: &port.kind,
+        admin_state_up: port.admin_state_up,
+        filters: [port.inbound_filter_id, port.outbound_filter_id],
+        mirrors: port.mirrors(),
+        peer: port.peer_id,
+        bound: port.binding().is_some(),
+    }
 }
 
 /// The routes that a router's port brings: one to each of its addresses.
