@@ -282,7 +282,8 @@ mod tests {
             let late = flying.frames.keys().filter(|(at, _)| *at - begun > trouble.late / 2);
             (flying.frames.len(), late.count() > 3000, flying.trouble.seed)
         });
-        assert!((7_600..7_800).contains(&one.0), "0.7 of 1.1: {}", one.0);
+        // Four times the deviation that chance has, to both sides.
+        assert!((7_500..7_900).contains(&one.0), "0.7 of 1.1: {}", one.0);
         assert!(one.1);
         assert_eq!((one.0, one.2), (two.0, two.2));
     }

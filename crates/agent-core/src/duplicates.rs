@@ -3,11 +3,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use mn_ids::BridgeId;
-use mn_packet::{Mac, ndp};
 use mn_time::Instant;
-use mn_topology::snapshot::{FarEnd, Lookup, Snapshot};
-use mn_topology::{DeviceId, PortKind};
+use mn_topology::DeviceId;
 
 use crate::limits::{DUPLICATE_QUIET_FOR, DUPLICATES_MAX};
 
@@ -36,26 +33,9 @@ impl Duplicates {
     }
 }
 
-/// The MAC of the linked router that has an address: nobody else on the bridge may claim it.
-#[must_use]
-pub fn router_with(snapshot: &Snapshot, bridge: BridgeId, addr: IpAddr) -> Option<Mac> {
-    let Lookup::Loaded(view) = snapshot.bridge(bridge) else { return None };
-    view.links().iter().find_map(|link| {
-        let (FarEnd::Router { mac, .. }, Lookup::Loaded(port)) =
-            (link.far, snapshot.port(link.peer))
-        else {
-            return None;
-        };
-        let PortKind::Router(kind) = &port.kind else { return None };
-        let own = kind.addresses.iter().any(|own| own.addr == addr);
-        (own || addr == IpAddr::V6(ndp::link_local(mac))).then_some(mac)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use mn_ids::BridgeId;
-    use mn_testkit::{Lab, mac, named};
     use mn_time::Duration;
 
     use super::*;
@@ -73,29 +53,6 @@ mod tests {
         assert_eq!(said, 2);
         assert!(duplicates.hear(bridge, addr(2), at(119)), "another address");
         assert!(duplicates.hear(any_bridge(), addr(1), at(119)), "another bridge");
-    }
-
-    #[test]
-    fn a_linked_router_s_addresses_are_its_own() {
-        let lab = Lab::read(
-            "
-            bridge blue
-              vm1  02::01  10.0.1.5
-            bridge green
-              vm2  02::02  10.0.2.5
-            router edge
-              blue   02::a1  10.0.1.1/24 fd01::1/64
-              green  02::a2  10.0.2.1/24
-            ",
-        );
-        let of_blue = |addr: &str| router_with(&lab.snapshot, named("blue"), addr.parse().unwrap());
-        assert_eq!(of_blue("10.0.1.1"), Some(mac("02::a1")));
-        assert_eq!(of_blue("fd01::1"), Some(mac("02::a1")));
-        assert_eq!(of_blue(&ndp::link_local(mac("02::a1")).to_string()), Some(mac("02::a1")));
-        // Of another link of it, of a machine, of nobody.
-        for other in ["10.0.2.1", "10.0.1.5", "10.0.1.9"] {
-            assert_eq!(of_blue(other), None, "{other}");
-        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub use announce::{announcements, probe};
 pub use arriving::{Arriving, Copies};
 pub use binding::{Attached, PortOp, plan};
 pub use buckets::Capacities;
-pub use duplicates::{Duplicates, router_with};
+pub use duplicates::Duplicates;
 pub use flood::{FloodOp, FloodSets, flood_plan};
 pub use flow_table::{FlowTable, Leaving, NewFlow};
 pub use group_table::GroupTable;

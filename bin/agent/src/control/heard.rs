@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use mn_agent_core::{Learned, Row, router_with};
+use mn_agent_core::{Learned, Row};
 use mn_ids::BridgeId;
 use mn_packet::Mac;
 use mn_time::Instant;
@@ -46,11 +46,10 @@ impl Control {
         self.write(&row);
     }
 
-    /// Says that an address was heard at another MAC than before, or than its router's: two machines
-    /// have it, or it has moved.
+    /// Says that an address was heard at another MAC than before: two machines have it, or it has
+    /// moved.
     fn say_if_duplicate(&mut self, bridge: BridgeId, addr: IpAddr, mac: Mac, now: Instant) {
-        let before = router_with(&self.state.snapshot, bridge, addr)
-            .or_else(|| self.state.tables.bridge_neighbor(bridge, addr));
+        let before = self.state.tables.bridge_neighbor(bridge, addr);
         if let Some(before) = before.filter(|before| *before != mac)
             && self.state.duplicates.hear(DeviceId::Bridge(bridge), addr, now)
         {

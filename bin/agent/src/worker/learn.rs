@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use mn_agent_core::{
     Hearing, Learned, MacPlace, NeighborEffect, NeighborEvent, PortLimit, Touched, Wait, probe,
-    router_with,
 };
 use mn_flow::{DropCause, PortNo, ScopedAddr, Tag};
 use mn_ids::{PortId, RouterId};
@@ -29,8 +28,7 @@ impl Worker {
                     self.hear_mac(MacPlace { bridge, vlan, mac }, port, now, &mut tags);
                 }
                 Effect::LearnBridgeNeighbor { bridge, addr, mac } => {
-                    let before = router_with(&self.snapshot, bridge, addr)
-                        .or_else(|| self.tables.bridge_neighbor(bridge, addr));
+                    let before = self.tables.bridge_neighbor(bridge, addr);
                     if before.is_some_and(|before| before != mac) {
                         self.report.moved_addresses.add(1);
                     }
