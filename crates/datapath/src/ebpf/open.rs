@@ -64,8 +64,8 @@ pub const INJECT_DEVICE: &str = "mn-inject";
 const INJECT_PEER: &str = "mn-inject-x";
 /// Above every packet that is ever tunnelled or injected; what the kernel allows a VXLAN device.
 const DEVICE_MTU: u32 = 65_485;
-/// Octets of the ring that a worker's flows tell of segments by: 21,845 of them.
-const FOLLOWED_BYTES: u32 = 512 << 10;
+/// Octets of the ring that a worker's flows tell of segments by: 10,922 of them.
+const FOLLOWED_BYTES: u32 = 256 << 10;
 
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/datapath.bpf.o"));
 

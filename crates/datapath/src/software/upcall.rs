@@ -15,7 +15,7 @@ use crate::{Bell, DatapathError, Followed, Offload, Upcall, UpcallLimit, UpcallR
 /// Packets that may wait for one worker; beyond it they are dropped and counted.
 pub(super) const QUEUE_MAX: usize = 4096;
 /// Segments that are told of and wait for one worker; beyond it they are counted.
-const FOLLOWED_MAX: usize = 16_384;
+const FOLLOWED_MAX: usize = 8192;
 
 /// A port's share of new flows: a token bucket as one number, the theoretical arrival time of the
 /// generic cell rate algorithm (ITU-T I.371).
