@@ -17,7 +17,7 @@ const MODULES: &[&str] = &["veth", "vxlan", "ifb", "sch_ingress", "cls_bpf", "tu
 const PROGRAMS: &[&str] =
     &["ip", "tc", "nstat", "ping", "sysctl", "unshare", "nsenter", "mount", "sleep"];
 /// Longer than all tests take, emulated, on two busy processors.
-const TIME_MAX: &str = "1800";
+const TIME_MAX: &str = "3600";
 
 /// The machine's first program: runs every test in a process of its own, then switches off.
 const INIT: &str = r#"#!/bin/busybox sh

@@ -59,10 +59,11 @@ trait Older {
     fn take_flow_counters(&self, each: &mut dyn FnMut(&FlowSpec, Counters));
 
     /// Likewise of meters.
-    fn take_meters(&self) -> Vec<(u32, Counters)>;
+    fn take_meters(&self, each: &mut dyn FnMut(u32, Counters));
 
     /// Likewise of drops.
-    fn take_drops(&self) -> Result<Vec<(PortNo, DropCause, u64)>, DatapathError>;
+    fn take_drops(&self, each: &mut dyn FnMut(PortNo, DropCause, u64))
+    -> Result<(), DatapathError>;
 
     /// The ports of packets that wait for an agent, which will not be asked about any more.
     fn take_upcalls(&self) -> Result<Vec<PortNo>, DatapathError>;
@@ -154,19 +155,17 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Adds what the older programs have counted. What is taken there is zero after, so a death
-    /// in between costs at most the counts of one flow.
+    /// Adds what the older programs have counted. What is taken there is zero after, and is added
+    /// at once: a death in between costs at most what one flow, meter or cause of drops counted.
     fn gather(&mut self, older: &dyn Older) -> Result<(), DatapathError> {
         older.take_flow_counters(&mut |spec, counters| self.flows.count(spec, counters));
-        for (index, counters) in older.take_meters() {
+        older.take_meters(&mut |index, counters| {
             super::meters::count(self.meters, index, counters);
-        }
+        });
         for (port, stats) in older.port_stats()? {
             self.ports.carry(port, &stats);
         }
-        for (port, cause, count) in older.take_drops()? {
-            self.drops.count(port, cause, count);
-        }
+        older.take_drops(&mut |port, cause, count| self.drops.count(port, cause, count))?;
         for port in older.take_upcalls()? {
             self.drops.count(port, DropCause::AgentDown, 1);
         }

@@ -356,8 +356,10 @@ fn agents_killed_at_any_moment_of_taking_over_lose_no_packet() {
     drop(left_behind(&dir, &vms, has_tcx()));
     let stream = Stream::start(a, b);
     let mut killed = 0;
-    // Each lives a little longer, until one gets through.
-    for life in (1..).map(|n| Duration::from_millis(8 * n)) {
+    // Each lives a little longer, until one gets through; by an eighth where that is long, so that
+    // all together live a few times as long as the last, however slow the machine is.
+    let longer = |life: &Duration| Some(*life + (*life / 8).max(Duration::from_millis(8)));
+    for life in std::iter::successors(Some(Duration::from_millis(8)), longer) {
         let mut victim = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "handover::an_agent_to_be_killed"])
             .env(VICTIM, dir.path())

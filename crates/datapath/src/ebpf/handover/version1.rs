@@ -193,21 +193,20 @@ impl Older for Version1 {
         });
     }
 
-    fn take_meters(&self) -> Vec<(u32, Counters)> {
-        let all = (0_u32..).zip(0..self.meters.len());
-        let all = all.map(|(number, index)| {
+    fn take_meters(&self, each: &mut dyn FnMut(u32, Counters)) {
+        for (number, index) in (0_u32..).zip(0..self.meters.len()) {
             let take = |at| self.meters.word(index, at).swap(0, Relaxed);
-            let counters = Counters {
-                packets: take(v1::Meter::PACKETS_AT),
-                octets: take(v1::Meter::OCTETS_AT),
-            };
-            (number, counters)
-        });
-        all.filter(|(_, counters)| *counters != Counters::default()).collect()
+            let (packets, octets) = (take(v1::Meter::PACKETS_AT), take(v1::Meter::OCTETS_AT));
+            if packets > 0 {
+                each(number, Counters { packets, octets });
+            }
+        }
     }
 
-    fn take_drops(&self) -> Result<Vec<(PortNo, DropCause, u64)>, DatapathError> {
-        let mut out = Vec::new();
+    fn take_drops(
+        &self,
+        each: &mut dyn FnMut(PortNo, DropCause, u64),
+    ) -> Result<(), DatapathError> {
         let map = self.drops.fd().as_fd();
         for octets in all_keys(map, size_of::<v1::DropKey>())? {
             let mut value = [0; 8];
@@ -218,10 +217,10 @@ impl Older for Version1 {
             let key: DropKey = v1::DropKey::from_octets(&octets).unwrap_or_default().into();
             let cause = u16::try_from(key.cause).ok().and_then(DropCause::from_code);
             if let Some(cause) = cause {
-                out.push((PortNo(key.port), cause, u64::from_ne_bytes(value)));
+                each(PortNo(key.port), cause, u64::from_ne_bytes(value));
             }
         }
-        Ok(out)
+        Ok(())
     }
 
     fn take_upcalls(&self) -> Result<Vec<PortNo>, DatapathError> {
