@@ -65,7 +65,7 @@ pub fn run_tests(options: &Options) -> Outcome {
     }
     let directory = directory()?;
     let image = machine::pack(&directory, &kernel, &program, &tests)?;
-    println!("{} tests on Linux {}, emulated: some minutes", tests.len(), kernel.release);
+    println!("{} tests on Linux {}, emulated: an hour at most", tests.len(), kernel.release);
     let lines = machine::boot(&kernel, &image)?;
     let missing = not_passed(&tests, &lines);
     if missing.is_empty() {
