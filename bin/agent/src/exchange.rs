@@ -347,7 +347,11 @@ impl Exchange {
                 copies.note_use(&key, used_at);
                 self.tell_workers(&Told::Used { key, used_at });
             }
-            Record::Shared(shared) => self.tell_workers(&Told::Shared(shared)),
+            // One worker is enough: the datapath is everybody's.
+            Record::Shared(shared) => {
+                let first = self.workers.get().and_then(|all| all.first());
+                first.into_iter().for_each(|worker| tell(worker, &Told::Shared(shared)));
+            }
             Record::Ask(device) => {
                 let known = copies.of(device).filter(|held| held.owner != host);
                 let records: Vec<Record> = known
@@ -370,10 +374,12 @@ impl Exchange {
     }
 
     fn tell_workers(&self, told: &Told) {
-        for (sender, bell) in self.workers.get().into_iter().flatten() {
-            // One that ended says so itself.
-            drop(sender.send(ToWorker::Told(*told)));
-            bell.ring();
-        }
+        self.workers.get().into_iter().flatten().for_each(|worker| tell(worker, told));
     }
+}
+
+fn tell((sender, bell): &(Sender<ToWorker>, Bell), told: &Told) {
+    // One that ended says so itself.
+    drop(sender.send(ToWorker::Told(*told)));
+    bell.ring();
 }

@@ -197,11 +197,9 @@ impl StateTables {
         (pool, member, self.healths.get(&(pool, member)).and_then(Cell::get))
     }
 
-    /// Everything known of the checks of these pools' members.
-    #[must_use]
-    pub fn verdicts(&self, pools: &[PoolId]) -> Vec<Verdict> {
-        let known = self.healths.keys().filter(|(pool, _)| pools.contains(pool));
-        known.map(|(pool, member)| self.verdict(*pool, *member)).collect()
+    /// The members of these pools of whose checks something is known.
+    pub fn checked_of(&self, pools: &[PoolId]) -> impl Iterator<Item = (PoolId, PoolMemberId)> {
+        self.healths.keys().copied().filter(|(pool, _)| pools.contains(pool))
     }
 
     /// Learns where a MAC is, ahead of the table. Whether that is news here.

@@ -75,9 +75,13 @@ impl Control {
         let selectors: Vec<Loaded> = ended.iter().filter_map(loaded).collect();
         let tables: Vec<TableName> = ended.iter().filter_map(rows::table_of).collect();
         let (snapshot, mut tags) = self.state.snapshot.forget(&selectors);
-        let (snapshot, unjudged) = snapshot.judge(self.forgotten_verdicts(&tables));
-        tags.extend(unjudged);
         self.state.snapshot = Arc::new(snapshot);
+        let forgotten = self.forgotten_verdicts(&tables);
+        if !forgotten.is_empty() {
+            let (snapshot, unjudged) = self.state.snapshot.judge(forgotten);
+            tags.extend(unjudged);
+            self.state.snapshot = Arc::new(snapshot);
+        }
         self.state.tables.forget(&tables, &mut Vec::new());
         for selector in &selectors {
             let Loaded::Object(key) = selector else { continue };
@@ -96,8 +100,8 @@ impl Control {
             _ => None,
         };
         let pools: Vec<PoolId> = tables.iter().filter_map(pool).collect();
-        let known = self.state.tables.verdicts(&pools);
-        known.into_iter().map(|(pool, member, _)| (pool, member, None)).collect()
+        let checked = self.state.tables.checked_of(&pools);
+        checked.map(|(pool, member)| (pool, member, None)).collect()
     }
 
     fn show_objects(&self) {

@@ -1,11 +1,12 @@
 //! Flows of an earlier agent, decided about anew.
 
 use mn_datapath::InstalledFlow;
-use mn_flow::{Expiry, Field, FlowMask};
+use mn_flow::Expiry;
 use mn_simulation::{Effect, Entry, Packet};
 use mn_time::Instant;
 
 use super::Worker;
+use super::install::mask_of;
 use crate::clock;
 
 /// Flows looked at between two batches of packets.
@@ -66,7 +67,7 @@ impl Worker {
             self.remove(spec);
             return Some(());
         }
-        let mask = decision.mask | FlowMask::from(Field::InPort);
+        let mask = mask_of(&decision);
         let mut tags = std::mem::take(&mut self.buffers.tags);
         tags.extend_from_slice(&self.translation.tags);
         self.fit_groups();

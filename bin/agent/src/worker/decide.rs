@@ -3,7 +3,7 @@
 use mn_agent_core::{Means, Stay, View, Wait, limits, translate};
 use mn_datapath::{Offload, Upcall, UpcallReason};
 use mn_flow::{
-    Action, Conn, Cookie, DropCause, Expiry, FlowKey, FlowMask, PortNo, ScopedAddr, Tag,
+    Action, Conn, Cookie, DropCause, Expiry, FlowKey, PortNo, ScopedAddr, Tag,
     VirtualAction, extract,
 };
 use mn_ids::{HostId, PortId};
@@ -24,19 +24,13 @@ pub(super) struct Arrival<'a> {
     pub(super) key: FlowKey,
     frame: &'a [u8],
     offload: Offload,
-    entry: Entry,
+    pub(super) entry: Entry,
     /// Whether its verdict may become a flow.
     pub(super) install: bool,
     question: Option<Question>,
     reach: Reach,
     /// It has waited for another host's state.
     pub(super) held: bool,
-}
-
-impl Arrival<'_> {
-    pub(super) const fn entry(&self) -> Entry {
-        self.entry
-    }
 }
 
 impl Worker {
@@ -389,9 +383,8 @@ impl Worker {
                 *self.dropped_by.entry(rule).or_default() += 1;
             }
         }
-        let mask = decision.mask | FlowMask::from(mn_flow::Field::InPort);
-        if install && self.has_room(&arrival.key, mask) {
-            Some(self.enter(arrival.key, decision, tags, now))
+        if install {
+            self.enter_if_room(arrival.key, decision, tags, now)
         } else {
             self.release_groups();
             None

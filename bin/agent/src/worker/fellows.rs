@@ -5,7 +5,7 @@
 //! goes out (contracts §6). They play what they are told to their own datapath, as if they had seen
 //! it: so the kernel alone says what a connection is and when it is over.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv6Addr;
 
 use mn_agent_core::{Wait, limits};
@@ -25,7 +25,6 @@ use mn_topology::snapshot::Lookup;
 
 use super::Worker;
 use super::decide::{Arrival, host_of};
-use super::message::FromWorker;
 
 /// Who is to know a connection: a host, and the connection as its port sees it.
 type Hearer = (HostId, Shared);
@@ -55,7 +54,7 @@ impl Worker {
         if local.fellows.is_empty() || !self.buffers.actions.contains(&VirtualAction::Track) {
             return Ok(Vec::new());
         }
-        let (Some(tuple), Entry::Ingress(entered)) = (Tuple::of(&arrival.key), arrival.entry())
+        let (Some(tuple), Entry::Ingress(entered)) = (Tuple::of(&arrival.key), arrival.entry)
         else {
             return Ok(Vec::new());
         };
@@ -71,18 +70,14 @@ impl Worker {
                 }
             }
         }
-        missing.retain(|key| self.asked.insert(*key));
-        if missing.is_empty() {
-            return Ok(hearers);
-        }
-        self.tell_control(FromWorker::Load(missing));
-        Err(Wait::Load)
+        self.want_loaded(missing)?;
+        Ok(hearers)
     }
 
     /// Tells the hearers of the connection at hand, before its packet goes out.
     pub(super) fn tell_hearers(&mut self, key: &FlowKey, hearers: Vec<Hearer>, now: Instant) {
         let Some(tuple) = Tuple::of(key).filter(|_| !hearers.is_empty()) else { return };
-        self.tell_stage(&hearers, Stage::Begun, now);
+        self.say_shared(hearers.iter().copied(), now);
         let Some(zone) = self.local.zones.get(&key.in_port).copied() else { return };
         let told = Told { hearers: hearers.into(), stage: Stage::Begun, used_at: now };
         if self.fellows.told.len() >= limits::SHARED_MAX {
@@ -93,19 +88,24 @@ impl Worker {
         }
     }
 
-    fn tell_stage(&mut self, hearers: &[Hearer], stage: Stage, now: Instant) {
-        for (host, shared) in hearers {
-            let told = Shared { stage, ..*shared };
-            if *host == self.local.host {
-                self.play(&told);
+    /// Tells each host of its connections, all in one go; those of ports here are played.
+    fn say_shared(&self, told: impl IntoIterator<Item = Hearer>, now: Instant) {
+        let mut records: BTreeMap<HostId, Vec<Record>> = BTreeMap::new();
+        for (host, shared) in told {
+            if host == self.local.host {
+                self.play(&shared);
             } else {
-                self.exchange.tell(&[*host], &[Record::Shared(told)], now);
+                records.entry(host).or_default().push(Record::Shared(shared));
             }
+        }
+        for (host, records) in records {
+            self.exchange.tell(&[host], &records, now);
         }
     }
 
     /// Tells what has become of connections that others know.
     pub(super) fn follow_shared(&mut self, now: Instant) {
+        let mut news = Vec::new();
         while let Some((_, key)) = self.fellows.looks.pop_front_if(|(at, _)| *at <= now) {
             let Some(mut told) = self.fellows.told.remove(&key) else { continue };
             let found = match self.datapath.connection(key.0, &key.1) {
@@ -120,7 +120,8 @@ impl Worker {
             // What lasts for long by itself needs no reminder.
             let reminds = key.1.protocol != IpProtocol::TCP && used_at > told.used_at;
             if stage != told.stage || reminds {
-                self.tell_stage(&told.hearers, stage, now);
+                let hearers = told.hearers.iter();
+                news.extend(hearers.map(|(host, shared)| (*host, Shared { stage, ..*shared })));
             }
             if stage != Stage::Over {
                 (told.stage, told.used_at) = (stage, used_at);
@@ -128,6 +129,7 @@ impl Worker {
                 self.fellows.looks.push_back((now + limits::SHARED_EVERY, key));
             }
         }
+        self.say_shared(news, now);
     }
 
     /// Tells a host of all connections that a device there shares: it may be new to it.

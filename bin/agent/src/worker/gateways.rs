@@ -178,14 +178,10 @@ impl Question {
     }
 
     fn solicitation(&self, from: Ipv6Addr, target: Ipv6Addr) -> Vec<u8> {
-        let group = ndp::solicited_node(target);
-        let (to, dst) = match self.to {
-            Some(mac) => (mac, target),
-            None => (ndp::multicast_mac(group), group),
-        };
+        let Some(to) = self.to else { return ndp::solicit(self.mac, from, target) };
         let ethernet = EthernetHeader::untagged(self.mac, to, EtherType::IPV6);
         let asked = NdMessage::NeighborSolicitation { target, source_mac: Some(self.mac) };
-        asked.frame(&ethernet, from, dst)
+        asked.frame(&ethernet, from, target)
     }
 }
 

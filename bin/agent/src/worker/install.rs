@@ -9,6 +9,11 @@ use mn_time::Instant;
 use super::Worker;
 use crate::clock;
 
+/// The mask of a verdict's flow: a flow is of one port, be that read or not.
+pub(super) fn mask_of(decision: &Decision) -> FlowMask {
+    decision.mask | FlowMask::from(Field::InPort)
+}
+
 impl Worker {
     /// Shortens the actions to what a flow can hold, and tells the datapath of new groups.
     pub(super) fn fit_groups(&mut self) {
@@ -28,8 +33,23 @@ impl Worker {
         self.forget_groups(&groups);
     }
 
-    /// Whether a flow is within its port's limit. Packets of one that is not go their way one by one.
-    pub(super) fn has_room(&mut self, key: &FlowKey, mask: FlowMask) -> bool {
+    /// Enters a flow that is within its port's limit. Of one that is not the packets go their way one
+    /// by one, and its groups are given back.
+    pub(super) fn enter_if_room(
+        &mut self,
+        key: FlowKey,
+        decision: &Decision,
+        tags: &[Tag],
+        now: Instant,
+    ) -> Option<Cookie> {
+        if self.has_room(&key, mask_of(decision)) {
+            return Some(self.enter(key, decision, tags, now));
+        }
+        self.release_groups();
+        None
+    }
+
+    fn has_room(&mut self, key: &FlowKey, mask: FlowMask) -> bool {
         let has = self.flows.of_port(key.in_port);
         let room = is_within(has, self.limits.flows) || self.flows.cookie_of(key, mask).is_some();
         if !room {
@@ -50,7 +70,7 @@ impl Worker {
         if self.flows.is_full() {
             self.evict();
         }
-        let mask = decision.mask | FlowMask::from(Field::InPort);
+        let mask = mask_of(decision);
         let Decision { expiry, follows, .. } = *decision;
         let groups = std::mem::take(&mut self.translation.groups);
         let flow = NewFlow { key, mask, tags, expiry, groups: &groups, follows };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mn_agent_core::{Lease, NatOwner, Stay, Turn, Wait, is_within};
 use mn_datapath::{Followed, Offload, Upcalls};
-use mn_flow::{Cookie, DropCause, Expiry, Field, FlowMask, NatTag, PortNo, Tag, TcpClass, extract};
+use mn_flow::{Cookie, DropCause, Expiry, NatTag, PortNo, Tag, TcpClass, extract};
 use mn_ids::{ChainId, PortId, RuleId};
 use mn_simulation::nat::{NatBinding, NatKey, NatKind, Way};
 use mn_simulation::{Effect, Entry, Packet, answer};
@@ -156,13 +156,14 @@ impl Worker {
         let mut tags = Vec::new();
         for binding in lost_ones {
             let key = binding.key;
-            self.tell_ended(&binding, now);
+            self.telling.end(&binding);
             if let Some(gone) = self.translations.remove(&key, now, &mut tags) {
                 self.nat_shares.release(gone.0.tag());
             }
             self.journal.ended(&key);
             self.tell_others(Translated::Ended(key));
         }
+        self.say_due(now);
         for block in &lost.blocks {
             self.translations.ports.lose(lost.device, *block);
         }
@@ -202,7 +203,6 @@ impl Worker {
             self.tell_others(Translated::Ended(ended.0.key));
             self.telling.end(&ended.0);
         }
-        self.say_due(now);
         for (owner, key, used_at) in kept {
             match owner {
                 NatOwner::Own => {}
@@ -264,12 +264,7 @@ impl Worker {
         let mut tags = std::mem::take(&mut self.buffers.tags);
         tags.extend_from_slice(&self.translation.tags);
         self.fit_groups();
-        let mask = decision.mask | FlowMask::from(Field::InPort);
-        let room = self.has_room(&packet.key, mask);
-        let cookie = room.then(|| self.enter(packet.key, &decision, &tags, now));
-        if cookie.is_none() {
-            self.release_groups();
-        }
+        let cookie = self.enter_if_room(packet.key, &decision, &tags, now);
         self.buffers.tags = tags;
         cookie
     }

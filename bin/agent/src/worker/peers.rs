@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use mn_agent_core::{Hearers, NatOwner, NatTimeouts, Wait, limits};
 use mn_flow::{Rewrite, Tag, VirtualAction};
 use mn_flowstate::{Record, Shared};
-use mn_ids::HostId;
+use mn_ids::{HostId, ObjectKey};
 use mn_packet::{IpProtocol, to_v6};
 use mn_simulation::Effect;
 use mn_simulation::nat::{NatBinding, NatKey, NatKind, addresses};
@@ -80,11 +80,6 @@ impl Telling {
         set.map_or(&[], |set| set)
     }
 
-    fn forget(&mut self, key: &NatKey) -> Option<Box<[HostId]>> {
-        let set = self.told.remove(key)?;
-        self.sets.get(usize::from(set)).cloned()
-    }
-
     /// Has a record said to those who were told of a translation.
     fn say(&mut self, set: u16, record: Record) {
         let at = usize::from(set);
@@ -101,16 +96,16 @@ impl Telling {
         }
     }
 
-    /// Translations whose use is to be looked at, and since when.
-    fn due(&mut self, now: Instant) -> Vec<NatKey> {
+    /// Translations whose use is to be looked at now, each with the set of hosts that know it.
+    fn due(&mut self, now: Instant) -> Vec<(NatKey, u16)> {
         let mut due = Vec::new();
         for turns in &mut self.turns {
             while due.len() < LOOKED_AT
                 && let Some((_, key)) = turns.pop_front_if(|(at, _)| *at <= now)
             {
-                if self.told.contains_key(&key) {
+                if let Some(set) = self.told.get(&key).copied() {
                     turns.push_back((now + self.timeouts.of(key.tuple.protocol) / 4, key));
-                    due.push(key);
+                    due.push((key, set));
                 }
             }
         }
@@ -146,9 +141,15 @@ impl Worker {
             missing.extend(hearers.missing);
             begun.push((*binding, hearers.hosts));
         }
+        self.want_loaded(missing)?;
+        Ok(begun)
+    }
+
+    /// Asks for what was not asked for yet; the packet at hand waits for it.
+    pub(super) fn want_loaded(&mut self, mut missing: Vec<ObjectKey>) -> Result<(), Wait> {
         missing.retain(|key| self.asked.insert(*key));
         if missing.is_empty() {
-            return Ok(begun);
+            return Ok(());
         }
         self.tell_control(FromWorker::Load(missing));
         Err(Wait::Load)
@@ -166,24 +167,20 @@ impl Worker {
 
     /// Tells whoever was told of a translation that it has ended.
     pub(super) fn tell_ended(&mut self, binding: &NatBinding, now: Instant) {
-        if let Some(hosts) = self.telling.forget(&binding.key) {
-            let ended = Record::Ended { key: binding.key, to: binding.to };
-            self.exchange.tell(&hosts, &[ended], now);
-        }
+        self.telling.end(binding);
+        self.say_due(now);
     }
 
     /// Tells whoever was told of translations which of them live.
     pub(super) fn tell_uses(&mut self, now: Instant) {
-        for key in self.telling.due(now) {
+        for (key, set) in self.telling.due(now) {
             let Some(binding) = self.translations.forward(&key) else { continue };
             let noted = self.translations.used_at(&key);
             let flow = self.flows.last_use(Tag::Nat(binding.tag()));
             let Some(used_at) = noted.max(flow) else { continue };
             let idle = now.since(used_at);
             // Said already, the last time it was looked at.
-            if idle < self.telling.timeouts.of(key.tuple.protocol) / 4 + limits::USES_EVERY
-                && let Some(set) = self.telling.told.get(&key).copied()
-            {
+            if idle < self.telling.timeouts.of(key.tuple.protocol) / 4 + limits::USES_EVERY {
                 self.telling.say(set, Record::Used { key, idle });
             }
         }
@@ -214,9 +211,7 @@ impl Worker {
                 }
             }
             Told::Used { key, used_at } => self.translations.note_use(&key, used_at),
-            // One worker is enough: the datapath is everybody's.
-            Told::Shared(shared) if self.number == 0 => self.play(&shared),
-            Told::Shared(_) => {}
+            Told::Shared(shared) => self.play(&shared),
             Told::Ask { host, device } => {
                 self.tell_all(host, device, now);
                 self.tell_shared(host, device, now);
@@ -246,7 +241,7 @@ impl Worker {
         for ended in gone.into_iter().flatten() {
             // If it was this worker's it is not any more.
             self.nat_shares.release(ended.0.tag());
-            self.telling.forget(&ended.0.key);
+            self.telling.told.remove(&ended.0.key);
             self.journal.ended(&ended.0.key);
         }
     }
