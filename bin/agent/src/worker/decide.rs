@@ -3,8 +3,8 @@
 use mn_agent_core::{Means, Stay, View, Wait, limits, translate};
 use mn_datapath::{Offload, Upcall, UpcallReason};
 use mn_flow::{
-    Action, Conn, Cookie, DropCause, Expiry, FlowKey, PortNo, ScopedAddr, Tag,
-    VirtualAction, extract,
+    Action, Conn, Cookie, DropCause, Expiry, FlowKey, PortNo, ScopedAddr, Tag, VirtualAction,
+    extract,
 };
 use mn_ids::{HostId, PortId};
 use mn_simulation::{Decision, Effect, Entry, Inputs, Outcome, Packet, simulate};
