@@ -223,25 +223,19 @@ impl Snapshot {
         each(device.into());
         let (filters, mirrors) = match device {
             DeviceId::Bridge(id) => match self.bridge(id) {
-                Lookup::Loaded(bridge) => (
-                    [bridge.inbound_filter_id, bridge.outbound_filter_id],
-                    [&bridge.inbound_mirror_ids[..], &bridge.outbound_mirror_ids],
-                ),
+                Lookup::Loaded(bridge) => (bridge.filters(), bridge.mirrors()),
                 Lookup::Absent | Lookup::NotLoaded => ([None; 2], [&[][..]; 2]),
             },
             DeviceId::Router(id) => match self.router(id) {
                 Lookup::Loaded(router) => {
                     router.load_balancer_id.into_iter().for_each(|id| each(id.into()));
-                    (
-                        [router.inbound_filter_id, router.outbound_filter_id],
-                        [&router.inbound_mirror_ids[..], &router.outbound_mirror_ids],
-                    )
+                    (router.filters(), router.mirrors())
                 }
                 Lookup::Absent | Lookup::NotLoaded => ([None; 2], [&[][..]; 2]),
             },
         };
-        let chains = [port.inbound_filter_id, port.outbound_filter_id].into_iter().chain(filters);
-        chains.flatten().for_each(|id| each(id.into()));
+        let filters = port.filters().into_iter().chain(filters);
+        filters.flatten().for_each(|id| each(id.into()));
         let mirrors = port.mirrors().into_iter().chain(mirrors);
         mirrors.flatten().for_each(|id| each((*id).into()));
         if let Some(peer) = port.peer_id {

@@ -62,11 +62,11 @@ impl Control {
 fn filters(snapshot: &Snapshot, device: DeviceId) -> Vec<ChainId> {
     let filters = match device {
         DeviceId::Bridge(id) => match snapshot.bridge(id) {
-            Lookup::Loaded(bridge) => [bridge.inbound_filter_id, bridge.outbound_filter_id],
+            Lookup::Loaded(bridge) => bridge.filters(),
             Lookup::Absent | Lookup::NotLoaded => [None; 2],
         },
         DeviceId::Router(id) => match snapshot.router(id) {
-            Lookup::Loaded(router) => [router.inbound_filter_id, router.outbound_filter_id],
+            Lookup::Loaded(router) => router.filters(),
             Lookup::Absent | Lookup::NotLoaded => [None; 2],
         },
     };

@@ -36,6 +36,18 @@ impl Bridge {
     pub fn validate(&self) -> Result<(), Invalid> {
         Invalid::in_name(self.name.as_deref())
     }
+
+    /// The filters of what comes in and of what goes out.
+    #[must_use]
+    pub const fn filters(&self) -> [Option<ChainId>; 2] {
+        [self.inbound_filter_id, self.outbound_filter_id]
+    }
+
+    /// The mirrors of what comes in and of what goes out.
+    #[must_use]
+    pub fn mirrors(&self) -> [&[MirrorId]; 2] {
+        [&self.inbound_mirror_ids, &self.outbound_mirror_ids]
+    }
 }
 
 impl Object for Bridge {

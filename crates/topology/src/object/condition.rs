@@ -205,20 +205,24 @@ impl Condition {
     ///
     /// `at` is the field of the object that holds the condition.
     pub(crate) fn references(&self, at: &str, references: References) -> References {
-        let group = |test: &Option<Test<PortGroupId>>| test.as_ref().map(|test| *test.set());
-        let addrs = |test: &Option<Test<IpAddrGroupId>>| test.as_ref().map(|test| *test.set());
-        let ports = |test: &Option<Test<Vec<PortId>>>| {
-            test.as_ref().map(|test| test.set().clone()).unwrap_or_default()
-        };
-        let field = |name: &str| format!("{at}.{name}");
         let refuse = OnDelete::Refuse;
         references
-            .to(&field("port_group"), group(&self.port_group), refuse)
-            .to(&field("in_port_group"), group(&self.in_port_group), refuse)
-            .to(&field("out_port_group"), group(&self.out_port_group), refuse)
-            .to(&field("in_ports"), ports(&self.in_ports), refuse)
-            .to(&field("out_ports"), ports(&self.out_ports), refuse)
-            .to(&field("ip_addr_group_src"), addrs(&self.ip_addr_group_src), refuse)
-            .to(&field("ip_addr_group_dst"), addrs(&self.ip_addr_group_dst), refuse)
+            .at(at, "port_group", one(self.port_group.as_ref()), refuse)
+            .at(at, "in_port_group", one(self.in_port_group.as_ref()), refuse)
+            .at(at, "out_port_group", one(self.out_port_group.as_ref()), refuse)
+            .at(at, "in_ports", all(self.in_ports.as_ref()), refuse)
+            .at(at, "out_ports", all(self.out_ports.as_ref()), refuse)
+            .at(at, "ip_addr_group_src", one(self.ip_addr_group_src.as_ref()), refuse)
+            .at(at, "ip_addr_group_dst", one(self.ip_addr_group_dst.as_ref()), refuse)
     }
+}
+
+/// What a test names.
+fn one<T: Copy>(test: Option<&Test<T>>) -> Option<T> {
+    test.map(|test| *test.set())
+}
+
+/// All that a test names.
+fn all<T: Copy>(test: Option<&Test<Vec<T>>>) -> impl Iterator<Item = T> {
+    test.into_iter().flat_map(|test| test.set().iter().copied())
 }

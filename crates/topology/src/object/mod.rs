@@ -61,16 +61,35 @@ pub(crate) struct References(Vec<Reference>);
 
 impl References {
     pub(crate) fn to<K: Kind>(
-        mut self,
+        self,
         field: &str,
-        id: impl IntoIterator<Item = Id<K>>,
+        ids: impl IntoIterator<Item = Id<K>>,
         on_delete: OnDelete,
     ) -> Self {
-        self.0.extend(id.into_iter().map(|id| Reference {
-            field: field.to_owned(),
-            to: id.into(),
-            on_delete,
-        }));
+        self.named(|| field.to_owned(), ids, on_delete)
+    }
+
+    /// References by a field of a part of the object.
+    pub(crate) fn at<K: Kind>(
+        self,
+        part: &str,
+        field: &str,
+        ids: impl IntoIterator<Item = Id<K>>,
+        on_delete: OnDelete,
+    ) -> Self {
+        self.named(|| format!("{part}.{field}"), ids, on_delete)
+    }
+
+    /// The field is named only where there is something to refer to: most fields of most rules are
+    /// empty.
+    fn named<K: Kind>(
+        mut self,
+        field: impl Fn() -> String,
+        ids: impl IntoIterator<Item = Id<K>>,
+        on_delete: OnDelete,
+    ) -> Self {
+        let reference = |id: Id<K>| Reference { field: field(), to: id.into(), on_delete };
+        self.0.extend(ids.into_iter().map(reference));
         self
     }
 

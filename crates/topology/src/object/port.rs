@@ -196,6 +196,12 @@ impl Port {
         }
     }
 
+    /// The filters of what comes in and of what goes out.
+    #[must_use]
+    pub const fn filters(&self) -> [Option<ChainId>; 2] {
+        [self.inbound_filter_id, self.outbound_filter_id]
+    }
+
     /// The mirrors of its hooks, in the order that a packet passes them.
     #[must_use]
     pub fn mirrors(&self) -> [&[MirrorId]; 4] {

@@ -16,8 +16,6 @@ use mn_ids::{
 use mn_packet::Mac;
 use uuid::Uuid;
 
-use super::chain::ChainEntry;
-use super::pool::PoolEntry;
 use super::route_table::tag as route_tag;
 use super::{
     AddrSet, Candidate, FarEnd, Link, Loaded, Lookup, MirrorView, PortSet, Shelf, Single, Snapshot,
@@ -69,37 +67,38 @@ impl Snapshot {
 
     /// The objects that a selector shows.
     fn kept_by(&self, loaded: Loaded) -> Vec<ObjectKey> {
-        let keys = |ids: &[PortId]| ids.iter().map(|id| (*id).into()).collect();
-        let (to, class) = match loaded {
-            Loaded::Object(key) => return vec![key],
-            Loaded::Referrers { to, class } => (to, class),
-        };
-        let bridge = (to.class == Class::Bridge).then(|| self.bridges.get(to.id)).flatten();
-        let router = (to.class == Class::Router).then(|| self.routers.get(to.id)).flatten();
-        if (to.class, class) == (Class::Chain, Class::ChainSegment) {
-            let segments = self.chains.get(to.id).into_iter().flat_map(ChainEntry::segments);
-            return segments.map(ObjectKey::from).collect();
+        match loaded {
+            Loaded::Object(key) => vec![key],
+            Loaded::Referrers { to, class } => self.referrers(to, class).unwrap_or_default(),
         }
-        if (to.class, class) == (Class::LoadBalancer, Class::Vip) {
-            let vips = self.load_balancers.get(to.id).into_iter().flat_map(|it| it.vips.ids());
-            return vips.map(ObjectKey::from).collect();
-        }
-        if (to.class, class) == (Class::Pool, Class::PoolMember) {
-            let members = self.pools.get(to.id).into_iter().flat_map(PoolEntry::members);
-            return members.map(ObjectKey::from).collect();
-        }
-        match (bridge, router, class) {
-            (Some(bridge), _, Class::Port) => keys(&bridge.ports),
-            (Some(bridge), _, Class::DhcpSubnet) => {
-                bridge.dhcp.iter().map(|subnet| subnet.key()).collect()
+    }
+
+    /// What is here of one class that refers to an object; `None` where nothing is kept of it.
+    fn referrers(&self, to: ObjectKey, class: Class) -> Option<Vec<ObjectKey>> {
+        let ports = |ids: &[PortId]| ids.iter().map(|id| (*id).into()).collect();
+        Some(match (to.class, class) {
+            (Class::Bridge, Class::Port) => ports(&self.bridges.get(to.id)?.ports),
+            (Class::Bridge, Class::DhcpSubnet) => {
+                self.bridges.get(to.id)?.dhcp.iter().map(|subnet| subnet.key()).collect()
             }
-            (Some(bridge), _, Class::DhcpV6Subnet) => {
-                bridge.dhcp_v6.iter().map(|subnet| subnet.key()).collect()
+            (Class::Bridge, Class::DhcpV6Subnet) => {
+                self.bridges.get(to.id)?.dhcp_v6.iter().map(|subnet| subnet.key()).collect()
             }
-            (_, Some(router), Class::Port) => keys(&router.ports),
-            (_, Some(router), Class::Route) => router.routes.ids().map(ObjectKey::from).collect(),
-            _ => Vec::new(),
-        }
+            (Class::Router, Class::Port) => ports(&self.routers.get(to.id)?.ports),
+            (Class::Router, Class::Route) => {
+                self.routers.get(to.id)?.routes.ids().map(ObjectKey::from).collect()
+            }
+            (Class::Chain, Class::ChainSegment) => {
+                self.chains.get(to.id)?.segments().map(ObjectKey::from).collect()
+            }
+            (Class::LoadBalancer, Class::Vip) => {
+                self.load_balancers.get(to.id)?.vips.ids().map(ObjectKey::from).collect()
+            }
+            (Class::Pool, Class::PoolMember) => {
+                self.pools.get(to.id)?.members().map(ObjectKey::from).collect()
+            }
+            _ => return None,
+        })
     }
 }
 
@@ -392,15 +391,12 @@ impl Next {
 
 /// What flows read of a bridge itself.
 fn read_of_bridge(bridge: &Bridge) -> impl PartialEq {
-    let filters = [bridge.inbound_filter_id, bridge.outbound_filter_id];
-    let mirrors = [&bridge.inbound_mirror_ids[..], &bridge.outbound_mirror_ids];
-    (bridge.admin_state_up, filters, mirrors)
+    (bridge.admin_state_up, bridge.filters(), bridge.mirrors())
 }
 
 /// What flows read of a router itself.
 fn read_of_router(router: &Router) -> impl PartialEq {
-    let filters = [router.inbound_filter_id, router.outbound_filter_id];
-    let mirrors = [&router.inbound_mirror_ids[..], &router.outbound_mirror_ids];
+    let (filters, mirrors) = (router.filters(), router.mirrors());
     (router.admin_state_up, filters, mirrors, router.load_balancer_id, router.ecmp)
 }
 

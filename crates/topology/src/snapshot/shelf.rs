@@ -5,6 +5,7 @@ use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use mn_flow::mix;
 use uuid::Uuid;
 
 /// A change copies one shard of 10,000 entries' forty, and this many pointers.
@@ -71,16 +72,7 @@ impl<V: Clone + Default> Shelf<V> {
 }
 
 fn shard_of(key: u128) -> usize {
-    usize::from(mix(key).to_be_bytes()[0])
-}
-
-/// Spreads the bits of an identifier, random or not, over a word: both halves multiplied, the
-/// product folded.
-fn mix(key: u128) -> u64 {
-    let [high, low] = [(key >> 64) as u64, key as u64];
-    let product =
-        u128::from(high ^ 0x9e37_79b9_7f4a_7c15) * u128::from(low ^ 0xd1b5_4a32_d192_ed03);
-    ((product >> 64) as u64) ^ (product as u64)
+    usize::from(mix(0, key).to_be_bytes()[0])
 }
 
 /// Hashes one identifier.
@@ -100,6 +92,6 @@ impl Hasher for IdHasher {
 
     fn write_u128(&mut self, key: u128) {
         // The rotation keeps the bits that chose the shard from choosing the bucket too.
-        self.0 = (self.0 ^ mix(key)).rotate_left(23);
+        self.0 = (self.0 ^ mix(0, key)).rotate_left(23);
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn read_of_port(port: &Port) -> ReadOfPort<'_> {
     ReadOfPort {
         kind: &port.kind,
         admin_state_up: port.admin_state_up,
-        filters: [port.inbound_filter_id, port.outbound_filter_id],
+        filters: port.filters(),
         mirrors: port.mirrors(),
         peer: port.peer_id,
         bound: port.binding().is_some(),

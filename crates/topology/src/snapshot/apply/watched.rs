@@ -19,30 +19,17 @@ impl Next {
     fn watched_object(&mut self, key: ObjectKey, watched: bool) {
         let snapshot = &mut self.snapshot;
         match key.class {
-            Class::Bridge => {
-                snapshot.bridges.entry(key.id).bridge.watched = watched;
-                self.bridges.entry(Id::from_uuid(key.id)).or_default();
-            }
-            Class::Router => {
-                snapshot.routers.entry(key.id).router.watched = watched;
-                self.routers.entry(Id::from_uuid(key.id)).or_default();
-            }
+            Class::Bridge => snapshot.bridges.entry(key.id).bridge.watched = watched,
+            Class::Router => snapshot.routers.entry(key.id).router.watched = watched,
             Class::Port => watch(&mut snapshot.ports, key.id, watched),
-            Class::Chain => {
-                snapshot.chains.entry(key.id).chain.watched = watched;
-                self.chains.insert(Id::from_uuid(key.id));
-            }
+            Class::Chain => snapshot.chains.entry(key.id).chain.watched = watched,
             Class::PortGroup => watch(&mut snapshot.port_groups, key.id, watched),
             Class::IpAddrGroup => watch(&mut snapshot.addr_groups, key.id, watched),
             Class::Mirror => watch(&mut snapshot.mirrors, key.id, watched),
             Class::LoadBalancer => {
                 snapshot.load_balancers.entry(key.id).balancer.watched = watched;
-                self.load_balancers.insert(Id::from_uuid(key.id));
             }
-            Class::Pool => {
-                snapshot.pools.entry(key.id).pool.watched = watched;
-                self.pools.insert(Id::from_uuid(key.id));
-            }
+            Class::Pool => snapshot.pools.entry(key.id).pool.watched = watched,
             Class::HealthMonitor => watch(&mut snapshot.health_monitors, key.id, watched),
             Class::ChainSegment
             | Class::DhcpSubnet
@@ -55,6 +42,7 @@ impl Next {
             | Class::TunnelZone
             | Class::Vip => {}
         }
+        self.rebuild(key);
     }
 
     fn watched_referrers(&mut self, to: ObjectKey, class: Class, watched: bool) {
@@ -70,18 +58,12 @@ impl Next {
             }
             (Class::Chain, Class::ChainSegment) => {
                 self.snapshot.chains.entry(to.id).segments_complete = watched;
-                self.chains.insert(Id::from_uuid(to.id));
-                return;
             }
             (Class::LoadBalancer, Class::Vip) => {
                 self.snapshot.load_balancers.entry(to.id).vips_complete = watched;
-                self.load_balancers.insert(Id::from_uuid(to.id));
-                return;
             }
             (Class::Pool, Class::PoolMember) => {
                 self.snapshot.pools.entry(to.id).members_complete = watched;
-                self.pools.insert(Id::from_uuid(to.id));
-                return;
             }
             (Class::Router, Class::Port) => {
                 self.snapshot.routers.entry(to.id).ports_complete = watched;
@@ -91,9 +73,18 @@ impl Next {
             }
             _ => return,
         }
-        match to.class {
-            Class::Bridge => drop(self.bridges.entry(Id::from_uuid(to.id)).or_default()),
-            _ => drop(self.routers.entry(Id::from_uuid(to.id)).or_default()),
+        self.rebuild(to);
+    }
+
+    /// Notes that what is kept of this object with what refers to it is to be made anew.
+    fn rebuild(&mut self, key: ObjectKey) {
+        match key.class {
+            Class::Bridge => drop(self.bridges.entry(Id::from_uuid(key.id)).or_default()),
+            Class::Router => drop(self.routers.entry(Id::from_uuid(key.id)).or_default()),
+            Class::Chain => drop(self.chains.insert(Id::from_uuid(key.id))),
+            Class::LoadBalancer => drop(self.load_balancers.insert(Id::from_uuid(key.id))),
+            Class::Pool => drop(self.pools.insert(Id::from_uuid(key.id))),
+            _ => {}
         }
     }
 
