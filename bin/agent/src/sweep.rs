@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use mn_agent_core::{FlowTable, RuleDrops, dropping_rule, limits};
+use mn_agent_core::{RuleDrops, dropping_rule, limits};
 use mn_datapath::{Datapath, Timeouts};
 use mn_flow::Cookie;
 use mn_time::Instant;
@@ -72,7 +72,7 @@ impl Sweeper {
             {
                 drops.note(flow.spec.cookie, rule, flow.counters.packets);
             }
-            let worker = usize::from(FlowTable::worker_of(flow.spec.cookie));
+            let worker = usize::from(flow.spec.cookie.worker());
             if let Some(chunk) = chunks.get_mut(worker) {
                 chunk.push((flow.spec.cookie, flow.used_at));
                 if chunk.len() >= CHUNK {

@@ -12,7 +12,8 @@
 
 use mn_flow::PortNo;
 
-use crate::limits::{PACKETS_PER_TOKEN, PORT_NUMBERS};
+use crate::by_port::ByPort;
+use crate::limits::PACKETS_PER_TOKEN;
 
 /// The guides' settings (`agent.datapath.*_incoming_burst_capacity`), in tokens.
 ///
@@ -50,7 +51,7 @@ impl Capacities {
 #[derive(Debug)]
 pub(crate) struct Buckets {
     capacities: Capacities,
-    leaves: Vec<Leaf>,
+    leaves: ByPort<Leaf>,
     /// Packets that all leaves are promised.
     promised: u32,
     /// Packets that leaves have beyond their promises.
@@ -74,7 +75,7 @@ impl Buckets {
     /// Buckets without sources.
     #[must_use]
     pub const fn new(capacities: Capacities) -> Self {
-        Self { capacities, leaves: Vec::new(), promised: 0, borrowed: 0 }
+        Self { capacities, leaves: ByPort::new(), promised: 0, borrowed: 0 }
     }
 
     /// Packets that may be in flight in all: what the global bucket holds, and never less than was
@@ -96,7 +97,7 @@ impl Buckets {
     }
 
     fn promise(&mut self, port: PortNo, capacity: u32) {
-        let Some(leaf) = self.leaf(port) else { return };
+        let Some(leaf) = self.leaves.entry(port) else { return };
         let before = *leaf;
         leaf.capacity = capacity;
         let after = *leaf;
@@ -108,7 +109,7 @@ impl Buckets {
     /// much.
     pub fn take(&mut self, port: PortNo, packets: u32) -> bool {
         let free = self.total().saturating_sub(self.promised).saturating_sub(self.borrowed);
-        let Some(leaf) = self.leaf(port) else { return false };
+        let Some(leaf) = self.leaves.entry(port) else { return false };
         let more = Leaf { in_flight: leaf.in_flight.saturating_add(packets), ..*leaf };
         let borrows = more.borrowed() - leaf.borrowed();
         if borrows > free {
@@ -121,22 +122,11 @@ impl Buckets {
 
     /// Gives back what was taken.
     pub fn give_back(&mut self, port: PortNo, packets: u32) {
-        let Some(leaf) = self.leaf(port) else { return };
+        let Some(leaf) = self.leaves.entry(port) else { return };
         let less = Leaf { in_flight: leaf.in_flight.saturating_sub(packets), ..*leaf };
         let returned = leaf.borrowed() - less.borrowed();
         *leaf = less;
         self.borrowed -= returned;
-    }
-
-    fn leaf(&mut self, port: PortNo) -> Option<&mut Leaf> {
-        let index = port.0 as usize;
-        if index >= PORT_NUMBERS {
-            return None;
-        }
-        if index >= self.leaves.len() {
-            self.leaves.resize(index + 1, Leaf::default());
-        }
-        self.leaves.get_mut(index)
     }
 }
 
@@ -262,7 +252,7 @@ mod tests {
                     }
                 }
                 for port in 0..6 {
-                    let in_flight = buckets.leaves.get(port as usize).map_or(0, |leaf| leaf.in_flight);
+                    let in_flight = buckets.leaves.get(PortNo(port)).map_or(0, |leaf| leaf.in_flight);
                     prop_assert_eq!(in_flight, of(&packets, port));
                 }
                 let all: u32 = packets.iter().map(|it| it.1).sum();

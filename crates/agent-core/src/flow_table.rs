@@ -116,12 +116,6 @@ impl FlowTable {
         }
     }
 
-    /// The worker in a cookie.
-    #[must_use]
-    pub const fn worker_of(cookie: Cookie) -> u8 {
-        (cookie.0 >> 56) as u8
-    }
-
     /// Enters a flow and gives it its cookie. A flow with the same mask and masked key is replaced,
     /// as it is in the datapath: it comes back as the second value and needs no removal there.
     ///

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use mn_flow::PortNo;
 
 use crate::buckets::{Buckets, Capacities};
-use crate::limits::{OCTETS_PER_PACKET, PACKETS_PER_TOKEN, PORT_NUMBERS};
+use crate::by_port::ByPort;
+use crate::limits::{OCTETS_PER_PACKET, PACKETS_PER_TOKEN};
 
 /// A line that was longer than this gives its memory back when it is empty.
 const ROOM_KEPT: usize = 64 << 10;
@@ -17,7 +18,7 @@ const ROOM_KEPT: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Intake<H> {
     buckets: Buckets,
-    lines: Vec<Line<H>>,
+    lines: ByPort<Line<H>>,
     /// Ports with packets, in the order of their turns.
     turns: VecDeque<PortNo>,
     len: usize,
@@ -49,7 +50,7 @@ impl<H> Intake<H> {
     #[must_use]
     pub const fn new(capacities: Capacities) -> Self {
         let buckets = Buckets::new(capacities);
-        Self { buckets, lines: Vec::new(), turns: VecDeque::new(), len: 0 }
+        Self { buckets, lines: ByPort::new(), turns: VecDeque::new(), len: 0 }
     }
 
     /// Gives every port of VMs a bucket of its own, and takes it from those that are none any more.
@@ -58,14 +59,14 @@ impl<H> Intake<H> {
         is_port: impl Fn(PortNo) -> bool,
         ports: impl Iterator<Item = PortNo>,
     ) {
-        for (index, line) in (0..).zip(&mut self.lines) {
-            if line.is_linked && !is_port(PortNo(index)) {
+        for (port, line) in self.lines.iter_mut() {
+            if line.is_linked && !is_port(port) {
                 line.is_linked = false;
-                self.buckets.unlink(PortNo(index));
+                self.buckets.unlink(port);
             }
         }
         for port in ports {
-            if let Some(line) = line(&mut self.lines, port)
+            if let Some(line) = self.lines.entry(port)
                 && !line.is_linked
             {
                 line.is_linked = true;
@@ -79,7 +80,7 @@ impl<H> Intake<H> {
         if !self.buckets.take(port, weight(frame.len())) {
             return false;
         }
-        let Some(line) = line(&mut self.lines, port) else { return false };
+        let Some(line) = self.lines.entry(port) else { return false };
         if line.heads.is_empty() {
             self.turns.push_back(port);
         }
@@ -92,7 +93,7 @@ impl<H> Intake<H> {
     /// The next packet; its frame is written to `frame`.
     pub fn next(&mut self, frame: &mut Vec<u8>) -> Option<(PortNo, H)> {
         let port = self.turns.pop_front()?;
-        let line = self.lines.get_mut(port.0 as usize)?;
+        let line = self.lines.get_mut(port)?;
         let (len, head) = line.heads.pop_front()?;
         frame.clear();
         let (front, back) = line.octets.as_slices();
@@ -121,17 +122,6 @@ impl<H> Intake<H> {
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
-}
-
-fn line<H>(lines: &mut Vec<Line<H>>, port: PortNo) -> Option<&mut Line<H>> {
-    let index = port.0 as usize;
-    if index >= PORT_NUMBERS {
-        return None;
-    }
-    if index >= lines.len() {
-        lines.resize_with(index + 1, Line::default);
-    }
-    lines.get_mut(index)
 }
 
 #[cfg(test)]

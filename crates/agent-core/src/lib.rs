@@ -8,6 +8,7 @@ mod announce;
 mod arriving;
 mod binding;
 mod buckets;
+mod by_port;
 mod duplicates;
 mod flood;
 mod flow_table;

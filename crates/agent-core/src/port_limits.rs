@@ -4,6 +4,7 @@ use hashbrown::HashMap;
 use mn_flow::{DropCause, NatTag, PortNo};
 use mn_time::{Duration, Instant};
 
+use crate::by_port::ByPort;
 use crate::limits;
 
 /// Something of which one port may not have all.
@@ -108,34 +109,26 @@ pub struct NatShares {
     counts: PortCounts,
 }
 
-/// A count for each port. Numbers of ports are small.
+/// A count for each port.
 #[derive(Debug, Default)]
-pub(crate) struct PortCounts(Vec<u32>);
+pub(crate) struct PortCounts(ByPort<u32>);
 
 impl PortCounts {
     pub(crate) fn more(&mut self, port: PortNo) {
-        if let Some(at) = index(port) {
-            if self.0.len() <= at {
-                self.0.resize(at + 1, 0);
-            }
-            self.0[at] += 1;
+        if let Some(count) = self.0.entry(port) {
+            *count += 1;
         }
     }
 
     pub(crate) fn less(&mut self, port: PortNo) {
-        if let Some(count) = index(port).and_then(|at| self.0.get_mut(at)) {
+        if let Some(count) = self.0.get_mut(port) {
             *count = count.saturating_sub(1);
         }
     }
 
     pub(crate) fn of(&self, port: PortNo) -> u32 {
-        index(port).and_then(|at| self.0.get(at)).copied().unwrap_or(0)
+        self.0.get(port).copied().unwrap_or(0)
     }
-}
-
-/// Where a port's count is; none for a number that no port has.
-fn index(port: PortNo) -> Option<usize> {
-    usize::try_from(port.0).ok().filter(|at| *at < limits::PORT_NUMBERS)
 }
 
 impl NatShares {

@@ -7,8 +7,6 @@
 
 #define ARP_REQUEST 1
 #define ARP_REPLY 2
-#define ND_SOLICITATION 135
-#define ND_ADVERTISEMENT 136
 #define ND_FROM_ROUTER 0x80
 #define ND_SOLICITED 0x40
 #define ND_OVERRIDES 0x20
@@ -38,8 +36,7 @@ struct nd_words {
 };
 
 #define ND_FLAGS_AT 4
-#define ND_TARGET_AT 8
-#define ND_OPTION_AT 24
+#define ND_OPTION_AT ND_MIN
 #define ND_LEN 32
 
 static __always_inline int is_arp_request(const struct packet *pkt)

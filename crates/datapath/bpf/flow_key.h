@@ -47,6 +47,11 @@ static __always_inline __u8 tcp_class(__u8 flags)
 #define ICMP_MIN 8
 #define ND_MIN 24
 
+/* RFC 4861 §4.3, §4.4. */
+#define ND_SOLICITATION 135
+#define ND_ADVERTISEMENT 136
+#define ND_TARGET_AT 8
+
 static __always_inline int is_icmp_echo(__u8 version, __u8 type)
 {
 	return version == 4 ? type == 8 || type == 0 : type == 128 || type == 129;
@@ -62,7 +67,8 @@ static __always_inline int is_mapped(const void *addr)
 /* RFC 4861 §7.1, RFC 6980 §5: what fails one of these is ICMPv6 like any other. */
 static __always_inline int is_neighbor_discovery(const struct packet *pkt, const __u8 *icmp)
 {
-	return pkt->version == 6 && (icmp[0] == 135 || icmp[0] == 136) && icmp[1] == 0 &&
+	return pkt->version == 6 &&
+	       (icmp[0] == ND_SOLICITATION || icmp[0] == ND_ADVERTISEMENT) && icmp[1] == 0 &&
 	       pkt->ttl == 255 && !pkt->fragment;
 }
 
@@ -80,9 +86,9 @@ static __always_inline int flow_key_icmp(void *l4, void *end, __u32 room, struct
 		return 0;
 	if (l4 + ND_MIN > end || room < ND_MIN)
 		return DROP_TRUNCATED;
-	if (is_mapped(l4 + 8))
+	if (is_mapped(l4 + ND_TARGET_AT))
 		return DROP_MALFORMED;
-	__builtin_memcpy(key->nw_dst, l4 + 8, 16);
+	__builtin_memcpy(key->nw_dst, l4 + ND_TARGET_AT, 16);
 	key->class |= CLASS_ND;
 	return 0;
 }

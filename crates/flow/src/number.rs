@@ -44,6 +44,14 @@ pub struct Zone(pub u32);
 )]
 pub struct Cookie(pub u64);
 
+impl Cookie {
+    /// The worker whose flow it is: the first octet.
+    #[must_use]
+    pub const fn worker(self) -> u8 {
+        (self.0 >> 56) as u8
+    }
+}
+
 /// What a tunnel key names at its receiver.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 pub enum KeyKind {

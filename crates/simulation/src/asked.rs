@@ -6,8 +6,8 @@
 
 use mn_flow::{Field, Rewrite, Trace};
 use mn_ids::PortId;
-use mn_packet::ndp::{NEIGHBOR_SOLICITATION, NdMessage};
-use mn_packet::{ArpOp, Layers, Mac, Network};
+use mn_packet::ndp::NdMessage;
+use mn_packet::{Layers, Mac, Network};
 
 use crate::branch::Branch;
 use crate::simulate::{Sim, Stop};
@@ -55,7 +55,6 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         match end {
             Ok(()) if self.came_back(&back, asked_at, answerer) => {
                 self.buffers.deliveries[0].answerer = Some(answerer);
-                self.copied = true;
                 return Err(Stop::Answered);
             }
             Err(stop @ (Stop::Load | Stop::AwaitNeighbor { .. } | Stop::AwaitLease { .. })) => {
@@ -97,16 +96,15 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             return true;
         }
         match Layers::of(self.packet.frame).map(|layers| layers.network) {
-            Ok(Network::Arp(arp)) => arp.op == ArpOp::REQUEST,
+            Ok(Network::Arp(_)) => true,
             Ok(Network::Ip(ip)) => {
-                let asks = ip.payload.first() == Some(&NEIGHBOR_SOLICITATION);
                 let with_mac = matches!(
                     NdMessage::parse(ip.payload),
                     Ok(Some(NdMessage::NeighborSolicitation { source_mac: Some(_), .. }))
                 );
-                asks && with_mac && ip.payload.len() == SOLICITATION_LEN
+                with_mac && ip.payload.len() == SOLICITATION_LEN
             }
-            _ => false,
+            Ok(Network::Other) | Err(_) => false,
         }
     }
 }

@@ -10,7 +10,7 @@ use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::ndp::{self, NdMessage};
 use mn_packet::{Arp, ArpOp, EtherType, IpProtocol, Layers, Mac, Network, from_v6};
 use mn_topology::snapshot::{BridgeView, FarEnd, Link};
-use mn_topology::{DeviceId, PortKind};
+use mn_topology::{DeviceId, PortKind, RouterPort};
 
 use crate::asked::Answerer;
 use crate::branch::Branch;
@@ -115,10 +115,8 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         let Some(port) = branch.in_port else { return Ok(None) };
         let device = DeviceId::Bridge(bridge.id);
         self.note(|| Step::Answered { device, with: format!("{target} is at {mac}") });
-        self.answer_by_flow(branch, port, Answerer { mac, router: false })?;
-        let Some(reply) = self.answer_for(branch, mac, false) else { return Ok(None) };
-        self.emit(port, reply, Limit::Answer);
-        Ok(Some(Forward::Answered))
+        let is_answered = self.answer_question(branch, port, Answerer { mac, router: false })?;
+        Ok(is_answered.then_some(Forward::Answered))
     }
 
     /// Whether a router asks for an address that it knows. Then it wants to hear of the station
@@ -151,16 +149,26 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
     /// Whether a router's port has the address.
     fn has_address(&mut self, port: PortId, addr: IpAddr) -> Result<bool, Stop> {
         Ok(match &self.port(port)?.kind {
-            PortKind::Router(kind) => {
-                kind.addresses.iter().any(|own| own.addr == addr)
-                    || addr == IpAddr::V6(ndp::link_local(kind.mac))
-            }
+            PortKind::Router(kind) => is_own(kind, addr),
             PortKind::Bridge { .. } => false,
         })
     }
 
-    /// The frame that answers an ARP request or a neighbour solicitation: the target is at `mac`.
-    fn answer_for(&self, branch: &Branch, mac: Mac, router: bool) -> Option<Vec<u8>> {
+    /// Answers a question by `port`; `false` where there is no frame to make an answer of.
+    fn answer_question(
+        &mut self,
+        branch: &mut Branch,
+        port: PortId,
+        answerer: Answerer,
+    ) -> Result<bool, Stop> {
+        self.answer_by_flow(branch, port, answerer)?;
+        let Some(reply) = self.answer_for(branch, answerer) else { return Ok(false) };
+        self.emit(port, reply, Limit::Answer);
+        Ok(true)
+    }
+
+    /// The frame that answers an ARP request or a neighbour solicitation.
+    fn answer_for(&self, branch: &Branch, Answerer { mac, router }: Answerer) -> Option<Vec<u8>> {
         let layers = Layers::of(self.packet.frame).ok()?;
         match layers.network {
             Network::Arp(request) => {
@@ -191,19 +199,18 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         let sender = from_v6(branch.packet.nw_src());
         let target = from_v6(branch.packet.nw_dst());
         let asks = u16::from(branch.packet.nw_proto().0) == ArpOp::REQUEST.0;
-        let is_own = |addr: IpAddr| inside.port.addresses.iter().any(|own| own.addr == addr);
-        if is_own(sender) {
+        if is_own(inside.port, sender) {
             self.claimed(branch, router, sender);
             return Err(DropCause::Consumed.into());
         }
         // Of a flow that an agent adopts there is no more than headers.
         if let Some(arp) = self.arp() {
-            let told = arp.op == ArpOp::REPLY || arp.is_gratuitous() || is_own(target);
+            let told = arp.op == ArpOp::REPLY || arp.is_gratuitous() || is_own(inside.port, target);
             if told {
                 self.learn_neighbor(router, inside, sender, arp.sender_mac);
             }
         }
-        if asks && is_own(target) {
+        if asks && is_own(inside.port, target) {
             self.answer_as_router(branch, inside)?;
         }
         Err(DropCause::Consumed.into())
@@ -224,7 +231,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             // Of a flow that an agent adopts there is no more than headers.
             if self.packet.frame.is_empty() && is_solicitation(branch) {
                 let (src, target) = (branch.packet.nw_src(), branch.packet.nw_dst());
-                if is_own_v6(inside, target) && !is_own_v6(inside, src) {
+                if is_own(inside.port, target.into()) && !is_own(inside.port, src.into()) {
                     self.answer_as_router(branch, inside)?;
                 }
             }
@@ -236,18 +243,18 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         }
         match message {
             NdMessage::NeighborSolicitation { target, source_mac } => {
-                if is_own_v6(inside, src) {
+                if is_own(inside.port, src.into()) {
                     self.claimed(branch, router, src.into());
                     return Err(DropCause::Consumed.into());
                 }
                 if let Some(mac) = source_mac.filter(|_| !src.is_unspecified()) {
                     self.learn_neighbor(router, inside, src.into(), mac);
                 }
-                if is_own_v6(inside, target) {
+                if is_own(inside.port, target.into()) {
                     self.answer_as_router(branch, inside)?;
                 }
             }
-            NdMessage::NeighborAdvertisement(told) if is_own_v6(inside, told.target) => {
+            NdMessage::NeighborAdvertisement(told) if is_own(inside.port, told.target.into()) => {
                 self.claimed(branch, router, told.target.into());
             }
             NdMessage::NeighborAdvertisement(told) => {
@@ -297,11 +304,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
     fn answer_as_router(&mut self, branch: &mut Branch, inside: Inside<'a>) -> Result<(), Stop> {
         let (mac, device) = (inside.port.mac, DeviceId::Router(inside.port.router_id));
         self.note(|| Step::Answered { device, with: format!("the address is at {mac}") });
-        self.answer_by_flow(branch, inside.id, Answerer { mac, router: true })?;
-        if let Some(reply) = self.answer_for(branch, mac, true) {
-            self.emit(inside.id, reply, Limit::Answer);
-        }
-        Ok(())
+        self.answer_question(branch, inside.id, Answerer { mac, router: true }).map(drop)
     }
 
     /// Learns a neighbour, if its address is one of the port's link.
@@ -378,7 +381,8 @@ fn told_by_nd(branch: &mut Branch) -> Option<Ipv6Addr> {
     }
 }
 
-fn is_own_v6(inside: Inside<'_>, addr: Ipv6Addr) -> bool {
-    addr == ndp::link_local(inside.port.mac)
-        || inside.port.addresses.iter().any(|own| own.addr == IpAddr::V6(addr))
+/// Whether an address is one of a router's port, its link-local one included.
+fn is_own(port: &RouterPort, addr: IpAddr) -> bool {
+    addr == IpAddr::V6(ndp::link_local(port.mac))
+        || port.addresses.iter().any(|own| own.addr == addr)
 }

@@ -39,7 +39,6 @@ pub fn simulate<S: StateView + ?Sized>(
         read: FlowMask::NONE,
         once: false,
         teaches: false,
-        copied: false,
         refused: false,
         follows: None,
         closes: false,
@@ -73,8 +72,6 @@ pub(crate) struct Sim<'a, S: ?Sized> {
     pub once: bool,
     /// The packet may teach something, and so may each like it.
     pub teaches: bool,
-    /// The flow shows copies of its packets, so that they can teach.
-    pub copied: bool,
     /// An error or a reset answers the packet.
     pub refused: bool,
     /// Which way it goes of a translated TCP connection.
@@ -208,7 +205,9 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         if let Some((cause, rule)) = drop {
             self.note(|| Step::Drop { cause, rule });
         }
-        let alone = self.teaches && !self.copied;
+        // The flow that answers shows copies of its packets, so that they can teach.
+        let copies = self.buffers.deliveries.iter().any(|delivery| delivery.answerer.is_some());
+        let alone = self.teaches && !copies;
         let expiry = match drop {
             _ if self.once || self.refused || alone => Expiry::None,
             Some((cause, _)) if may_mend(cause) => Expiry::Brief,

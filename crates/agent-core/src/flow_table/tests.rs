@@ -106,7 +106,7 @@ fn a_cookie_of_a_flow_that_left_names_none_that_came_after() {
     let second = insert(&mut table, 2, &[], Instant::ZERO);
     assert_ne!(first, second);
     assert_eq!(table.remove(first), None);
-    assert_eq!(FlowTable::worker_of(second), 3);
+    assert_eq!(second.worker(), 3);
 }
 
 /// One of few tags, so that flows share them; routes nest.

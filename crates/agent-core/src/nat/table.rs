@@ -106,7 +106,7 @@ impl NatTable {
     }
 
     fn entry(&self, key: &NatKey) -> Option<&Entry> {
-        self.entries[self.find_forward(key)? as usize].as_ref()
+        self.at(self.find_forward(key)?)
     }
 
     /// The translation whose answers have this key.
@@ -323,7 +323,7 @@ impl NatTable {
             self.ended.front().copied().filter(|(at, _)| *at + timeout <= now)
         {
             self.ended.pop_front();
-            let Some(entry) = &self.entries[slot as usize] else { continue };
+            let Some(entry) = self.at(slot) else { continue };
             if !entry.life.has_ended() || entry.owner != Owner::Own {
                 continue;
             }
@@ -378,12 +378,12 @@ impl NatTable {
                 && allows(wanted.targets, binding)
         };
         let oldest = self.ended.iter().take(limits::NAT_REUSE_LOOKS);
-        let mut oldest = oldest.filter_map(|(_, slot)| self.entries[*slot as usize].as_ref());
+        let mut oldest = oldest.filter_map(|(_, slot)| self.at(*slot));
         oldest.find(fits).map_or(SourceChoice::Exhausted, |it| SourceChoice::Is(it.binding.to))
     }
 
     fn binding(&self, slot: Slot) -> Option<NatBinding> {
-        self.entries[slot as usize].as_ref().map(|entry| entry.binding)
+        self.at(slot).map(|entry| entry.binding)
     }
 
     fn take(&mut self, slot: Slot, now: Instant) -> Option<Gone> {

@@ -1,7 +1,7 @@
 //! The datapath as the agent sees it.
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Release;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,7 +25,7 @@ use super::netlink::News;
 use super::open::{self, Options, map_fd, silence, system};
 use super::outputs::{OutputMaps, Outputs};
 use super::ports::{PortMaps, Ports};
-use super::ring::{Ring, RingMaps};
+use super::ring::{Ring, Rings};
 use super::sys::{self, Shared};
 use super::underlay::Underlay;
 use crate::{
@@ -48,13 +48,6 @@ pub struct Ebpf {
     drops: Drops,
     meters: Shared<Meter>,
     workers: usize,
-}
-
-/// The maps of the workers' rings.
-struct Rings {
-    upcalls: OwnedFd,
-    followed: OwnedFd,
-    untold: OwnedFd,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -298,13 +291,7 @@ impl Datapath for Ebpf {
         if worker >= self.workers {
             return Err(DatapathError::Missing(format!("worker {worker}")));
         }
-        let Rings { upcalls, followed, untold } = &self.rings;
-        let maps = RingMaps {
-            upcalls: upcalls.as_fd(),
-            followed: followed.as_fd(),
-            untold: untold.as_fd(),
-        };
-        Ok(Box::new(Ring::open(maps, self.drops.clone(), worker)?))
+        Ok(Box::new(Ring::open(&self.rings, self.drops.clone(), worker)?))
     }
 
     fn meter(&self, index: u32) -> Result<Counters, DatapathError> {

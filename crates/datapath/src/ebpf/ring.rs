@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -23,11 +23,10 @@ use crate::{Bell, DatapathError, Followed, Offload, Upcall, UpcallReason, Upcall
 const STALE: Duration = Duration::from_millis(200);
 
 /// The maps that workers' rings are in.
-#[derive(Clone, Copy)]
-pub struct RingMaps<'a> {
-    pub upcalls: BorrowedFd<'a>,
-    pub followed: BorrowedFd<'a>,
-    pub untold: BorrowedFd<'a>,
+pub struct Rings {
+    pub upcalls: OwnedFd,
+    pub followed: OwnedFd,
+    pub untold: OwnedFd,
 }
 
 /// A worker's rings.
@@ -45,11 +44,15 @@ pub struct Ring {
 
 impl Ring {
     /// Opens the rings of a worker.
-    pub fn open(maps: RingMaps<'_>, drops: Drops, worker: usize) -> Result<Self, DatapathError> {
-        let untold = Shared::<u64>::map(maps.untold).map_err(system("mmap"))?;
+    pub fn open(maps: &Rings, drops: Drops, worker: usize) -> Result<Self, DatapathError> {
+        let untold = Shared::<u64>::map(maps.untold.as_fd()).map_err(system("mmap"))?;
+        let own = |rings: &OwnedFd| {
+            ring_of(rings.as_fd(), worker)?
+                .ok_or_else(|| DatapathError::Missing(format!("the ring of worker {worker}")))
+        };
         Ok(Self {
-            ring: ring_of(maps.upcalls, worker)?,
-            followed: ring_of(maps.followed, worker)?,
+            ring: own(&maps.upcalls)?,
+            followed: own(&maps.followed)?,
             worker,
             untold_said: untold.word(worker, 0).load(Relaxed),
             untold,
@@ -60,17 +63,20 @@ impl Ring {
     }
 }
 
-/// A worker's ring of those in a map.
-fn ring_of(rings: BorrowedFd<'_>, worker: usize) -> Result<RingBuf<MapData>, DatapathError> {
+/// A worker's ring of those in a map; `None` where it has none.
+pub fn ring_of(
+    rings: BorrowedFd<'_>,
+    worker: usize,
+) -> Result<Option<RingBuf<MapData>>, DatapathError> {
     let number = u32::try_from(worker).unwrap_or(u32::MAX);
     let mut id = [0; 4];
     if !sys::map_lookup(rings, number.octets(), &mut id).map_err(system("bpf"))? {
-        return Err(DatapathError::Missing(format!("the ring of worker {worker}")));
+        return Ok(None);
     }
     let load = |error: &dyn std::error::Error| DatapathError::Load(chain(error));
     let data = MapData::from_id(u32::from_ne_bytes(id)).map_err(|error| load(&error))?;
     let map = Map::from_map_data(data).map_err(|error| load(&error))?;
-    RingBuf::try_from(map).map_err(|error| load(&error))
+    RingBuf::try_from(map).map(Some).map_err(|error| load(&error))
 }
 
 impl Upcalls for Ring {

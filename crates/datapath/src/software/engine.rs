@@ -169,8 +169,8 @@ impl State {
         if !packet.ip.as_ref().is_some_and(segment) || other && !self.flows.is_to_tell(cookie) {
             return;
         }
-        let worker = usize::try_from(cookie.0 >> 56).unwrap_or(usize::MAX);
-        let told = self.queues.get(worker).is_some_and(|it| it.tell(Followed { cookie, class }));
+        let queue = self.queues.get(usize::from(cookie.worker()));
+        let told = queue.is_some_and(|it| it.tell(Followed { cookie, class }));
         if told && other {
             self.flows.note_told(cookie);
         }

@@ -120,6 +120,22 @@ fn has_tcx() -> bool {
     Options::new("/", 1).tcx
 }
 
+/// What this kernel has to attach by: whether by tcx.
+fn hooks() -> impl Iterator<Item = bool> {
+    [true, false].into_iter().filter(|tcx| !tcx || has_tcx())
+}
+
+/// The datapath opened while packets go from the first VM to the second, and how many went.
+fn opened_amid_a_stream(dir: &Dir, [a, b]: &[Vm; 2], tcx: bool) -> (Arc<Ebpf>, u64) {
+    let stream = Stream::start(a, b);
+    std::thread::sleep(Duration::from_millis(200));
+    let datapath = Arc::new(Ebpf::open(&options(dir, tcx)).unwrap());
+    std::thread::sleep(Duration::from_millis(200));
+    let sent = stream.end();
+    assert!(sent > 200, "{sent} packets before and after");
+    (datapath, sent)
+}
+
 /// What must be true of the datapath after `sent` packets through the flow.
 fn assert_taken_over(datapath: &Ebpf, [a, b]: &[Vm; 2], sent: u64) {
     assert_eq!(datapath.attached().unwrap(), [(a.port, a.interface), (b.port, b.interface)]);
@@ -148,10 +164,7 @@ fn an_older_version_is_taken_over_without_a_lost_packet() {
     if !is_root() {
         return;
     }
-    for tcx in [true, false] {
-        if tcx && !has_tcx() {
-            continue;
-        }
+    for tcx in hooks() {
         enter_host();
         let dir = Dir::new();
         let vms = two_vms();
@@ -160,12 +173,7 @@ fn an_older_version_is_taken_over_without_a_lost_packet() {
         let [a, b] = &vms;
         assert!(!a.pings("10.0.0.99"));
         drop(old);
-        let stream = Stream::start(a, b);
-        std::thread::sleep(Duration::from_millis(200));
-        let datapath = Arc::new(Ebpf::open(&options(&dir, tcx)).unwrap());
-        std::thread::sleep(Duration::from_millis(200));
-        let sent = stream.end();
-        assert!(sent > 200, "{sent} packets before and after");
+        let (datapath, sent) = opened_amid_a_stream(&dir, &vms, tcx);
         assert_taken_over(&datapath, &vms, sent);
         assert_eq!(drops(&datapath, a.port, DropCause::UpcallLimit), 40);
         assert!(drops(&datapath, a.port, DropCause::AgentDown) >= 1, "nobody answers any more");
@@ -197,10 +205,7 @@ fn version_2_is_taken_over_with_its_flows_connections_and_counters() {
     if !is_root() {
         return;
     }
-    for tcx in [true, false] {
-        if tcx && !has_tcx() {
-            continue;
-        }
+    for tcx in hooks() {
         enter_host();
         let dir = Dir::new();
         let vms = two_vms();
@@ -218,12 +223,7 @@ fn version_2_is_taken_over_with_its_flows_connections_and_counters() {
         assert_eq!(connections(&datapath), 1);
         drop(datapath);
         made_version_2(&dir);
-        let stream = Stream::start(a, b);
-        std::thread::sleep(Duration::from_millis(200));
-        let datapath = Arc::new(Ebpf::open(&options(&dir, tcx)).unwrap());
-        std::thread::sleep(Duration::from_millis(200));
-        let sent = stream.end();
-        assert!(sent > 200, "{sent} packets before and after");
+        let (datapath, sent) = opened_amid_a_stream(&dir, &vms, tcx);
         assert_eq!(versions(&dir), [format!("v{ABI_VERSION}")]);
         assert_eq!(std::fs::read_dir(ours(&dir).join("links")).unwrap().count(), 4);
         assert_eq!(datapath.attached().unwrap(), [(a.port, a.interface), (b.port, b.interface)]);

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use aya::maps::{Map, MapData, RingBuf};
+use aya::maps::MapData;
 use mn_datapath_abi::v1::{self, limits};
 use mn_datapath_abi::{
     ActionSlot, DeliveryKind, DropKey, FlowKey, Op, Peer, Plain, Port, PortStats,
@@ -18,6 +18,7 @@ use crate::ebpf::action::Slots;
 use crate::ebpf::key;
 use crate::ebpf::open::{chain, system};
 use crate::ebpf::outputs::all_keys;
+use crate::ebpf::ring::ring_of;
 use crate::ebpf::sys::{self, Shared};
 use crate::{Counters, DatapathError, Delivery, FlowSpec, Output, PeerAddresses};
 
@@ -224,17 +225,9 @@ impl Older for Version1 {
     }
 
     fn take_upcalls(&self) -> Result<Vec<PortNo>, DatapathError> {
-        let load = |error: &dyn std::error::Error| DatapathError::Load(chain(error));
         let mut out = Vec::new();
-        for number in 0..u32::try_from(limits::RINGS_MAX).unwrap_or(0) {
-            let mut id = [0; 4];
-            let map = self.rings.fd().as_fd();
-            if !sys::map_lookup(map, number.octets(), &mut id).map_err(system("bpf"))? {
-                continue;
-            }
-            let data = MapData::from_id(u32::from_ne_bytes(id)).map_err(|error| load(&error))?;
-            let map = Map::from_map_data(data).map_err(|error| load(&error))?;
-            let mut ring = RingBuf::try_from(map).map_err(|error| load(&error))?;
+        for worker in 0..limits::RINGS_MAX {
+            let Some(mut ring) = ring_of(self.rings.fd().as_fd(), worker)? else { continue };
             while let Some(record) = ring.next() {
                 let header = v1::UpcallHeader::from_octets(&record).unwrap_or_default();
                 out.push(PortNo(header.key.in_port));
