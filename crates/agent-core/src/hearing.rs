@@ -51,7 +51,7 @@ fn behind(snapshot: &Snapshot, tables: &StateTables, mac: Mac, mut port: PortId)
         }
         let far = loaded(snapshot, near.peer_id?)?;
         let PortKind::Bridge { bridge_id, .. } = far.kind else { return None };
-        port = tables.mac_port(MacPlace { bridge: bridge_id, vlan: None, mac })?;
+        port = tables.mac_port(MacPlace { bridge: bridge_id, vlan: far.vlan(), mac })?;
     }
     None
 }

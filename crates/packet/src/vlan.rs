@@ -68,6 +68,8 @@ impl VlanTag {
     pub const NONE: Self = Self(0);
     /// The bit of a flow key that says a tag is there.
     pub const PRESENT: u16 = 0x1000;
+    /// The three bits of the priority.
+    const PRIORITY: u16 = 0xe000;
 
     /// The tag of a frame in `vlan` with priority 0.
     #[must_use]
@@ -91,6 +93,12 @@ impl VlanTag {
     #[must_use]
     pub const fn key(self) -> u16 {
         self.0
+    }
+
+    /// The same VLAN with the priority (PCP) of another tag.
+    #[must_use]
+    pub const fn with_priority_of(self, other: Self) -> Self {
+        Self((self.0 & !Self::PRIORITY) | (other.0 & Self::PRIORITY))
     }
 
     /// The TCI to put on the wire, DEI clear (host order).

@@ -3,8 +3,8 @@
 use mn_flow::{DropCause, Tag};
 use mn_ids::{BridgeId, PortId};
 use mn_packet::{Mac, VlanId, VlanTag};
+use mn_topology::Port;
 use mn_topology::snapshot::{BridgeView, FarEnd, Link};
-use mn_topology::{Port, PortKind};
 
 use crate::branch::Branch;
 use crate::simulate::{Sim, Stop};
@@ -158,28 +158,31 @@ pub(crate) fn router_mac(link: &Link) -> Option<Mac> {
     }
 }
 
-/// A frame from an interior port that carries one VLAN gets that VLAN's tag.
+/// A frame from a port that carries one VLAN gets that VLAN's tag.
+///
+/// A machine's port is an access port: its frames have no tag but that of priority (VLAN 0, IEEE
+/// 802.1Q §6.9.1), which the VLAN's takes over. With another, a machine could speak in a VLAN that
+/// is not its own. Behind a link there is a network with tags of its own, which stay inside.
 fn enter_vlan(branch: &mut Branch, port: &Port) -> Result<(), Stop> {
-    let PortKind::Bridge { vlan_id, .. } = port.kind else { return Ok(()) };
-    let Ok(vlan) = VlanId::try_from(vlan_id) else { return Ok(()) };
+    let Some(vlan) = port.vlan() else { return Ok(()) };
     let outer = branch.packet.vlan();
-    if outer.is_present() && branch.packet.inner_vlan().is_present() {
+    let inner = if outer.is_present() { branch.packet.inner_vlan() } else { VlanTag::NONE };
+    let access = port.binding().is_some();
+    let tagged = outer.vlan().is_some() || inner.is_present();
+    if (access && tagged) || inner.is_present() {
         // Keys have room for two tags.
         return Err(DropCause::VlanMismatch.into());
     }
-    branch.packet.set_inner_vlan(outer);
-    branch.packet.set_vlan(VlanTag::of(vlan));
+    branch.packet.set_inner_vlan(if access { VlanTag::NONE } else { outer });
+    branch.packet.set_vlan(VlanTag::of(vlan).with_priority_of(outer));
     Ok(())
 }
 
-/// The VLAN to learn in: none on a bridge none of whose links carries one, be the frame tagged or
+/// The VLAN to learn in: none on a bridge none of whose ports carries one, be the frame tagged or
 /// not; else the port's, else the frame's.
 fn learning_vlan(branch: &mut Branch, bridge: &BridgeView, port: &Port) -> Option<VlanId> {
-    if bridge.links().iter().all(|link| link.vlan == 0) {
+    if !bridge.knows_vlans() {
         return None;
     }
-    match port.kind {
-        PortKind::Bridge { vlan_id, .. } if vlan_id != 0 => VlanId::try_from(vlan_id).ok(),
-        _ => branch.packet.vlan().vlan(),
-    }
+    port.vlan().or_else(|| branch.packet.vlan().vlan())
 }

@@ -38,6 +38,10 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         if !is_arp && (branch.packet.eth_type() != EtherType::IPV6 || !is_discovery(branch)) {
             return Ok(());
         }
+        // What is known of a bridge's network answers questions without a tag.
+        if branch.packet.vlan().is_present() {
+            return Ok(());
+        }
         let told = if is_arp { Some(branch.packet.nw_src()) } else { told_by_nd(branch) };
         if let Some(addr) = told.map(from_v6)
             && self.routers_port(view, addr)?.is_some()
@@ -136,9 +140,9 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         self.state.bridge_neighbor(bridge, addr)
     }
 
-    /// The bridge's port with a router behind it that has the address.
+    /// The bridge's port with a router behind it that has the address, of the network without tags.
     fn routers_port(&mut self, bridge: &BridgeView, addr: IpAddr) -> Result<Option<PortId>, Stop> {
-        for link in bridge.links() {
+        for link in bridge.links().iter().filter(|link| link.vlan == 0) {
             if router_mac(link).is_some() && self.has_address(link.peer, addr)? {
                 return Ok(Some(link.port));
             }

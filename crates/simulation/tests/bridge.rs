@@ -152,35 +152,6 @@ fn a_machine_that_speaks_for_another_mac_is_not_believed() {
     assert!(!sent.buffers.effects.iter().any(believed), "{:?}", sent.buffers.effects);
 }
 
-const TRUNK: &str = "
-    bridge trunk
-      up    02::0f
-      link red vlan 7
-      link green vlan 8
-    bridge red
-      r1    02::71  10.7.0.1
-    bridge green
-      g1    02::81  10.8.0.1
-";
-
-#[test]
-fn a_vlan_of_a_trunk_reaches_its_bridge_without_the_tag_and_comes_back_with_it() {
-    let mut lab = Lab::read(TRUNK);
-    let sent = lab.send("up > all udp 9 vlan 7 addr-from 10.7.0.9");
-    sent.floods(&["r1"]);
-    assert!(!sent.arrivals()[0].headers.vlan.is_present());
-    lab.send("up > all udp 9 vlan 9 addr-from 10.7.0.9").drops(DropCause::SamePort);
-
-    let learned = sent.buffers.effects.clone();
-    drop(sent);
-    lab.tables.learn(&learned);
-    let back = lab.send("r1 > 10.7.0.9 udp 9 mac-to 02::0f");
-    back.arrives("up", 0);
-    let tag = back.arrivals()[0].headers.vlan;
-    assert_eq!(tag.vlan(), VlanId::try_from(7).ok());
-    assert!(back.decision().unwrap().mask.contains(Field::Vlan));
-}
-
 #[test]
 fn tagged_frames_pass_the_same_chains_as_untagged_ones() {
     let lab = Lab::read(

@@ -144,7 +144,7 @@ fn what_one_station_says_to_another_makes_a_flow_where_it_is_known_already() {
         lab.send(said).arrives("vm2", 0).lasts(Expiry::Idle).tagged(read);
     }
     // Question and answer are one flow: it reads who speaks, to whom, and what it could teach.
-    let headers = [Field::EthDst, Field::EthSrc, Field::EthType, Field::NwSrc];
+    let headers = [Field::EthDst, Field::EthSrc, Field::EthType, Field::NwSrc, Field::Vlan];
     let read = headers.into_iter().fold(FlowMask::NONE, |mask, field| mask | field.into());
     lab.send(SAID[0]).reads(read);
     lab.send(SAID[1]).reads(read);

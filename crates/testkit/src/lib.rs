@@ -8,7 +8,7 @@
 //! ```text
 //! bridge blue
 //!   vm1  02::01  10.0.1.5 fd01::5        a machine on its own bound port: name, MAC, addresses
-//!   vm2  02::02  10.0.1.6  in web        with filters: `in CHAIN`, `out CHAIN`; `down`; `loose` (not bound)
+//!   vm2  02::02  10.0.1.6  in web        with filters: `in CHAIN`, `out CHAIN`; `down`; `loose` (not bound); `vlan N`
 //!   link green vlan 7                    a link to another bridge; its end here carries a VLAN
 //!   dhcp 10.0.1.0/24 gateway 10.0.1.1 server 10.0.1.2 dns 9.9.9.9 mtu 1400 route 10.9.0.0/16 10.0.1.9
 //!   out plain                            a filter of the bridge itself; `down` likewise

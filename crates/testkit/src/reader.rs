@@ -90,6 +90,12 @@ fn bind(port: &mut Port, name: &str) {
     port.interface_name = Some(name.to_owned());
 }
 
+/// A port of a bridge that carries this VLAN.
+fn bridge_port(bridge: &str, vlan: Option<&&str>) -> PortKind {
+    let vlan_id = vlan.map_or(0, |number| number.parse().unwrap());
+    PortKind::Bridge { bridge_id: named(bridge), vlan_id }
+}
+
 /// The mirrors of a port at the hook of this name.
 fn hook<'a>(port: &'a mut Port, word: &str) -> Option<&'a mut Vec<MirrorId>> {
     Some(match word {
@@ -149,8 +155,7 @@ impl Read {
     }
 
     fn machine(&mut self, bridge: &str, name: &str, mac: Mac, rest: &[&str]) {
-        let mut at =
-            Port::new(named(name), PortKind::Bridge { bridge_id: named(bridge), vlan_id: 0 });
+        let mut at = Port::new(named(name), bridge_port(bridge, None));
         bind(&mut at, name);
         let mut addrs = Vec::new();
         let mut words = rest.iter();
@@ -163,12 +168,13 @@ impl Read {
                 "in" => at.inbound_filter_id = words.next().map(|chain| named(chain)),
                 "out" => at.outbound_filter_id = words.next().map(|chain| named(chain)),
                 "down" => at.admin_state_up = false,
+                "vlan" => at.kind = bridge_port(bridge, words.next()),
                 "loose" => at.host_id = None,
                 addr => addrs.push(addr.parse().unwrap()),
             }
         }
         let station = Station { port: at.id, mac, addrs, device: bridge.to_owned() };
-        self.tables.macs.insert((named(bridge), None, mac), at.id);
+        self.tables.macs.insert((named(bridge), at.vlan(), mac), at.id);
         self.stations.insert(name.to_owned(), station);
         self.objects.push(at.into());
     }

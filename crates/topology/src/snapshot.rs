@@ -30,7 +30,7 @@
 //!
 //! | change | tag |
 //! |---|---|
-//! | bridge, router: state, filters, mirrors; whether any link of a bridge carries a VLAN | `Bridge`, `Router` |
+//! | bridge, router: state, filters, mirrors; whether any port of a bridge carries a VLAN | `Bridge`, `Router` |
 //! | a router's load balancer, and how it chooses among equal routes | `Router` |
 //! | port: state, filters, mirrors, peer, exterior or not, addresses, MAC | `Port` |
 //! | the host a port is bound to | `Location` |

@@ -33,6 +33,7 @@ mod survival;
 mod talk;
 mod three;
 mod two_ways;
+mod vlans;
 mod vxlan;
 mod walks;
 mod wires;

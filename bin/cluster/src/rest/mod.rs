@@ -52,6 +52,7 @@ mod tenants;
 mod tunnel_zones;
 mod turns;
 mod vips;
+mod vlans;
 mod walks;
 
 pub use auth::{AuthError, AuthService, Credentials, IssuedToken, MockAuth};

@@ -11,6 +11,7 @@ use super::db::{Changes, Db, Found};
 use super::endpoint::Resource;
 use super::port_conversion::shown;
 use super::problem::Problem;
+use super::vlans;
 
 pub fn resource() -> Resource {
     Resource::new(Media::PORT_LINK, &PortLink::DESCRIPTION)
@@ -40,7 +41,11 @@ async fn link(call: Arc<Call>) -> Result<Answer, Problem> {
     let peer = sent.peer_id.ok_or_else(|| Problem::required("peerId"))?;
     if let Some(peer) = free_peer(&call.db, &port.object, Some(peer)).await? {
         port.object.peer_id = Some(peer.object.id);
-        let changes = Changes::default().update(&port).update(&linked(peer, id));
+        let peer = linked(peer, id);
+        let mut changes = Changes::default().update(&port).update(&peer);
+        for end in [&port.object, &peer.object] {
+            changes = vlans::claim(&call.db, changes, end).await?;
+        }
         call.db.commit(changes).await?;
     }
     Ok(Answer::Created(format!("{}/link", call.links.object("ports", id))))

@@ -12,7 +12,7 @@ use super::db::{Changes, Found};
 use super::endpoint::Resource;
 use super::port_conversion::{from_api, to_api};
 use super::problem::Problem;
-use super::{bindings, hosts, in_path, local_routes, peering, tables};
+use super::{bindings, hosts, in_path, local_routes, peering, tables, vlans};
 
 /// The sequence that ports' numbers are from.
 const TUNNEL_KEYS: &str = "tunnel_key";
@@ -95,7 +95,9 @@ async fn create(call: &Call, device: DeviceId) -> Result<Answer, Problem> {
     port.tunnel_key = call.db.next_number(TUNNEL_KEYS).await?;
     changes = changes.create(&port);
     if let Some(peer) = peer {
-        changes = changes.update(&peering::linked(peer, id));
+        let peer = peering::linked(peer, id);
+        changes = vlans::claim(&call.db, changes, &port).await?;
+        changes = vlans::claim(&call.db, changes.update(&peer), &peer.object).await?;
     }
     changes = local_routes::of_new_port(changes, &port);
     call.db.commit(changes).await?;
@@ -115,7 +117,11 @@ async fn update(call: Arc<Call>) -> Result<Answer, Problem> {
     }
     if let Some(peer) = peering::free_peer(&call.db, &port, peer).await? {
         port.peer_id = Some(peer.object.id);
-        changes = changes.update(&peering::linked(peer, port.id));
+        let peer = peering::linked(peer, port.id);
+        changes = vlans::claim(&call.db, changes.update(&peer), &peer.object).await?;
+    }
+    if (port.peer_id, port.vlan()) != (old.peer_id, old.vlan()) {
+        changes = vlans::claim(&call.db, changes, &port).await?;
     }
     changes = local_routes::of_changed_port(&call.db, changes, &old, &port).await?;
     changes = changes.update(&Found { object: port, version: found.version });

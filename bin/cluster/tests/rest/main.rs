@@ -16,4 +16,5 @@ mod long_lists;
 mod old_client;
 mod openapi;
 mod random;
+mod vlans;
 mod walks;

@@ -63,7 +63,7 @@ pub struct Port {
 pub enum PortKind {
     Bridge {
         bridge_id: BridgeId,
-        /// On an interior port: the VLAN it carries (`L2-*`); 0 for none.
+        /// The VLAN it carries (`L2-*`), without its tag at this port; 0 for none.
         #[serde(default)]
         vlan_id: u16,
     },
@@ -200,6 +200,15 @@ impl Port {
     #[must_use]
     pub const fn filters(&self) -> [Option<ChainId>; 2] {
         [self.inbound_filter_id, self.outbound_filter_id]
+    }
+
+    /// The VLAN that a bridge's port carries.
+    #[must_use]
+    pub fn vlan(&self) -> Option<VlanId> {
+        match self.kind {
+            PortKind::Bridge { vlan_id, .. } => VlanId::try_from(vlan_id).ok(),
+            PortKind::Router(_) => None,
+        }
     }
 
     /// The mirrors of its hooks, in the order that a packet passes them.

@@ -328,9 +328,13 @@ impl Next {
         if ports.is_some() {
             self.tags.insert(Tag::Flood { bridge: id, vlan: None });
         }
-        // Whether any link carries a VLAN decides where MACs are learned and looked up.
-        let knows_vlans = |links: &[Link]| links.iter().any(|link| link.vlan != 0);
-        if knows_vlans(&old.links) != knows_vlans(&links) {
+        let carries_vlan = |port: &PortId| match self.snapshot.port(*port) {
+            Lookup::Loaded(port) => port.device() == DeviceId::Bridge(id) && port.vlan().is_some(),
+            Lookup::Absent | Lookup::NotLoaded => false,
+        };
+        let vlan_ports = merge(&old.vlan_ports, changed, carries_vlan);
+        // Whether any port carries a VLAN decides where MACs are learned and looked up.
+        if vlan_ports.as_ref().is_some_and(|now| now.is_empty() != old.vlan_ports.is_empty()) {
             self.tags.insert(Tag::Bridge(id));
         }
         let macs = |links: &[Link]| -> BTreeSet<(Mac, PortId, u16)> {
@@ -346,6 +350,9 @@ impl Next {
         let entry = self.snapshot.bridges.entry(id.uuid());
         if let Some(ports) = ports {
             entry.ports = ports;
+        }
+        if let Some(vlan_ports) = vlan_ports {
+            entry.vlan_ports = vlan_ports;
         }
         if *entry.links != *links {
             entry.links = links.into();

@@ -16,6 +16,7 @@ pub struct BridgeView {
     ports: Arc<[PortId]>,
     links: Arc<[Link]>,
     ends_known: bool,
+    knows_vlans: bool,
     dhcp: Arc<[Arc<DhcpSubnet>]>,
     dhcp_v6: Arc<[Arc<DhcpV6Subnet>]>,
 }
@@ -62,6 +63,13 @@ impl BridgeView {
         self.ends_known
     }
 
+    /// Whether any of its ports carries a VLAN. Such a bridge has a network for each VLAN; on others
+    /// all frames, tagged or not, are of one.
+    #[must_use]
+    pub const fn knows_vlans(&self) -> bool {
+        self.knows_vlans
+    }
+
     /// Its DHCP subnets, in the order of their ids.
     #[must_use]
     pub fn dhcp_subnets(&self) -> &[Arc<DhcpSubnet>] {
@@ -92,6 +100,8 @@ pub(super) struct BridgeEntry {
     pub(super) dhcp_v6_complete: bool,
     pub(super) ports: Arc<[PortId]>,
     pub(super) links: Arc<[Link]>,
+    /// The ports that carry a VLAN, linked or not, in the order of their ids.
+    pub(super) vlan_ports: Arc<[PortId]>,
     pub(super) dhcp: Arc<[Arc<DhcpSubnet>]>,
     pub(super) dhcp_v6: Arc<[Arc<DhcpV6Subnet>]>,
     view: Option<Arc<BridgeView>>,
@@ -124,6 +134,7 @@ impl BridgeEntry {
                 bridge: Arc::clone(bridge),
                 ports: Arc::clone(&self.ports),
                 links: Arc::clone(&self.links),
+                knows_vlans: !self.vlan_ports.is_empty(),
                 ends_known: self.links.iter().all(|link| link.far != FarEnd::Unknown),
                 dhcp: Arc::clone(&self.dhcp),
                 dhcp_v6: Arc::clone(&self.dhcp_v6),
