@@ -1,7 +1,7 @@
 //! What bridges do, as stories.
 
 use mn_flow::{DropCause, Expiry, Field, FlowMask, Tag};
-use mn_packet::{Arp, ArpOp, EthernetHeader, Layers, Network, VlanId};
+use mn_packet::{Arp, ArpOp, EthernetHeader, Layers, Network};
 use mn_simulation::{Effect, Outcome};
 use mn_testkit::{Lab, mac, named};
 
