@@ -25,6 +25,9 @@ pub struct Crossing {
     pub vm_port: String,
     /// Our router's ports to them.
     pub ups: [String; 2],
+    /// The chains of our router before and after it routes.
+    pub pre: String,
+    pub post: String,
     /// [`FAR`]: beyond both.
     pub far: Namespace,
 }
@@ -44,12 +47,12 @@ impl Crossing {
         furnish(&vm)?;
         let vm_port = lab.plug(&vm, HOME, &bridge)?;
         control.wait_active(&[&vm_port, &ups[0], &ups[1]])?;
-        translate(&control, &router, &ups)?;
+        let (pre, post) = translate(&control, &router, &ups)?;
         for address in FAR {
             let length = if address.contains(':') { 128 } else { 32 };
             far.ip(&format!("addr add {address}/{length} dev lo"))?;
         }
-        let crossing = Self { lab, vm, vm_port, ups, far };
+        let crossing = Self { lab, vm, vm_port, ups, pre, post, far };
         crossing.answer_by(2)?;
         for address in FAR {
             wait_for(&format!("the vm reaches {address}"), Duration::from_secs(15), || {
@@ -59,11 +62,13 @@ impl Crossing {
         Ok(crossing)
     }
 
-    /// The machine beyond answers by this way, 1 or 2.
+    /// The machine beyond sends by this way, 1 or 2, what it answers and what it begins: from
+    /// [`FAR`], which both ways lead to.
     pub fn answer_by(&self, way: usize) -> Outcome {
-        for (family, via) in [("-4", format!("192.168.{way}.1")), ("-6", format!("fd92:{way}::1"))]
-        {
-            self.far.ip(&format!("{family} route replace default via {via} dev eth{way}"))?;
+        let gateways = [("-4", format!("192.168.{way}.1")), ("-6", format!("fd92:{way}::1"))];
+        for ((family, via), own) in gateways.into_iter().zip(FAR) {
+            let route = format!("default via {via} dev eth{way} src {own}");
+            self.far.ip(&format!("{family} route replace {route}"))?;
         }
         Ok(())
     }
@@ -101,8 +106,8 @@ pub fn furnish(vm: &Vm) -> Outcome {
     Ok(())
 }
 
-/// The inside is known by one address of each version by whichever way it leaves.
-fn translate(control: &Control, router: &str, ups: &[String; 2]) -> Outcome {
+/// The inside is known by one address of each version by whichever way it leaves. The chains.
+fn translate(control: &Control, router: &str, ups: &[String; 2]) -> Outcome<(String, String)> {
     let (pre, post) = (control.chain("pre")?, control.chain("post")?);
     for (version, shared) in [0x0800, 0x86dd].into_iter().zip(SHARED) {
         let back = json!({ "type": "rev_snat", "nwDstAddress": shared, "flowAction": "accept" });
@@ -113,7 +118,8 @@ fn translate(control: &Control, router: &str, ups: &[String; 2]) -> Outcome {
         control.rule(&post, &translating(forth, &[(shared, shared, 1024, 65535)]))?;
     }
     let filters = json!({ "inboundFilterId": pre, "outboundFilterId": post });
-    control.change(&format!("/routers/{router}"), &filters)
+    control.change(&format!("/routers/{router}"), &filters)?;
+    Ok((pre, post))
 }
 
 /// A router of others on a gateway's host, our router's port to it and the routes by it; and its

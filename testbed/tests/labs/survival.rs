@@ -4,9 +4,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use mn_testbed::{Outcome, wait_for};
+use serde_json::json;
 
 use crate::crossing::{Crossing, GATEWAYS, HOME, SPARE, furnish};
-use crate::street::{FAR, SHARED};
+use crate::street::{FAR, SHARED, translating};
 use crate::talk::{Server, addr, comes_back, dial, silent};
 
 /// A connection of each version.
@@ -78,5 +79,42 @@ fn state_follows_a_port_to_its_new_host_though_the_old_one_is_dark() -> Outcome 
     let peers = server.peers();
     assert_eq!(peers.len(), 2, "the connections are those of the beginning: {peers:?}");
     assert!(comes_back(&mut dial(guest, FAR[0], 7000)?, 1000), "and there are new ones");
+    Ok(())
+}
+
+/// A connection from outside to a port that stands for four: which one, the gateway decides that
+/// the first packet enters by.
+#[test]
+fn a_connection_from_outside_stays_with_its_target_whichever_gateway_it_enters_by() -> Outcome {
+    let crossing = Crossing::start("enters-elsewhere", 3)?;
+    let mut servers = Vec::new();
+    for port in 8080..8084 {
+        servers.push(Server::start(&crossing.vm.namespace, port)?);
+    }
+    for (version, own) in ["10.0.1.11", "fd01::11"].into_iter().enumerate() {
+        let inward = json!({ "type": "dnat", "nwDstAddress": SHARED[version], "nwProto": 6,
+            "tpDst": { "start": 80, "end": 80 }, "flowAction": "accept" });
+        let control = &crossing.lab.control;
+        control.rule(&crossing.pre, &translating(inward, &[(own, own, 8080, 8083)]))?;
+        let family = [0x0800, 0x86dd][version];
+        let outward = json!({ "type": "rev_dnat", "dlType": family, "flowAction": "accept",
+            "nwSrcAddress": own, "nwProto": 6, "tpSrc": { "start": 8080, "end": 8083 } });
+        control.rule(&crossing.post, &outward)?;
+    }
+    let mut streams = Vec::new();
+    for way in [1, 2] {
+        crossing.answer_by(way)?;
+        for nth in 0..16 {
+            streams.push(dial(&crossing.far, SHARED[nth % 2], 80)?);
+        }
+    }
+    assert_eq!(silent(&mut streams), [0_usize; 0]);
+    for way in [1, 2, 1] {
+        crossing.answer_by(way)?;
+        assert_eq!(silent(&mut streams), [0_usize; 0], "all enter by gateway {way}");
+    }
+    let taken: Vec<usize> = servers.iter().map(|server| server.peers().len()).collect();
+    assert_eq!(taken.iter().sum::<usize>(), 32, "{taken:?}");
+    assert!(taken.iter().filter(|count| **count > 0).count() > 1, "{taken:?}");
     Ok(())
 }
