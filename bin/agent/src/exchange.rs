@@ -286,7 +286,7 @@ impl Exchange {
         let taken = self.inner.lock().map_err(|_| Refused::Stranger).and_then(|mut inner| {
             let host = *inner.by_address.get(&from).ok_or(Refused::Stranger)?;
             let link = inner.peers.get_mut(&host).ok_or(Refused::Stranger)?;
-            link.peer.receive(datagram, now, &mut events).map(|received| (host, received))
+            link.peer.receive(datagram, &mut events).map(|received| (host, received))
         });
         let (host, received) = match taken {
             Ok(taken) => taken,

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! datagram = header body tag(32)
-//! header   = "MNFS" version(1) kind(1) zero(2) from(16) to(16) from's epoch(8) to's epoch(8) sequence(8)
+//! header   = "MNFS" version(1) kind(1) quality(2) from(16) to(16) from's epoch(8) to's epoch(8) sequence(8)
 //! body     = records: base(8) dropped(8) (ahead of base(4) record)*
 //!          | ack:     next(8) (64 numbers from next on, a bit each(8))*
 //!          | hello:   nothing
 //! tag      = HMAC-SHA-256 of all before it
 //! ```
 //!
+//! `quality` is the share of the other side's datagrams that were lost or overtaken.
 //! Each record has a number; `base` is the lowest that the sender has not heard to have arrived.
 //! Each datagram has a sequence number of its own, also where it says something again.
 
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use crate::cause::Refused;
 use crate::key::{TAG_LEN, ZoneKey};
+use crate::pace::Quality;
 use crate::record::{RECORD_MAX, Record, chunk};
 
 /// The longest datagram, in octets: fits every link that IPv6 may use (RFC 8200 §5) with room for
@@ -40,6 +42,8 @@ pub(crate) struct Header {
     /// 0: not known.
     pub(crate) to_epoch: u64,
     pub(crate) sequence: u64,
+    /// How well the sender gets what the receiver sends.
+    pub(crate) quality: Quality,
 }
 
 /// What a datagram says.
@@ -114,7 +118,8 @@ pub(crate) fn seal(header: &Header, body: &Body, key: &ZoneKey) -> Vec<u8> {
         Body::Hello => 3,
     };
     out.extend(MAGIC);
-    out.extend([VERSION, kind, 0, 0]);
+    out.extend([VERSION, kind]);
+    out.extend(header.quality.to_wire().to_le_bytes());
     out.extend(header.from.uuid().as_bytes());
     out.extend(header.to.uuid().as_bytes());
     for number in [header.from_epoch, header.to_epoch, header.sequence] {
@@ -159,7 +164,7 @@ pub(crate) fn open(datagram: &[u8], key: &ZoneKey) -> Result<(Header, Body), Ref
         return Err(Refused::Forged);
     }
     let kind = text[5];
-    let mut rest = &text[8..];
+    let mut rest = &text[6..];
     let header = header(&mut rest).ok_or(malformed)?;
     let body = match kind {
         1 => Body::Records(records(rest)?),
@@ -182,7 +187,9 @@ fn number(from: &mut &[u8]) -> Option<u64> {
 
 fn header(from: &mut &[u8]) -> Option<Header> {
     let host = |octets| Id::from_uuid(Uuid::from_bytes(octets));
+    let quality = Quality::from_wire(u16::from_le_bytes(chunk(from)?));
     Some(Header {
+        quality,
         from: host(chunk(from)?),
         to: host(chunk(from)?),
         from_epoch: number(from)?,
@@ -226,7 +233,8 @@ mod tests {
 
     fn header() -> Header {
         let host = |number| Id::from_uuid(Uuid::from_u128(number));
-        Header { from: host(1), to: host(2), from_epoch: 3, to_epoch: 4, sequence: 5 }
+        let quality = Quality::from_wire(12_345);
+        Header { from: host(1), to: host(2), from_epoch: 3, to_epoch: 4, sequence: 5, quality }
     }
 
     fn bodies() -> Vec<Body> {

@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashSet, VecDeque};
 use mn_time::{Duration, Instant};
 
 use crate::message::{Ack, Records};
-use crate::pace::{Quality, REPEAT_AFTER, REPEAT_MAX, repeat_after};
+use crate::pace::{Quality, REPEAT_MAX, repeat_after};
 use crate::record::Record;
 
 /// Records that wait to be acknowledged, at most: what a peer that is away will be told. If there
@@ -25,9 +25,6 @@ const EAGER_EVERY: Duration = Duration::from_millis(1);
 /// Where more than this wait to be acknowledged nothing is said out of turn: it would delay the
 /// others.
 const EAGER_MAX: usize = 1024;
-/// While no more than this are on their way, it is no want of time at either end that makes them
-/// late.
-const FEW: usize = 4;
 
 /// What is told to one peer.
 #[derive(Debug, Default)]
@@ -42,7 +39,8 @@ pub(crate) struct Outgoing {
     dropped: u64,
     /// When the peer, which seems not to be there, is tried again.
     away: Option<Instant>,
-    quality: Quality,
+    /// As the peer says of what it gets from here.
+    path: Quality,
     /// A datagram's records that are to be sent once more.
     twin: Option<Records>,
 }
@@ -52,10 +50,6 @@ struct Slot {
     record: Record,
     /// The peer has it, or is not to have it any more.
     arrived: bool,
-    /// A later one has arrived before it.
-    overtaken: bool,
-    /// When it was first sent.
-    sent: Option<Instant>,
     due: Instant,
     tries: u32,
     /// How many times it is yet to be said out of turn.
@@ -64,8 +58,7 @@ struct Slot {
 
 impl Slot {
     const fn new(record: Record) -> Self {
-        let (arrived, overtaken, sent, due) = (false, false, None, Instant::ZERO);
-        Self { record, arrived, overtaken, sent, due, tries: 0, eager: 0 }
+        Self { record, arrived: false, due: Instant::ZERO, tries: 0, eager: 0 }
     }
 }
 
@@ -110,7 +103,6 @@ impl Outgoing {
             self.due.pop();
             let waits = |slot: &&mut Slot| slot.due == at && !slot.arrived;
             let Some(slot) = self.slot(number).filter(waits) else { continue };
-            slot.sent.get_or_insert(now);
             if slot.eager > 0 {
                 slot.eager -= 1;
                 slot.due = now + EAGER_EVERY;
@@ -134,7 +126,7 @@ impl Outgoing {
 
     /// Gives those a time that have come into the window.
     fn begin_some(&mut self, now: Instant) {
-        let eager = self.quality.is_bad() && self.journal.len() <= EAGER_MAX;
+        let eager = self.path.is_bad() && self.journal.len() <= EAGER_MAX;
         while self.begun < self.journal.len() && (self.begun as u64) < WINDOW {
             let number = self.before + 1 + self.begun as u64;
             self.journal[self.begun].due = now;
@@ -171,19 +163,18 @@ impl Outgoing {
         self.due.peek().map(|Reverse((at, _))| *at)
     }
 
+    /// The peer says how well it gets what is sent from here.
+    pub(crate) const fn heard_of(&mut self, path: Quality) {
+        self.path = path;
+    }
+
     /// The peer says what has arrived.
-    pub(crate) fn acknowledged(&mut self, ack: &Ack, now: Instant) {
-        let few = self.begun <= FEW;
+    pub(crate) fn acknowledged(&mut self, ack: &Ack) {
         let in_turn = self.before + 1..ack.next.min(self.before + 1 + self.begun as u64);
-        let mut before = ack.next;
         for number in in_turn.chain(ack.after()) {
-            for missing in before..number {
-                if let Some(slot) = self.slot(missing) {
-                    slot.overtaken = true;
-                }
+            if let Some(slot) = self.slot(number) {
+                slot.arrived = true;
             }
-            before = before.max(number.saturating_add(1));
-            self.arrived(number, few, now);
         }
         while self.before + 1 < ack.next && self.begun > 0 {
             self.pop();
@@ -194,17 +185,6 @@ impl Outgoing {
             self.twin = None;
         }
         self.awake();
-    }
-
-    /// A record has arrived. Where many are on their way, one counts as late only if later ones
-    /// overtook it.
-    fn arrived(&mut self, number: u64, few: bool, now: Instant) {
-        let Some(slot) = self.slot(number).filter(|slot| !slot.arrived) else { return };
-        slot.arrived = true;
-        if let Some(sent) = slot.sent.take() {
-            let bad = slot.overtaken || few && sent + REPEAT_AFTER < now;
-            self.quality.note(!bad);
-        }
     }
 
     /// The peer is there, though it seemed not to be: everything is sent at once.
@@ -232,7 +212,7 @@ impl Outgoing {
         self.twin = None;
         self.begun = 0;
         for slot in &mut self.journal {
-            (slot.tries, slot.sent, slot.overtaken) = (0, None, false);
+            slot.tries = 0;
         }
     }
 
@@ -276,8 +256,9 @@ mod tests {
 
     /// To a peer to which all comes well.
     fn well() -> Outgoing {
-        let mut out = Outgoing::default();
-        (0..20).for_each(|_| out.quality.note(true));
+        let (mut out, mut path) = (Outgoing::default(), Quality::default());
+        (0..20).for_each(|_| path.note_well());
+        out.heard_of(path);
         out
     }
 
@@ -291,7 +272,7 @@ mod tests {
         out.push(record(1));
         let sent = (1..400).filter(|ms| !numbers(out.due(at(*ms))).is_empty());
         assert_eq!(sent.collect::<Vec<_>>(), [1, 6, 16, 36, 76, 156, 316]);
-        out.acknowledged(&Ack { next: 2, words: Vec::new() }, at(401));
+        out.acknowledged(&Ack { next: 2, words: Vec::new() });
         assert_eq!((out.next_due(), out.len()), (None, 0));
     }
 
@@ -302,54 +283,27 @@ mod tests {
         assert_eq!(numbers(out.due(at(1))), (1..=8).collect::<Vec<_>>());
         assert_eq!(numbers(out.due(at(1))), (9..=12).collect::<Vec<_>>());
         assert!(numbers(out.due(at(1))).is_empty());
-        out.acknowledged(&Ack::of(3, [4, 5, 6, 8, 9, 10, 11].into_iter()), at(2));
+        out.acknowledged(&Ack::of(3, [4, 5, 6, 8, 9, 10, 11].into_iter()));
         assert_eq!(numbers(out.due(at(6))), [3, 7, 12]);
-    }
-
-    /// Tells so many, of which every third arrives late; the milliseconds one more is sent at.
-    fn told_after(count: u32, late: u64) -> Vec<u64> {
-        let mut out = Outgoing::default();
-        let mut now = 1;
-        for number in 1..=count {
-            out.push(record(number));
-            while out.due(at(now)).is_some() {}
-            now += if number % 3 == 0 { late } else { 1 };
-            out.acknowledged(&Ack { next: u64::from(number) + 1, words: Vec::new() }, at(now));
-        }
-        out.push(record(count + 1));
-        let mut sent = Vec::new();
-        for after in 0..30 {
-            while out.due(at(now + after)).is_some() {
-                sent.push(after);
-            }
-        }
-        sent
     }
 
     #[test]
     fn on_a_bad_path_each_record_is_said_twice_a_millisecond_before_it_is_waited_for() {
-        assert_eq!(told_after(60, 2), [0, 5, 15]);
-        assert_eq!(told_after(60, 40), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 11, 21]);
-    }
-
-    #[test]
-    fn what_was_overtaken_came_late_and_what_all_wait_for_did_not() {
-        let tell = |overtaken: bool| {
-            let mut out = Outgoing::default();
-            for block in 0..20 {
-                let first = block * 100 + 1;
-                (first..first + 100).for_each(|number| out.push(record(number as u32)));
-                while out.due(at(block * 100)).is_some() {}
-                let last = Ack::of(first, (first + 50..first + 100).filter(|_| overtaken));
-                out.acknowledged(&last, at(block * 100 + 50));
-                out.acknowledged(
-                    &Ack { next: first + 100, words: Vec::new() },
-                    at(block * 100 + 60),
-                );
+        let sent = |mut out: Outgoing| {
+            out.push(record(1));
+            let mut sent = Vec::new();
+            for now in 0..30 {
+                while out.due(at(now)).is_some() {
+                    sent.push(now);
+                }
             }
-            out.quality.is_bad()
+            sent
         };
-        assert!(!tell(false) && tell(true));
+        let (mut bad, mut path) = (well(), Quality::default());
+        path.note_bad(1);
+        bad.heard_of(path);
+        assert_eq!(sent(well()), [0, 5, 15]);
+        assert_eq!(sent(bad), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 11, 21]);
     }
 
     #[test]
@@ -366,7 +320,7 @@ mod tests {
         let tries = (now + 1..now + 5001).filter(|ms| !numbers(out.due(at(*ms))).is_empty());
         assert!((4..=6).contains(&tries.count()));
         now += 5001;
-        out.acknowledged(&Ack { next: 1, words: Vec::new() }, at(now));
+        out.acknowledged(&Ack { next: 1, words: Vec::new() });
         assert_eq!(numbers(out.due(at(now))), [1, 2, 3, 4]);
     }
 
@@ -385,7 +339,7 @@ mod tests {
     fn an_acknowledgement_of_what_was_never_sent_takes_nothing() {
         let mut out = well();
         (1..=3).for_each(|number| out.push(record(number)));
-        out.acknowledged(&Ack { next: u64::MAX, words: vec![u64::MAX] }, at(1));
+        out.acknowledged(&Ack { next: u64::MAX, words: vec![u64::MAX] });
         assert_eq!(out.len(), 3);
         assert_eq!(numbers(out.due(at(1))), [1, 2, 3]);
     }

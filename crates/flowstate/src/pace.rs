@@ -12,15 +12,18 @@ pub(crate) fn repeat_after(repeated: u32) -> Duration {
     (REPEAT_AFTER * (1 << repeated.min(10))).min(REPEAT_MAX)
 }
 
-/// How well records arrive at a peer: a share that each record moves by an eighth.
-#[derive(Clone, Copy, Debug)]
+/// How well datagrams arrive: the share of those that were lost or overtaken. One that was moves it
+/// by an eighth, one that came in its turn by a thirty-second only: on a path that loses three of
+/// ten, the share is not to look well after some that came.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Quality {
-    /// Of those that were late or lost.
     bad: u32,
 }
 
 /// All of them.
 const WHOLE: u32 = 1 << 16;
+/// More than so many missing in a row say nothing more about the path.
+const MISSED_MAX: u64 = 8;
 
 impl Default for Quality {
     /// Bad, until some have arrived well: what is told first is raced by an answer too.
@@ -30,11 +33,15 @@ impl Default for Quality {
 }
 
 impl Quality {
-    /// A record arrived, well or not.
-    pub(crate) const fn note(&mut self, well: bool) {
-        self.bad -= self.bad / 8;
-        if !well {
-            self.bad += WHOLE / 8;
+    /// A datagram came in its turn.
+    pub(crate) const fn note_well(&mut self) {
+        self.bad -= self.bad / 32;
+    }
+
+    /// So many are missing, or came after later ones.
+    pub(crate) fn note_bad(&mut self, datagrams: u64) {
+        for _ in 0..datagrams.min(MISSED_MAX) {
+            self.bad += (WHOLE - self.bad) / 8;
         }
     }
 
@@ -43,6 +50,15 @@ impl Quality {
     pub(crate) const fn is_bad(self) -> bool {
         self.bad > WHOLE / 5
     }
+
+    /// As a datagram says it.
+    pub(crate) fn to_wire(self) -> u16 {
+        u16::try_from(self.bad).unwrap_or(u16::MAX)
+    }
+
+    pub(crate) fn from_wire(bad: u16) -> Self {
+        Self { bad: bad.into() }
+    }
 }
 
 #[cfg(test)]
@@ -50,17 +66,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_lost_in_a_hundred_is_no_bad_path_and_one_in_three_is() {
-        let after = |every: u32| {
+    fn one_lost_in_a_hundred_is_no_bad_path_and_three_in_ten_always_are() {
+        let after = |count: u32, is_lost: fn(u32) -> bool| {
             let mut quality = Quality::default();
             assert!(quality.is_bad(), "nothing is known yet");
-            (1..=1000).for_each(|nth| quality.note(nth % every != 0));
+            (1..=count).for_each(|nth| match is_lost(nth) {
+                true => quality.note_bad(1),
+                false => quality.note_well(),
+            });
             quality
         };
-        assert!(!after(100).is_bad() && after(3).is_bad());
-        let mut healed = after(3);
-        (0..100).for_each(|_| healed.note(true));
+        let ever = |from: u32, is_lost| (from..1000).filter(|n| after(*n, is_lost).is_bad()).count();
+        assert_eq!(ever(10, |nth| nth % 100 == 0), 0);
+        // Three lost, seven that come: looked at at any moment.
+        assert_eq!(ever(10, |nth| nth % 10 < 3), 990);
+        let mut healed = after(1000, |nth| nth % 10 < 3);
+        (0..100).for_each(|_| healed.note_well());
         assert!(!healed.is_bad());
+    }
+
+    #[test]
+    fn a_long_silence_says_no_more_than_a_short_one_and_the_wire_carries_what_is_known() {
+        let [mut short, mut long] = [Quality::default(); 2];
+        short.note_bad(MISSED_MAX);
+        long.note_bad(u64::MAX);
+        assert_eq!(short, long);
+        assert_eq!(Quality::from_wire(long.to_wire()), long);
+        long.note_bad(u64::MAX);
+        (0..1000).for_each(|_| long.note_bad(1));
+        assert!(Quality::from_wire(long.to_wire()).is_bad());
     }
 
     #[test]

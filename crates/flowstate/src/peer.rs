@@ -10,7 +10,7 @@ use crate::incoming::Incoming;
 use crate::key::ZoneKey;
 use crate::message::{Body, Header, claimed_sender, open, seal};
 use crate::outgoing::Outgoing;
-use crate::pace::repeat_after;
+use crate::pace::{Quality, repeat_after};
 use crate::record::Record;
 use crate::window::Window;
 
@@ -46,6 +46,8 @@ pub struct Peer {
     /// Datagrams sent so far.
     sequence: u64,
     window: Window,
+    /// How well the peer's datagrams come.
+    quality: Quality,
     outgoing: Outgoing,
     incoming: Incoming,
     owes_ack: bool,
@@ -73,6 +75,7 @@ impl Peer {
             epoch: None,
             sequence: 0,
             window: Window::default(),
+            quality: Quality::default(),
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
             owes_ack: false,
@@ -157,7 +160,6 @@ impl Peer {
     pub fn receive(
         &mut self,
         datagram: &[u8],
-        now: Instant,
         out: &mut Vec<Event>,
     ) -> Result<Received, Refused> {
         let (header, body) = open(datagram, &self.key)?;
@@ -179,10 +181,16 @@ impl Peer {
         if self.epoch != Some(from) {
             self.begin(from, out);
         }
+        let gap = self.window.gap(header.sequence);
         if !self.window.take(header.sequence) {
             return Err(Refused::Replayed);
         }
-        Ok(self.take(body, now, out))
+        match gap {
+            Some(0) => self.quality.note_well(),
+            missing => self.quality.note_bad(missing.unwrap_or(1)),
+        }
+        self.outgoing.heard_of(header.quality);
+        Ok(self.take(body, out))
     }
 
     /// The peer has begun a life: it knows nothing, and its numbers begin anew.
@@ -195,7 +203,7 @@ impl Peer {
         out.push(Event::Began);
     }
 
-    fn take(&mut self, body: Body, now: Instant, out: &mut Vec<Event>) -> Received {
+    fn take(&mut self, body: Body, out: &mut Vec<Event>) -> Received {
         match body {
             Body::Records(records) => {
                 let mut said = Vec::new();
@@ -209,7 +217,7 @@ impl Peer {
                 Received { repeated: taken.repeated }
             }
             Body::Ack(ack) => {
-                self.outgoing.acknowledged(&ack, now);
+                self.outgoing.acknowledged(&ack);
                 Received::default()
             }
             Body::Hello => {
@@ -228,6 +236,7 @@ impl Peer {
             from_epoch: epoch.get(),
             to_epoch,
             sequence: self.sequence,
+            quality: self.quality,
         };
         seal(&header, body, &self.key)
     }

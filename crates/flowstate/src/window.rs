@@ -19,6 +19,16 @@ impl Default for Window {
 }
 
 impl Window {
+    /// How many numbers before this one are missing if it comes now; `None`: it comes after later
+    /// ones. Of the first nothing is known.
+    pub(crate) const fn gap(&self, number: u64) -> Option<u64> {
+        match (self.greatest, number.checked_sub(self.greatest)) {
+            (0, _) => Some(0),
+            (_, None | Some(0)) => None,
+            (_, Some(ahead)) => Some(ahead - 1),
+        }
+    }
+
     /// Takes a number; whether it is new. One that is too old to know counts as seen.
     pub(crate) fn take(&mut self, number: u64) -> bool {
         if number == 0 || number.saturating_add(BITS) <= self.greatest {
@@ -70,6 +80,17 @@ mod tests {
                 greatest = greatest.max(number);
             }
         }
+    }
+
+    #[test]
+    fn what_is_missing_and_what_was_overtaken_is_told_from_what_comes_in_turn() {
+        let mut window = Window::default();
+        let gaps = [7_u64, 8, 11, 9, 12].map(|number| {
+            let gap = window.gap(number);
+            assert!(window.take(number));
+            gap
+        });
+        assert_eq!(gaps, [Some(0), Some(0), Some(2), None, Some(0)]);
     }
 
     #[test]

@@ -57,9 +57,23 @@ impl Chance {
     }
 }
 
-/// A network that loses 30 %, doubles 10 % and delays by up to 50 ms.
+/// What a network does to datagrams.
+#[derive(Clone, Copy)]
+struct Trouble {
+    /// Of a hundred.
+    lost: u64,
+    twice: u64,
+    /// Later by up to so many microseconds.
+    late: u64,
+}
+
+/// The figures of the issue.
+const BAD: Trouble = Trouble { lost: 30, twice: 10, late: 50_000 };
+const CLEAN: Trouble = Trouble { lost: 0, twice: 0, late: 1 };
+
 struct Wire {
     chance: Chance,
+    trouble: Trouble,
     flying: BTreeMap<(u64, u64), (usize, Vec<u8>)>,
     count: u64,
     cut: bool,
@@ -70,7 +84,7 @@ struct Wire {
 impl Wire {
     fn new(seed: u64) -> Self {
         let (flying, tape) = (BTreeMap::new(), Vec::new());
-        Self { chance: Chance(seed), flying, count: 0, cut: false, tape }
+        Self { chance: Chance(seed), trouble: BAD, flying, count: 0, cut: false, tape }
     }
 
     fn send(&mut self, to: usize, datagram: &[u8], now: u64) {
@@ -78,12 +92,13 @@ impl Wire {
         if self.tape.len() < 50_000 {
             self.tape.push((to, datagram.to_vec()));
         }
-        let copies = 1 + u64::from(self.chance.below(10) == 0);
+        let Trouble { lost, twice, late } = self.trouble;
+        let copies = 1 + u64::from(self.chance.below(100) < twice);
         for _ in 0..copies {
-            if self.cut || self.chance.below(10) < 3 {
+            if self.cut || self.chance.below(100) < lost {
                 continue;
             }
-            let arrives = now + 50 + self.chance.below(50_000);
+            let arrives = now + 50 + self.chance.below(late);
             self.count += 1;
             self.flying.insert((arrives, self.count), (to, datagram.to_vec()));
         }
@@ -153,7 +168,7 @@ impl Pair {
         self.now += 100;
         let mut events = Vec::new();
         while let Some((to, datagram)) = self.wire.arrive(self.now) {
-            match self.peers[to].receive(&datagram, at(self.now), &mut events) {
+            match self.peers[to].receive(&datagram, &mut events) {
                 Ok(_) | Err(Refused::Replayed | Refused::Stale) => {}
                 Err(other) => panic!("{other}"),
             }
@@ -198,6 +213,49 @@ fn ten_thousand_connections_arrive_over_a_bad_network_each_once() {
         let p99 = arrived_after[arrived_after.len() * 99 / 100];
         assert!(p99 < 120_000, "{p99} µs, of which the network takes up to 50,000 each time");
     }
+}
+
+/// One host tells the other of so many connections, one after the other; how many came within
+/// 26 ms, and the datagrams that were sent for it to either side.
+fn come_in_time(trouble: Trouble, seed: u64, connections: u32, pause: u64) -> (usize, usize) {
+    let mut pair = Pair::new(seed);
+    pair.wire.trouble = trouble;
+    let run = |pair: &mut Pair, numbers: core::ops::Range<u32>| {
+        let (mut made_at, mut in_time) = (HashMap::new(), 0);
+        for number in numbers {
+            pair.peers[0].tell(Record::Made(binding(number)));
+            made_at.insert(binding(number).key, pair.now);
+            let next = pair.now + pause;
+            while pair.now < next || pair.peers[0].owed() > 0 && number + 1 == connections {
+                pair.step();
+                let came = pair.told[1].came.drain(..);
+                in_time += came.filter(|key| pair.now - made_at[key] <= 26_000).count();
+            }
+        }
+        in_time
+    };
+    run(&mut pair, 0..50);
+    pair.settle();
+    pair.told[1].came.clear();
+    pair.wire.tape.clear();
+    (run(&mut pair, 50..connections), pair.wire.tape.len())
+}
+
+#[test]
+fn on_a_bad_path_99_of_100_records_are_there_before_the_answer_however_often_they_come() {
+    for (seed, pause) in [(1, 2_000), (2, 5_000), (3, 30_000), (4, 300_000)] {
+        let (in_time, _) = come_in_time(BAD, seed, 2050, pause);
+        assert!(in_time >= 1980, "{in_time} of 2000, one each {pause} µs");
+    }
+}
+
+#[test]
+fn on_a_good_path_a_record_costs_a_datagram_and_its_acknowledgement() {
+    let (in_time, sent) = come_in_time(CLEAN, 5, 1050, 1_000);
+    assert_eq!((in_time, sent), (1000, 2000));
+    // One lost in a hundred makes nobody say all things often.
+    let (in_time, sent) = come_in_time(Trouble { lost: 1, ..CLEAN }, 6, 1050, 1_000);
+    assert!(in_time == 1000 && sent < 2600, "{in_time} came, {sent} sent");
 }
 
 /// What it must look like in the end, with chances at every turn: connections come and go, ports
@@ -269,7 +327,7 @@ fn nothing_that_was_ever_on_the_wire_has_an_effect_a_second_time() {
             // All of it to either, whoever it was for.
             for which in [to, 1 - to] {
                 // A greeting in the dark asks for an answer and says nothing.
-                let _ = pair.peers[which].receive(&datagram, at(pair.now), &mut events);
+                let _ = pair.peers[which].receive(&datagram, &mut events);
             }
         }
         assert_eq!(events, []);
@@ -293,10 +351,10 @@ fn another_zone_s_members_are_not_believed() {
     let mut us = peer(2, 1, 1);
     let mut events = Vec::new();
     let datagram = stranger.poll(at(1)).unwrap();
-    assert_eq!(us.receive(&datagram, at(1), &mut events), Err(Refused::Forged));
+    assert_eq!(us.receive(&datagram, &mut events), Err(Refused::Forged));
     // And a member may speak for itself alone.
     let mut third = Peer::new(host(3), Epoch(NonZeroU64::MIN), host(2), secret());
     let datagram = third.poll(at(1)).unwrap();
-    assert_eq!(us.receive(&datagram, at(1), &mut events), Err(Refused::Forged));
+    assert_eq!(us.receive(&datagram, &mut events), Err(Refused::Forged));
     assert_eq!(events, []);
 }
