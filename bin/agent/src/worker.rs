@@ -298,6 +298,8 @@ impl Worker {
     pub(crate) fn run(mut self, mut upcalls: Box<dyn Upcalls>, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             self.take_messages();
+            // What other hosts told while this thread had no time is known by now.
+            self.release_held(clock::now());
             self.beat(clock::now());
             if !self.ready {
                 // Its packets stay in the ring meanwhile.
@@ -360,7 +362,6 @@ impl Worker {
     /// Finishes what the packets of one batch began: packets that were released, packets of our
     /// own, then the flows.
     fn settle(&mut self, now: Instant) {
-        self.release_held(now);
         self.go_on_with_released(now);
         self.send_outbox(now);
         self.activate();

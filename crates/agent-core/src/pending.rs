@@ -160,9 +160,11 @@ impl<P> Pending<P> {
     }
 
     /// Gives up on packets that waited too long. Those that waited for topology say so: it is not
-    /// known here and could not be asked for.
+    /// known here and could not be asked for. Those that waited for another host's state stay: they
+    /// are decided about without it.
     pub fn expire(&mut self, now: Instant) -> Vec<Refused<P>> {
-        let over = self.flows.iter().filter(|(_, queue)| queue.stay.until <= now);
+        let is_over = |stay: &Stay| stay.until <= now && stay.wait != Wait::State;
+        let over = self.flows.iter().filter(|(_, queue)| is_over(&queue.stay));
         let keys: Vec<(FlowKey, DropCause)> =
             over.map(|(key, queue)| (*key, given_up(queue.stay.wait))).collect();
         let mut refused = Vec::new();
@@ -178,10 +180,8 @@ const fn given_up(wait: Wait) -> DropCause {
     match wait {
         Wait::Load => DropCause::NoTopology,
         Wait::Place => DropCause::NoLocation,
-        Wait::Neighbor(..) => DropCause::WaitTimeout,
+        Wait::Neighbor(..) | Wait::State => DropCause::WaitTimeout,
         Wait::Lease(..) => DropCause::NatNoLease,
-        // Not given up: it is decided about without.
-        Wait::State => DropCause::WaitTimeout,
     }
 }
 
@@ -231,6 +231,15 @@ mod tests {
         assert_eq!(pending.queue(&key(1), 1, 'c'), Err(refused));
         assert!(pending.park(key(2), load(3), 1, 'd').is_err());
         assert!(!pending.holds(&key(2)), "a flow none of whose packets waits is not known");
+    }
+
+    #[test]
+    fn what_waits_for_state_is_never_given_up() {
+        let mut pending = Pending::new(10);
+        pending.park(key(1), Stay { wait: Wait::State, ..load(3) }, 1, 'a').unwrap();
+        pending.park(key(2), load(3), 1, 'b').unwrap();
+        let gone: Vec<char> = pending.expire(at(4)).into_iter().map(|it| it.packet).collect();
+        assert_eq!((gone, pending.over(Wait::State, at(4))), (vec!['b'], vec![key(1)]));
     }
 
     #[test]

@@ -76,7 +76,8 @@ mod tests {
             });
             quality
         };
-        let ever = |from: u32, is_lost| (from..1000).filter(|n| after(*n, is_lost).is_bad()).count();
+        let ever =
+            |from: u32, is_lost| (from..1000).filter(|n| after(*n, is_lost).is_bad()).count();
         assert_eq!(ever(10, |nth| nth % 100 == 0), 0);
         // Three lost, seven that come: looked at at any moment.
         assert_eq!(ever(10, |nth| nth % 10 < 3), 990);

@@ -157,11 +157,7 @@ impl Peer {
     /// # Errors
     ///
     /// Why it was not taken. It then had no effect, but for telling the peer which life this is.
-    pub fn receive(
-        &mut self,
-        datagram: &[u8],
-        out: &mut Vec<Event>,
-    ) -> Result<Received, Refused> {
+    pub fn receive(&mut self, datagram: &[u8], out: &mut Vec<Event>) -> Result<Received, Refused> {
         let (header, body) = open(datagram, &self.key)?;
         if header.from != self.host || header.to != self.own.0 {
             return Err(Refused::Forged);
