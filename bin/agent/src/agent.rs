@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use mn_agent_core::health::MemberKey;
 use mn_agent_core::{
     Block, Capacities, LocalView, NatTimeouts, Neighbors, Patience, PortLimits, Pressure,
     RuleDrops, TunnelKeys, limits,
@@ -16,7 +17,7 @@ use mn_ids::HostId;
 use mn_nsdb::Store;
 use mn_simulation::nat::{Endpoint, NatBinding, NatKind};
 use mn_time::Duration;
-use mn_topology::{DeviceId, Host};
+use mn_topology::{DeviceId, Health, Host};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 
@@ -24,6 +25,7 @@ use crate::clock;
 use crate::control::{ActivePort, Control, Events, Secrets, State, WorkerHandle};
 use crate::exchange::{Exchange, StatePath};
 use crate::handle::Handle;
+use crate::health::HealthDoor;
 use crate::interfaces::Links;
 use crate::leaser::{LeaseAsk, Leaser};
 use crate::nat_journal::{self, Kept, NatJournal};
@@ -158,6 +160,7 @@ impl Agent {
             ports,
             objects,
             exchange: Arc::clone(&forwarding.exchange),
+            health: Arc::clone(&forwarding.health.report),
         };
         let control = Control {
             host,
@@ -167,6 +170,7 @@ impl Agent {
             ops,
             leases,
             exchange: forwarding.exchange,
+            health: forwarding.health,
             secrets: Secrets::default(),
             session_epoch,
             active,
@@ -185,7 +189,9 @@ impl Agent {
             state: State::new(id, clock::now()),
         };
         let links = parts.links;
-        let events = Events { sessions, workers: from_workers, links, guarded, asks, stop };
+        let verdicts = forwarding.verdicts;
+        let events =
+            Events { sessions, workers: from_workers, links, guarded, asks, verdicts, stop };
         let control = Some(tokio::spawn(control.run(events)));
         Self { handle, host: id, stop_control, stop_workers, failed, threads, control, tasks }
     }
@@ -250,6 +256,8 @@ struct Forwarding {
     from_workers: mpsc::Receiver<FromWorker>,
     leaser: Starting,
     exchange: Arc<Exchange>,
+    health: HealthDoor,
+    verdicts: mpsc::UnboundedReceiver<Vec<(MemberKey, Health)>>,
     rule_drops: Arc<Mutex<RuleDrops>>,
     reports: Arc<[Arc<Report>]>,
     /// For showing the ports that are active, and who is shown them.
@@ -267,6 +275,8 @@ impl Forwarding {
         let rule_drops: Arc<Mutex<RuleDrops>> = Arc::default();
         let path = Arc::clone(&parts.state_path);
         let exchange = Arc::new(Exchange::new(path, host, numbers.epoch()));
+        let (verdict_sender, verdicts) = mpsc::unbounded_channel();
+        let (health, health_thread) = HealthDoor::new(verdict_sender);
         let crew = Crew {
             life: numbers.life(),
             host,
@@ -275,6 +285,7 @@ impl Forwarding {
             rule_drops: Arc::clone(&rule_drops),
             neighbors: Arc::new(Neighbors::new(parts.patience, host)),
             exchange: Arc::clone(&exchange),
+            health: health.clone(),
         };
         let (leaser, receivers) = Starting::of(parts, host);
         let (workers, mut threads) = start_workers(parts, &crew, &leaser, receivers, &stop)?;
@@ -284,6 +295,9 @@ impl Forwarding {
         let presses = presses(parts, &reports, &active.1);
         let sweeper = sweeper(parts, &workers, &rule_drops, presses);
         threads.push(sweeper.start(Arc::clone(&stop)).map_err(StartError::Thread)?);
+        let sender = (workers[0].sender.clone(), workers[0].bell.clone());
+        let thread = health_thread.start(sender, Arc::clone(&stop));
+        threads.push(thread.map_err(StartError::Thread)?);
         adopt_flows(&*parts.datapath, &workers)?;
         Ok(Self {
             workers,
@@ -291,6 +305,8 @@ impl Forwarding {
             from_workers,
             leaser,
             exchange,
+            health,
+            verdicts,
             rule_drops,
             reports,
             active,
@@ -309,6 +325,7 @@ struct Crew {
     rule_drops: Arc<Mutex<RuleDrops>>,
     neighbors: Arc<Neighbors>,
     exchange: Arc<Exchange>,
+    health: HealthDoor,
 }
 
 /// Starts the workers, each with its share of what an earlier agent translated.
@@ -422,6 +439,7 @@ fn start_worker(
         timeouts: parts.connections.translations,
         journal: channels.journal,
         exchange: Arc::clone(&crew.exchange),
+        health: crew.health.clone(),
     });
     let upcalls = parts.datapath.upcalls(number)?;
     let bell = upcalls.bell();

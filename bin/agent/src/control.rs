@@ -7,6 +7,7 @@
 mod advertise;
 mod answer;
 mod groups;
+mod health;
 mod heard;
 mod holdings;
 mod load;
@@ -29,6 +30,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use mn_agent_api::{HostReport, Request, Response};
+use mn_agent_core::health::MemberKey;
 use mn_agent_core::{
     Advertising, Attached, Duplicates, LocalView, MacAges, NeighborAges, Row, RowChange,
     StateTables, TableName, TunnelKeys, limits,
@@ -39,11 +41,12 @@ use mn_ids::{BridgeId, Class, HostId, PortGroupId, PortId, RuleId, TunnelZoneId}
 use mn_nsdb::{Op, Session, SessionId, Store};
 use mn_time::Instant;
 use mn_topology::snapshot::Snapshot;
-use mn_topology::{DeviceId, Host, Port, PortGroup, TunnelZone};
+use mn_topology::{DeviceId, Health, Host, Port, PortGroup, TunnelZone};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock;
 use crate::exchange::Exchange;
+use crate::health::HealthDoor;
 use crate::interfaces::Links;
 use crate::leaser::LeaseAsk;
 use crate::numbers::{KeptFlood, Numbers};
@@ -82,6 +85,7 @@ pub(crate) struct Events {
     pub(crate) links: watch::Receiver<Links>,
     pub(crate) guarded: mpsc::UnboundedReceiver<Guarded>,
     pub(crate) asks: mpsc::Receiver<Ask>,
+    pub(crate) verdicts: mpsc::UnboundedReceiver<Vec<(MemberKey, Health)>>,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -102,6 +106,7 @@ pub(crate) struct Control {
     pub(crate) ops: mpsc::Sender<Op>,
     pub(crate) leases: mpsc::Sender<LeaseAsk>,
     pub(crate) exchange: Arc<Exchange>,
+    pub(crate) health: HealthDoor,
     pub(crate) secrets: Secrets,
     /// For telling of this host's present session.
     pub(crate) session_epoch: watch::Sender<Option<u64>>,
@@ -179,6 +184,7 @@ pub(crate) struct State {
     announcements: Vec<Announcement>,
     advertising: Advertising,
     walks: walks::PendingWalks,
+    healths: health::Healths,
     /// When it was last looked what this host's ports need.
     needs_noted: Instant,
     /// Rules whose ports the workers were told to have ready.
@@ -240,6 +246,7 @@ impl State {
             announcements: Vec::new(),
             advertising: Advertising::new(host.uuid().as_u128() as u64),
             walks: walks::PendingWalks::default(),
+            healths: health::Healths::default(),
             needs_noted: now,
             prepared: HashSet::new(),
         }
@@ -278,6 +285,7 @@ impl Control {
                 Some(guarded) = events.guarded.recv() => self.take_guarded(guarded),
                 Ok(()) = events.links.changed() => self.take_links(&mut events.links),
                 Some(ask) = events.asks.recv() => self.answer(ask),
+                Some(verdicts) = events.verdicts.recv() => self.take_verdicts(verdicts),
                 _ = tick.tick() => self.tick(),
                 _ = events.stop.changed() => return self.say_goodbye().await,
             }
@@ -311,6 +319,7 @@ impl Control {
         self.reconcile_zones();
         self.reconcile_floods();
         self.preload();
+        self.look_after_members();
         self.announce();
         self.advertise();
         self.publish();
@@ -430,6 +439,7 @@ impl Control {
             if told { self.state.reporting.keys().copied().collect() } else { HashSet::new() };
         if self.state.local.alive != alive {
             self.state.local.alive = alive;
+            self.state.healths.note_change();
             self.state.news.changed = true;
         }
     }
@@ -442,6 +452,7 @@ impl Control {
         self.state.told_places.clear();
         self.state.told_floods.clear();
         self.state.told_report = None;
+        self.state.healths.say_again();
     }
 
     /// The bridge a port belongs to, if that is known.

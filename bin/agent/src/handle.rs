@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock;
 use crate::control::{ActivePort, Ask};
 use crate::exchange::Exchange;
+use crate::health::HealthReport;
 use crate::worker::report::Report;
 
 /// Asks a running agent. Cheap to clone.
@@ -28,6 +29,7 @@ pub struct Handle {
     /// How many objects of the topology are held.
     pub(crate) objects: watch::Receiver<Vec<(Class, usize)>>,
     pub(crate) exchange: Arc<Exchange>,
+    pub(crate) health: Arc<HealthReport>,
 }
 
 impl Handle {

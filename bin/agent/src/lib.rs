@@ -11,6 +11,7 @@ mod clock;
 mod control;
 mod exchange;
 mod handle;
+mod health;
 mod interfaces;
 mod leaser;
 mod metrics;

@@ -76,6 +76,7 @@ fn text(handle: &Handle) -> Result<String, prometheus::Error> {
     state(handle, &registry)?;
     ports(handle, &registry)?;
     objects(handle, &registry)?;
+    health(handle, &registry)?;
     rules(handle, &registry)?;
     exposition(&registry)
 }
@@ -126,6 +127,20 @@ fn objects(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error
         held.with_label_values(&[class.name()]).set(*count as i64);
     }
     registry.register(Box::new(held))
+}
+
+/// Checks of members of pools.
+fn health(handle: &Handle, registry: &Registry) -> Result<(), prometheus::Error> {
+    let help = "Members of pools that are checked here";
+    let members = IntGauge::new(names::AGENT_HEALTH_MEMBERS, help)?;
+    members.set(handle.health.members.get() as i64);
+    registry.register(Box::new(members))?;
+    let opts = Opts::new(names::AGENT_HEALTH_CHECKS, "Checks of members of pools, by result");
+    let checks = IntCounterVec::new(opts, &["result"])?;
+    for (result, count) in [("passed", &handle.health.passed), ("failed", &handle.health.failed)] {
+        checks.with_label_values(&[result]).inc_by(count.get());
+    }
+    registry.register(Box::new(checks))
 }
 
 /// State between hosts.

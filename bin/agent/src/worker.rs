@@ -42,6 +42,7 @@ use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::exchange::Exchange;
+use crate::health::HealthDoor;
 use crate::nat_journal::{Kept, NatJournal};
 use batch::Batch;
 pub(crate) use decide::host_of;
@@ -88,6 +89,7 @@ pub(crate) struct Setup {
     pub(crate) timeouts: NatTimeouts,
     pub(crate) journal: NatJournal,
     pub(crate) exchange: Arc<Exchange>,
+    pub(crate) health: HealthDoor,
 }
 
 /// A packet that waits.
@@ -143,6 +145,8 @@ pub(crate) struct Worker {
     followed: (Vec<Followed>, Vec<NatTag>),
     journal: NatJournal,
     exchange: Arc<Exchange>,
+    /// Who hears answers to checks.
+    health: HealthDoor,
     /// Connections that other hosts know.
     fellows: Fellows,
     /// Which hosts know which translations of this worker.
@@ -255,6 +259,7 @@ impl Worker {
             followed: Default::default(),
             journal: setup.journal,
             exchange: setup.exchange,
+            health: setup.health,
             fellows: Fellows::default(),
             telling: Telling::new(setup.timeouts),
             nat_addresses: Vec::new(),
@@ -442,8 +447,11 @@ impl Worker {
     }
 
     fn count_drop(&mut self, entry: Entry, cause: DropCause) {
-        let (Entry::Ingress(port) | Entry::Egress(port)) = entry;
-        let number = self.local.ports.get(&port).copied().unwrap_or(PortNo::NONE);
+        let number = match entry {
+            Entry::Ingress(port) | Entry::Egress(port) => self.local.ports.get(&port).copied(),
+            Entry::Router(_) => None,
+        };
+        let number = number.unwrap_or(PortNo::NONE);
         *self.drops.entry((number, cause)).or_default() += 1;
     }
 }

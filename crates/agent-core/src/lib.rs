@@ -13,6 +13,7 @@ mod duplicates;
 mod flood;
 mod flow_table;
 mod group_table;
+pub mod health;
 mod hearers;
 mod hearing;
 mod holdings;

@@ -197,6 +197,19 @@ impl StateTables {
         (pool, member, self.healths.get(&(pool, member)).and_then(Cell::get))
     }
 
+    /// What a host has said of a pool's members, whether it counts or not.
+    #[must_use]
+    pub fn healths_of(&self, pool: PoolId, host: HostId) -> Vec<(PoolMemberId, Health)> {
+        let of_pool = self.healths.iter().filter(|((of, _), _)| *of == pool);
+        of_pool.filter_map(|((_, member), cell)| Some((*member, cell.of(host)?))).collect()
+    }
+
+    /// Whether another host spoke of a member after `host` did.
+    #[must_use]
+    pub fn lost_health(&self, pool: PoolId, member: PoolMemberId, host: HostId) -> bool {
+        self.healths.get(&(pool, member)).is_some_and(|cell| cell.lost_by(host))
+    }
+
     /// The members of these pools of whose checks something is known.
     pub fn checked_of(&self, pools: &[PoolId]) -> impl Iterator<Item = (PoolId, PoolMemberId)> {
         self.healths.keys().copied().filter(|(pool, _)| pools.contains(pool))

@@ -100,7 +100,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
 
     /// Whether the packet goes the way its connection's first went. Packets of our own are answers.
     fn is_forward(&mut self, branch: &mut Branch) -> bool {
-        if branch.own || matches!(self.inputs.entry, Entry::Egress(_)) {
+        if branch.own || matches!(self.inputs.entry, Entry::Egress(_) | Entry::Router(_)) {
             return false;
         }
         let forward = branch.packet.conn() != Conn::Return;

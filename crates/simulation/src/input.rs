@@ -1,7 +1,7 @@
 //! What a walk is given.
 
 use mn_flow::FlowKey;
-use mn_ids::PortId;
+use mn_ids::{PortId, RouterId};
 use mn_time::Instant;
 
 /// Where a walk begins.
@@ -11,6 +11,8 @@ pub enum Entry {
     Ingress(PortId),
     /// A packet of our own leaves by this port. It installs no flow and counts as return traffic.
     Egress(PortId),
+    /// A packet of our own that a router sends to where its routes say. Likewise.
+    Router(RouterId),
 }
 
 /// What a walk depends on besides topology, state and packet.

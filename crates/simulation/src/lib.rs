@@ -9,6 +9,7 @@ mod asked;
 mod branch;
 mod bridge;
 mod chain;
+mod check;
 mod condition;
 mod delivery;
 mod dhcp;
@@ -34,6 +35,7 @@ mod translation;
 pub mod walk;
 
 pub use answer::{Answer, answer};
+pub use check::{CHECK_PORT_FIRST, CheckKey, address_toward};
 pub use dhcp::SERVER_MAC as DHCP_SERVER_MAC;
 pub use input::{Entry, Inputs, Packet};
 pub use next_hop::{neighbor_query, own_address};

@@ -7,6 +7,7 @@ use mn_ids::{BridgeId, ChainId, ObjectKey, PortId, RouterId, RuleId};
 use mn_packet::{Mac, VlanId};
 use mn_topology::DeviceId;
 
+use crate::check::CheckKey;
 use crate::delivery::Delivery;
 use crate::nat::{NatBinding, NatKey, Way};
 
@@ -82,6 +83,8 @@ pub enum Effect {
     /// ([`crate::Entry::Egress`]). A walk with such an effect installs no flow: the next packet
     /// like this one is to be answered too.
     Emit { port: PortId, frame: Vec<u8>, limit: Limit },
+    /// A member of a pool answers to a check: this frame.
+    CheckAnswered { key: CheckKey, frame: Vec<u8> },
     /// A translation was chosen and is to be remembered, before the packet is sent.
     Translate(NatBinding),
     /// A TCP segment of the connection of the translation with this forward key, one that was

@@ -37,6 +37,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         self.require_router_up(branch, router)?;
         self.mirror(branch, &router.inbound_mirror_ids)?;
         self.receive(branch, id, inside)?;
+        self.hear_check(branch, router, inside)?;
         // Load balancing inbound comes here.
         self.enter_router(branch, router)?;
         if is_link_local(branch, inside)? {
@@ -81,19 +82,30 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         route: &Candidate,
         out: PortId,
     ) -> Result<(), Stop> {
-        let port = self.port(out)?;
-        let PortKind::Router(kind) = &port.kind else {
-            return Err(DropCause::NoTopology.into());
-        };
         self.require_hop(branch)?;
         self.require_fits(branch)?;
         branch.out_port = Some(out);
         // Load balancing outbound comes here.
         self.filter(branch, router.outbound_filter_id)?;
+        branch.hops += 1;
+        self.hand_on(branch, router, route, out)
+    }
+
+    /// Hands a packet to the next hop of its route.
+    pub(crate) fn hand_on(
+        &mut self,
+        branch: &mut Branch,
+        router: &RouterView,
+        route: &Candidate,
+        out: PortId,
+    ) -> Result<(), Stop> {
+        let port = self.port(out)?;
+        let PortKind::Router(kind) = &port.kind else {
+            return Err(DropCause::NoTopology.into());
+        };
         let mac = self.next_hop(branch, router.id, port, kind, route)?;
         branch.packet.set_eth_src(kind.mac);
         branch.packet.set_eth_dst(mac);
-        branch.hops += 1;
         branch.flooded.clear();
         self.mirror(branch, &router.outbound_mirror_ids)?;
         self.egress(branch, out)

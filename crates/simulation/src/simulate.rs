@@ -53,6 +53,10 @@ pub fn simulate<S: StateView + ?Sized>(
             sim.once = true;
             sim.egress(&mut branch, port)
         }
+        Entry::Router(router) => {
+            sim.once = true;
+            sim.originate(&mut branch, router)
+        }
     };
     sim.absorb(&branch);
     sim.finish(end)
@@ -224,8 +228,9 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
     /// Everything that is known to be missing, so that few round trips are needed.
     fn missing(self) -> Outcome {
         let mut missing = std::mem::take(&mut self.buffers.missing);
-        let (Entry::Ingress(port) | Entry::Egress(port)) = self.inputs.entry;
-        self.snapshot.missing_around(port, &mut missing);
+        if let Some(port) = self.begins_at() {
+            self.snapshot.missing_around(port, &mut missing);
+        }
         missing.sort_unstable();
         missing.dedup();
         Outcome::Load(missing)

@@ -7,6 +7,7 @@ use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
 use mn_time::Instant;
 
+use crate::check::CheckKey;
 use crate::nat::{NatBinding, NatKey, SourceChoice, SourceWanted};
 
 /// What is known of things that agents learn. Implemented by the agent's copies of the state tables.
@@ -35,6 +36,12 @@ pub trait StateView {
     /// Whether anything of the kind is remembered of a router.
     fn has_paths(&self, router: RouterId) -> bool {
         let _ = router;
+        false
+    }
+
+    /// Whether this host has such a check under way.
+    fn is_checking(&self, key: &CheckKey) -> bool {
+        let _ = key;
         false
     }
 

@@ -22,6 +22,10 @@ pub const AGENT_FLOWS_INVALIDATED: &str = "midonet_agent_flows_invalidated_total
 pub const AGENT_FLOWS_REPLACED: &str = "midonet_agent_flows_replaced_total";
 /// Adopted flows that were not yet decided anew.
 pub const AGENT_FLOWS_UNVERIFIED: &str = "midonet_agent_flows_unverified";
+/// Checks of members of pools that this host made, by result.
+pub const AGENT_HEALTH_CHECKS: &str = "midonet_agent_health_checks_total";
+/// Members of pools that this host checks.
+pub const AGENT_HEALTH_MEMBERS: &str = "midonet_agent_health_members";
 /// Packets that the rate limiter dropped: the guides' `NetlinkMeter.htbDrops`.
 pub const AGENT_HTB_DROPS: &str = "midonet_agent_htb_drops_total";
 /// Octets that flows had carried when they left.

@@ -43,7 +43,9 @@ impl Tables {
                 }
                 Effect::Translate(binding) => self.translations.insert(binding),
                 Effect::Segment { key, way, class } => self.translations.see(key, way, class),
-                Effect::Emit { .. } | Effect::AddressClaimed { .. } => {}
+                Effect::Emit { .. }
+                | Effect::AddressClaimed { .. }
+                | Effect::CheckAnswered { .. } => {}
             }
         }
     }

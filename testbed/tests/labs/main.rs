@@ -17,6 +17,7 @@ mod forged;
 mod fragments;
 mod gateways;
 mod groups;
+mod health;
 mod idle;
 mod limits;
 mod mirrors;

@@ -55,7 +55,10 @@ impl Control {
 
 /// The routers' ports on the links that the active ports are on: themselves, and those that are
 /// linked to their bridges, or to bridges linked to these.
-fn router_ports(snapshot: &Snapshot, active: impl Iterator<Item = PortId>) -> BTreeSet<PortId> {
+pub(super) fn router_ports(
+    snapshot: &Snapshot,
+    active: impl Iterator<Item = PortId>,
+) -> BTreeSet<PortId> {
     let (mut found, mut bridges, mut next) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
     for port in active {
         match device_of(snapshot, port) {

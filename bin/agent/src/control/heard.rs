@@ -44,6 +44,7 @@ impl Control {
             self.tell(other, ToWorker::Heard(heard));
         }
         self.write(&row);
+        self.state.healths.note_change();
     }
 
     /// Says that an address was heard at another MAC than before: two machines have it, or it has

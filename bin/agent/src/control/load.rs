@@ -65,6 +65,7 @@ impl Control {
         self.state.news.tags.extend(tags);
         self.judge(&judged);
         self.state.news.changed = true;
+        self.state.healths.note_change();
         for selector in &batch.complete {
             self.take_complete(selector);
         }

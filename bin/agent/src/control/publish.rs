@@ -28,6 +28,7 @@ impl Control {
         self.publish_places();
         self.publish_floods();
         self.publish_report();
+        self.publish_healths();
     }
 
     fn show_active(&self) {

@@ -278,7 +278,7 @@ impl Worker {
     fn number_of(&self, entry: Entry) -> PortNo {
         match entry {
             Entry::Ingress(port) => self.local.ports.get(&port).copied().unwrap_or(PortNo::NONE),
-            Entry::Egress(_) => PortNo::NONE,
+            Entry::Egress(_) | Entry::Router(_) => PortNo::NONE,
         }
     }
 
@@ -297,6 +297,7 @@ impl Worker {
             neighbors: &self.neighbors,
             translations: &self.translations,
             paths: &self.paths,
+            checks: &self.health.awaited,
         };
         match simulate(&self.snapshot, &view, &inputs, packet, &mut self.buffers, None) {
             Outcome::Decided(decision) => Ok(decision),

@@ -48,6 +48,7 @@ impl Worker {
                 Effect::Segment { key, way, class } => {
                     self.see_segment(key, way, class, now, &mut tags);
                 }
+                Effect::CheckAnswered { key, frame } => self.health.hear(key, frame),
                 Effect::Emit { port, frame, limit } => self.emit(port, frame, limit, now),
             }
         }

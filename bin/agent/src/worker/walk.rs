@@ -39,6 +39,7 @@ impl Worker {
             neighbors: &self.neighbors,
             translations: &self.translations,
             paths: &self.paths,
+            checks: &self.health.awaited,
         };
         let setting = Setting { now: clock::now(), seed: self.seed, mtu: self.local.mtu };
         let go = |state: &dyn StateView, packet: &Described, key| {

@@ -43,6 +43,12 @@ impl<T: Copy + PartialEq> Cell<T> {
         self.ahead.is_none() && self.winner().is_some_and(given)
     }
 
+    /// What a host wrote.
+    pub(super) fn of(&self, host: HostId) -> Option<T> {
+        let own = self.entries.iter().find(|entry| entry.owner == Owner::Host(host));
+        own.map(|entry| entry.value)
+    }
+
     /// Whether a host has an entry that another's, written later, beats.
     pub(super) fn lost_by(&self, host: HostId) -> bool {
         let mine = self.entries.iter().any(|entry| entry.owner == Owner::Host(host));

@@ -72,7 +72,8 @@ fn absent_is_told_from_not_loaded() {
     let paths = crate::Paths::default();
     let mac = |tables: &StateTables| {
         let (neighbors, translations, paths) = (&neighbors, &translations, &paths);
-        View { tables, neighbors, translations, paths }.mac(id(1), None, place().mac)
+        let checks = &crate::health::Awaited::default();
+        View { tables, neighbors, translations, paths, checks }.mac(id(1), None, place().mac)
     };
     assert_eq!(mac(&tables), Known::Unknown);
     tables.complete(TableName::Mac(id(1)));

@@ -6,10 +6,11 @@ use mn_flow::ScopedAddr;
 use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
 use mn_simulation::nat::{NatBinding, NatKey, SourceChoice, SourceWanted};
-use mn_simulation::{Known, NeighborState, StateView};
+use mn_simulation::{CheckKey, Known, NeighborState, StateView};
 use mn_time::Instant;
 
 use super::{StateTables, TableName};
+use crate::health::Awaited;
 use crate::{MacPlace, NatTable, Neighbors, Paths};
 
 /// The tables, who does not answer, which addresses were translated, and which of several ways
@@ -20,6 +21,8 @@ pub struct View<'a> {
     pub neighbors: &'a Neighbors,
     pub translations: &'a NatTable,
     pub paths: &'a Paths,
+    /// The checks under way.
+    pub checks: &'a Awaited,
 }
 
 impl View<'_> {
@@ -62,6 +65,10 @@ impl StateView for View<'_> {
 
     fn has_paths(&self, router: RouterId) -> bool {
         self.paths.is_of(router)
+    }
+
+    fn is_checking(&self, key: &CheckKey) -> bool {
+        self.checks.has(key)
     }
 
     fn nat_forward(&self, key: &NatKey) -> Option<NatBinding> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use mn_agent_core::health::Awaited;
 use mn_agent_core::{
     Holding, LocalView, MacPlace, Means, NatTable, Neighbors, Owner, Paths, Place, Row, RowChange,
     StateTables, TableName, Translation, View, translate,
@@ -294,7 +295,8 @@ impl World {
         let packet = Packet { key: probe.key, frame: &probe.frame, gso_size: 0 };
         let translations = &NatTable::default();
         let (neighbors, paths) = (&self.neighbors, &Paths::default());
-        let view = View { tables, neighbors, translations, paths };
+        let checks = &Awaited::default();
+        let view = View { tables, neighbors, translations, paths, checks };
         match simulate(snapshot, &view, &inputs, &packet, buffers, None) {
             Outcome::Decided(decision) => {
                 let mut out = Translation::default();

@@ -43,6 +43,11 @@ impl LoadBalancerView {
     pub fn is_at(&self, addr: Ipv6Addr) -> bool {
         !self.vips.at(addr).is_empty()
     }
+
+    /// All its virtual addresses, in no order.
+    pub fn vips(&self) -> impl Iterator<Item = &Vip> {
+        self.vips.0.values().flat_map(|vips| vips.iter().map(Arc::as_ref))
+    }
 }
 
 impl Deref for LoadBalancerView {

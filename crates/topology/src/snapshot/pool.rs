@@ -15,6 +15,7 @@ use crate::object::{Health, IpVersion, Pool, PoolMember};
 #[derive(Clone, Debug)]
 pub struct PoolView {
     pool: Arc<Pool>,
+    members: Arc<BTreeMap<PoolMemberId, Arc<PoolMember>>>,
     eligible: Box<[Eligible]>,
 }
 
@@ -37,7 +38,12 @@ impl PoolView {
         &self.eligible
     }
 
-    /// The weights of all those.
+    /// All its members, whatever their state.
+    pub fn members(&self) -> impl Iterator<Item = &PoolMember> {
+        self.members.values().map(Arc::as_ref)
+    }
+
+    /// The weights of all that are eligible.
     #[must_use]
     pub fn total_weight(&self) -> u64 {
         self.eligible.last().map_or(0, |last| last.until)
@@ -157,7 +163,8 @@ impl PoolEntry {
             let (address, port) = (member.address, member.protocol_port);
             Some(Eligible { id: member.id, address, port, until: *until })
         });
-        PoolView { pool: Arc::clone(pool), eligible: eligible.collect() }
+        let members = Arc::clone(&self.members);
+        PoolView { pool: Arc::clone(pool), members, eligible: eligible.collect() }
     }
 }
 
