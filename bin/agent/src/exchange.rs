@@ -10,7 +10,7 @@ mod path;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -19,7 +19,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mn_agent_core::NatTimeouts;
-use mn_datapath::Bell;
+use mn_datapath::{Bell, worker_of};
 use mn_flowstate::{DATAGRAM_MAX, Epoch, Event, Peer, Record, Refused, ZoneKey};
 use mn_ids::HostId;
 use mn_simulation::nat::NatKey;
@@ -347,10 +347,8 @@ impl Exchange {
                 copies.note_use(&key, used_at);
                 self.tell_workers(&Told::Used { key, used_at });
             }
-            // One worker is enough: the datapath is everybody's.
             Record::Shared(shared) => {
-                let first = self.workers.get().and_then(|all| all.first());
-                first.into_iter().for_each(|worker| tell(worker, &Told::Shared(shared)));
+                self.tell_worker_of(shared.src, shared.dst, &Told::Shared(shared));
             }
             Record::Ask(device) => {
                 let known = copies.of(device).filter(|held| held.owner != host);
@@ -375,6 +373,13 @@ impl Exchange {
 
     fn tell_workers(&self, told: &Told) {
         self.workers.get().into_iter().flatten().for_each(|worker| tell(worker, told));
+    }
+
+    /// Tells the worker that packets between these addresses come to.
+    fn tell_worker_of(&self, src: Ipv6Addr, dst: Ipv6Addr, told: &Told) {
+        let workers = self.workers.get().map_or(&[][..], Vec::as_slice);
+        let worker = workers.get(worker_of(src, dst, workers.len()));
+        worker.into_iter().for_each(|worker| tell(worker, told));
     }
 }
 

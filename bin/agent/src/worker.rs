@@ -6,6 +6,7 @@
 mod adopt;
 mod batch;
 mod decide;
+mod early;
 mod fellows;
 mod gateways;
 mod install;

@@ -141,7 +141,13 @@ impl<P> Pending<P> {
     /// The flows that wait as `matches` says.
     #[must_use]
     pub fn waiting(&self, matches: impl Fn(&Stay) -> bool) -> Vec<FlowKey> {
-        let waiting = self.flows.iter().filter(|(_, queue)| matches(&queue.stay));
+        self.find(|_, stay| matches(stay))
+    }
+
+    /// The flows of which `matches` is true, and of how they wait.
+    #[must_use]
+    pub fn find(&self, matches: impl Fn(&FlowKey, &Stay) -> bool) -> Vec<FlowKey> {
+        let waiting = self.flows.iter().filter(|(key, queue)| matches(key, &queue.stay));
         waiting.map(|(key, _)| *key).collect()
     }
 

@@ -11,6 +11,7 @@ use mn_simulation::{Decision, Effect, Entry, Inputs, Outcome, Packet, simulate};
 use mn_time::Instant;
 use mn_topology::snapshot::{Lookup, Snapshot};
 
+use super::early::Sought;
 use super::message::{FromWorker, Reach};
 use super::{Own, Parked, Question, Worker};
 use crate::clock;
@@ -31,6 +32,13 @@ pub(super) struct Arrival<'a> {
     reach: Reach,
     /// It has waited for another host's state.
     pub(super) held: bool,
+}
+
+impl Arrival<'_> {
+    /// The same packet, with this known of its connection.
+    fn of(&self, conn: Conn) -> Self {
+        Self { key: FlowKey { conn, ..self.key }, ..*self }
+    }
 }
 
 impl Worker {
@@ -188,8 +196,11 @@ impl Worker {
         if arrives_by.is_some() && !self.translation.sends() {
             return Err(Wait::Place);
         }
-        if self.lacks_state(arrival) {
-            return Err(Wait::State);
+        match self.seek_connection(arrival, &decision) {
+            Some(Sought::Found(conn)) => return self.decide(&arrival.of(conn), now),
+            Some(Sought::Awaited) => return Err(Wait::State),
+            None if self.lacks_state(arrival) => return Err(Wait::State),
+            None => {}
         }
         let begun = self.begun()?;
         let hearers = self.hearers(arrival)?;

@@ -211,7 +211,10 @@ impl Worker {
                 }
             }
             Told::Used { key, used_at } => self.translations.note_use(&key, used_at),
-            Told::Shared(shared) => self.play(&shared),
+            Told::Shared(shared) => {
+                self.play(&shared);
+                self.release_shared(&shared);
+            }
             Told::Ask { host, device } => {
                 self.tell_all(host, device, now);
                 self.tell_shared(host, device, now);
@@ -281,8 +284,7 @@ impl Worker {
     /// Whether the verdict at hand is that of an answer of which nothing is known, and another
     /// host may be telling of it right now.
     pub(super) fn lacks_state(&self, arrival: &Arrival<'_>) -> bool {
-        let crowded = self.pending.len() > limits::PENDING_MAX / 4;
-        if arrival.held || !arrival.install || crowded || self.nat_addresses.is_empty() {
+        if self.nat_addresses.is_empty() || !self.may_hold(arrival) {
             return false;
         }
         let dst = arrival.key.nw_dst.to_bits();
@@ -291,7 +293,6 @@ impl Worker {
         self.nat_addresses.iter().any(to_nat)
             && self.buffers.tags.iter().any(|tag| matches!(tag, Tag::Nat(_)))
             && !self.buffers.actions.iter().any(rewrites)
-            && self.exchange.has_peers()
     }
 
     /// Packets that waited for state in vain are decided about without it.

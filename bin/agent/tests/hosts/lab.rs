@@ -200,7 +200,9 @@ impl Lab {
                                 log(&seen, Seen::Between { from: number, key });
                                 let Some(outer) = datapath.peer(peer) else { continue };
                                 let Some(to) = owner(&addresses, outer.remote) else { continue };
-                                let origin = TunnelOrigin { vni: key.vni(), src: outer.local };
+                                let mark = if sent.mark { TunnelKey::MARK } else { 0 };
+                                let vni = key.vni() | mark;
+                                let origin = TunnelOrigin { vni, src: outer.local };
                                 datapaths[to].receive_tunnelled(origin, &sent.frame, sent.offload);
                             }
                             Output::Port(port) => {

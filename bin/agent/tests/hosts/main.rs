@@ -6,6 +6,7 @@ mod cable;
 mod changes;
 mod contact;
 mod deletion;
+mod fellows;
 mod filters;
 mod gateways;
 mod holdings;
