@@ -6,6 +6,7 @@
 
 mod advertise;
 mod answer;
+mod bandwidth;
 mod groups;
 mod health;
 mod heard;
@@ -151,6 +152,8 @@ pub(crate) struct State {
     groups_changed: bool,
     zones_known: bool,
     attached: BTreeMap<String, Attached>,
+    /// What the datapath was told of how much ports carry.
+    bandwidths: bandwidth::Told,
     /// What the next news are about and the datapath is told right after.
     to_serve: Vec<(String, Attached)>,
     /// What could not be attached, and is tried again a little later.
@@ -224,6 +227,7 @@ impl State {
             groups_changed: false,
             zones_known: false,
             attached: BTreeMap::new(),
+            bandwidths: BTreeMap::new(),
             to_serve: Vec::new(),
             refused: BTreeMap::new(),
             port_keys: BTreeMap::new(),
@@ -328,6 +332,7 @@ impl Control {
         self.serve_ports();
         self.send_announcements();
         if changed {
+            self.reconcile_bandwidths();
             self.prepare_ports();
         }
         self.go_on_with_walks();

@@ -102,6 +102,7 @@ scripts! {
     groups_have_members = "groups.txt";
     load_balancers_print_as_in_the_guide = "load_balancers.txt";
     mirrors_are_hung_on_devices_as_in_the_guide = "mirrors.txt";
+    ports_are_held_to_policies_as_in_the_guide = "qos.txt";
     bridges_have_dhcp_subnets_and_tables = "tables.txt";
     scripts_use_identifiers_and_tell_failure = "scripts.txt";
     bad_input_is_refused_with_a_sentence = "refusals.txt";

@@ -34,6 +34,7 @@ impl Holding {
             Tag::LoadBalancer(id) => id.into(),
             Tag::Pool(id) => id.into(),
             Tag::Mirror(id) => id.into(),
+            Tag::QosPolicy(id) => id.into(),
             Tag::Location(port) => return Some(Self::Place(port)),
             Tag::Mac { .. }
             | Tag::BridgeNeighbor { .. }

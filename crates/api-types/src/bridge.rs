@@ -1,6 +1,6 @@
 //! Bridges.
 
-use mn_ids::{BridgeId, ChainId, MirrorId};
+use mn_ids::{BridgeId, ChainId, MirrorId, QosPolicyId};
 
 dto! {
     /// A layer 2 virtual switch.
@@ -21,6 +21,8 @@ dto! {
         "inboundMirrorIds" inbound_mirror_ids: Vec<MirrorId>,
         /// Mirrors of what leaves it, after the outbound filter.
         "outboundMirrorIds" outbound_mirror_ids: Vec<MirrorId>,
+        /// What its bound ports are held to that have no policy of their own.
+        "qosPolicyId" qos_policy_id: Option<QosPolicyId>,
         /// Its ports to VTEPs.
         ro "vxLanPortIds" vxlan_port_ids: Vec<mn_ids::PortId>,
         ro "uri" uri: Option<String>,

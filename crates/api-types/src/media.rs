@@ -84,6 +84,9 @@ media! {
     PORT_GROUP = "PortGroup" [1];
     PORT_GROUP_PORT = "PortGroupPort" [1];
     PORT_LINK = "PortLink" [1];
+    QOS_BW_LIMIT_RULE = "QosRuleBwLimit" [1];
+    QOS_DSCP_RULE = "QosRuleDscp" [1];
+    QOS_POLICY = "QosPolicy" [1];
     ROUTE = "Route" [1];
     ROUTER = "Router" [3];
     RULE = "Rule" [2];

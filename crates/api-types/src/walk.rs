@@ -144,7 +144,7 @@ dto! {
 dto! {
     /// An object by its id and its name, where it has one.
     Named {
-        /// `bridge`, `router`, `port`, `chain`, `mirror`, `host`.
+        /// `bridge`, `router`, `port`, `chain`, `mirror`, `QoS policy`, `host`.
         ro "kind" kind: String,
         ro "id" id: Uuid,
         ro "name" name: Option<String>,
@@ -323,6 +323,20 @@ dto! {
 }
 
 dto! {
+    /// It is held to a policy of service quality: marked, limited, or both.
+    Held {
+        ro "policy" policy: Named,
+        ro "port" port: Named,
+        /// The code point it is marked with; null for none.
+        ro "dscp" dscp: Option<u8>,
+        /// Kilobits a second that may go this way by the port; null for as many as there are.
+        ro "maxKbps" max_kbps: Option<u32>,
+        /// Kilobits at once.
+        ro "maxBurstKb" max_burst_kb: Option<u32>,
+    }
+}
+
+dto! {
     /// It crosses the underlay to another host.
     Tunneled {
         ro "host" host: Option<Named>,
@@ -384,6 +398,7 @@ steps! {
     NextHop = "nextHop",
     Rewritten = "rewritten",
     Mirrored = "mirror",
+    Held = "qos",
     Leave = "leave",
     Tunneled = "tunnel",
     Deliver = "deliver",

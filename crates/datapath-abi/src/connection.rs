@@ -84,6 +84,31 @@ impl Share {
     pub const MAX_AT: usize = offset_of!(Self, max);
 }
 
+/// `struct bandwidth`: how many octets a port carries one way.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C, align(8))]
+pub struct Bandwidth {
+    /// When the bucket would be full again.
+    pub arrival_at: u64,
+    /// The bucket, as the time it takes to fill.
+    pub burst_ns: u64,
+    /// Nanoseconds an octet takes, shifted by [`Bandwidth::SHIFT`]; 0: no limit.
+    pub octet_time: u64,
+    pub zero: u64,
+}
+
+impl Bandwidth {
+    pub const SHIFT: u32 = 16;
+}
+
+/// `struct port_bandwidth`: of what is sent by what is behind the port, and of what that gets.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C, align(8))]
+pub struct PortBandwidth {
+    pub way: [Bandwidth; 2],
+}
+
+plain!(PortBandwidth);
 plain!(ConnectionKey, Connection, RateLimit, Share, Zone);
 
 // The same numbers stand in `bpf/abi.h`. Change both or neither.
@@ -92,6 +117,7 @@ const _: () = {
     assert!(offset_of!(ConnectionKey, low) == 8);
     assert!(size_of::<Connection>() == 24);
     assert!(size_of::<RateLimit>() == 24);
+    assert!(size_of::<PortBandwidth>() == 64);
     // Contracts §7: 200 octets of kernel memory per connection. A hash map adds 48 to key and
     // value, the allocator 8 and what is missing to 128, and the table has 16 for each of up to two
     // times as many entries.

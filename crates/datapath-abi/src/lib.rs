@@ -14,7 +14,7 @@ mod table;
 pub mod v1;
 
 pub use action::{ActionSlot, Op, WITH_PORT};
-pub use connection::{Connection, ConnectionKey, RateLimit, Share, Zone};
+pub use connection::{Bandwidth, Connection, ConnectionKey, PortBandwidth, RateLimit, Share, Zone};
 pub use flow::{Bucket, Flow, FlowKey, FlowState, Guess};
 pub use plain::Plain;
 pub use table::{

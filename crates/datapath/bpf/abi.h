@@ -66,6 +66,8 @@ enum drop_cause {
 	DROP_CONNECTION_TABLE = 36,
 	DROP_BROADCAST_LIMIT = 40,
 	DROP_TUNNEL_OTHER_ADDRESS = 41,
+	DROP_BANDWIDTH_SENT = 42,
+	DROP_BANDWIDTH_RECEIVED = 43,
 };
 
 enum upcall_reason {
@@ -380,6 +382,23 @@ struct rate_limit {
 	__u32	zero;
 };
 
+#define BANDWIDTH_SHIFT 16
+
+/* How many octets a port carries one way. */
+struct bandwidth {
+	__u64	arrival_at;	/* theoretical arrival time (GCRA) */
+	__u64	burst_ns;	/* the bucket, as the time it takes to fill */
+	__u64	octet_time;	/* ns an octet takes, << BANDWIDTH_SHIFT; 0: no limit */
+	__u64	zero;
+};
+
+/* Seen from what is behind the port. */
+enum way { WAY_SENT = 0, WAY_RECEIVED = 1 };
+
+struct port_bandwidth {
+	struct bandwidth way[2];
+};
+
 /* A datagram of which the first fragment was seen. */
 struct fragment_key {
 	__u32	port;
@@ -431,6 +450,7 @@ _Static_assert(sizeof(struct connection_key) == 48, "");
 _Static_assert(offsetof(struct connection_key, low) == 8, "");
 _Static_assert(sizeof(struct connection) == 24, "");
 _Static_assert(sizeof(struct rate_limit) == 24, "");
+_Static_assert(sizeof(struct port_bandwidth) == 64, "");
 _Static_assert(sizeof(struct fragment_key) == 48, "");
 _Static_assert(sizeof(struct fragment) == 16, "");
 

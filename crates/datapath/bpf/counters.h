@@ -61,15 +61,12 @@ static __always_inline void count_flow(struct flow *flow, struct load load)
 		flow->used_at = now;
 }
 
-/* Counts packets that are sent nowhere, by the port they came in by. */
-__noinline int count_drop(__u32 port, __u32 cause, __u32 packets)
+/* Counts packets for a port and a cause. */
+__noinline int count_cause(__u32 port, __u32 cause, __u32 packets)
 {
 	struct drop_key key = { .port = port, .cause = cause };
 	__u64 *count = bpf_map_lookup_elem(&mn_drops, &key), first = packets;
-	struct port_stats *stats = bpf_map_lookup_elem(&mn_port_stats, &port);
 
-	if (stats)
-		stats->rx_dropped += packets;
 	if (count) {
 		__sync_fetch_and_add(count, packets);
 		return 0;
@@ -80,6 +77,21 @@ __noinline int count_drop(__u32 port, __u32 cause, __u32 packets)
 			__sync_fetch_and_add(count, packets);
 	}
 	return 0;
+}
+
+static __always_inline void count_rx_dropped(__u32 port, __u32 packets)
+{
+	struct port_stats *stats = bpf_map_lookup_elem(&mn_port_stats, &port);
+
+	if (stats)
+		stats->rx_dropped += packets;
+}
+
+/* Counts packets that are sent nowhere, by the port they came in by. */
+static __always_inline int count_drop(__u32 port, __u32 cause, __u32 packets)
+{
+	count_rx_dropped(port, packets);
+	return count_cause(port, cause, packets);
 }
 
 #endif

@@ -11,6 +11,7 @@
  *   underlay_ingress  an interface of the host's own: what other hosts send, before its stack
  */
 #include "actions.h"
+#include "bandwidth.h"
 #include "broadcast.h"
 #include "connection.h"
 #include "decapsulate.h"
@@ -78,6 +79,8 @@ int port_ingress(struct __sk_buff *skb)
 	count_rx(pkt.port, load_of(skb, &pkt));
 	if (cause)
 		return drop(&pkt, cause, load_of(skb, &pkt).packets);
+	if (bandwidth_refused(pkt.port, WAY_SENT, load_of(skb, &pkt)))
+		return drop(&pkt, DROP_BANDWIDTH_SENT, load_of(skb, &pkt).packets);
 	if ((pkt.key.eth_dst[0] & 1) && broadcast_refused(pkt.port))
 		return drop(&pkt, DROP_BROADCAST_LIMIT, load_of(skb, &pkt).packets);
 	if (pkt.fragment)

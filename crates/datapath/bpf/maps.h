@@ -34,6 +34,7 @@ SHARED_ARRAY(mn_port_before, struct port_stats, PORTS_MAX);
 SHARED_ARRAY(mn_zones, struct zone, ZONES_MAX);
 SHARED_ARRAY(mn_shares, struct share, PORTS_MAX);
 SHARED_ARRAY(mn_broadcasts, struct rate_limit, PORTS_MAX);
+SHARED_ARRAY(mn_bandwidths, struct port_bandwidth, PORTS_MAX);
 SHARED_ARRAY(mn_untold, __u64, RINGS_MAX);		/* what mn_followed had no room for */
 SHARED_ARRAY(mn_underlay, struct underlay, 1);
 SHARED_ARRAY(mn_routes, struct route, PEERS_MAX);		/* by peer */

@@ -5,6 +5,7 @@
 
 #include <linux/pkt_cls.h>
 
+#include "bandwidth.h"
 #include "connection.h"
 #include "counters.h"
 #include "encapsulate.h"
@@ -20,6 +21,14 @@ enum sending { SEND_COPY, SEND_LAST };
 static __always_inline int drop(struct packet *pkt, __u32 cause, __u32 packets)
 {
 	count_drop(pkt->port, cause, packets);
+	return TC_ACT_SHOT;
+}
+
+/* The port it was to leave by carries no more: that port's limit is what is counted. */
+static __always_inline int refuse(struct packet *pkt, __u32 number, __u32 packets)
+{
+	count_cause(number, DROP_BANDWIDTH_RECEIVED, packets);
+	count_rx_dropped(pkt->port, packets);
 	return TC_ACT_SHOT;
 }
 
@@ -49,6 +58,8 @@ static __always_inline int output_port(struct __sk_buff *skb, struct packet *pkt
 		return drop(pkt, DROP_PORT_GONE, load.packets);
 	if (skb->len - pkt->l3 > port->mtu && is_too_big(skb, pkt, port->mtu))
 		return drop(pkt, DROP_TOO_BIG, load.packets);
+	if (bandwidth_refused(number, WAY_RECEIVED, load))
+		return refuse(pkt, number, load.packets);
 	cause = connection_delivered(skb, pkt, number, port);
 	if (cause)
 		return drop(pkt, cause, load.packets);

@@ -158,6 +158,37 @@ pub struct BroadcastLimit {
     pub burst: u32,
 }
 
+/// How many octets of frames, as they are on the wire, a port carries one way.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Bandwidth {
+    /// Kilobits a second, 1,000 bits each; 0: no limit.
+    pub kbps: u32,
+    /// Octets at once. A larger packet passes when as much as this was not used.
+    pub burst: u64,
+}
+
+impl Bandwidth {
+    /// The time an octet takes, in parts of a nanosecond, and the time the whole bucket takes to
+    /// fill, in nanoseconds; `None` without a limit.
+    pub(crate) fn times(self) -> Option<(u64, u64)> {
+        const NANOS: u128 = 8_000_000;
+        let kbps = u128::from(self.kbps);
+        let octet = (NANOS << mn_datapath_abi::Bandwidth::SHIFT).checked_div(kbps)?.max(1);
+        let burst = u128::from(self.burst) * NANOS / kbps;
+        let fit = |time| u64::try_from(time).unwrap_or(u64::MAX);
+        Some((fit(octet), fit(burst.min(u128::from(u64::MAX / 2)))))
+    }
+}
+
+/// What a port carries both ways.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct PortBandwidth {
+    /// What is behind the port sends. Beyond it: [`DropCause::BandwidthSent`].
+    pub sent: Bandwidth,
+    /// What is behind the port gets. Beyond it: [`DropCause::BandwidthReceived`].
+    pub received: Bandwidth,
+}
+
 /// The datapath of one host. All methods may be called from any thread.
 pub trait Datapath: Send + Sync {
     /// Attaches an interface as a port, or replaces the interface of the port.
@@ -189,6 +220,10 @@ pub trait Datapath: Send + Sync {
     /// Limits the broadcast and multicast frames of an attached port. Until it is said, nothing does.
     fn set_broadcast_limit(&self, port: PortNo, limit: BroadcastLimit)
     -> Result<(), DatapathError>;
+
+    /// Says how much an attached port carries. Until it is said, as much as there is. Said again it
+    /// changes nothing; another limit begins with a full bucket.
+    fn set_bandwidth(&self, port: PortNo, bandwidth: PortBandwidth) -> Result<(), DatapathError>;
 
     /// Detaches a port. Its packets no longer enter or leave; its counters are returned.
     fn detach(&self, port: PortNo) -> Result<PortCounters, DatapathError>;

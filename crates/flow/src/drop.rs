@@ -119,6 +119,11 @@ causes! {
     BroadcastLimit = 40, "broadcast-limit";
     /// The outer destination is an address of this host, and none of its tunnels'.
     TunnelOtherAddress = 41, "tunnel-other-address";
+    /// The machine behind this port sends more than the port's QoS policy allows.
+    BandwidthSent = 42, "bandwidth-sent";
+    /// The machine behind this port would get more than the port's QoS policy allows. Counted for the
+    /// port it was to leave by.
+    BandwidthReceived = 43, "bandwidth-received";
 }
 
 impl fmt::Display for DropCause {

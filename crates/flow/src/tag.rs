@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use mn_ids::{
     BridgeId, ChainId, HostId, IpAddrGroupId, LoadBalancerId, MirrorId, PoolId, PortGroupId,
-    PortId, RouterId,
+    PortId, QosPolicyId, RouterId,
 };
 use mn_packet::{Mac, VlanId};
 
@@ -46,6 +46,8 @@ pub enum Tag {
     IpAddrGroup(IpAddrGroupId),
     PortGroup(PortGroupId),
     Mirror(MirrorId),
+    /// The mark of a policy of service quality.
+    QosPolicy(QosPolicyId),
     /// The DHCP subnets of a bridge.
     Dhcp(BridgeId),
     /// The router object itself (not its routes).

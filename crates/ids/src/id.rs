@@ -125,6 +125,8 @@ kinds! {
     Port, PortId, "port";
     /// A set of ports that rules refer to.
     PortGroup, PortGroupId, "port group";
+    /// How much ports carry and how what enters by them is marked.
+    QosPolicy, QosPolicyId, "QoS policy";
     /// One route of a router.
     Route, RouteId, "route";
     /// A layer 3 virtual router.

@@ -50,6 +50,7 @@ classes! {
     Vip = "vip";
     HealthMonitor = "health_monitor";
     Mirror = "mirror";
+    QosPolicy = "qos_policy";
 }
 
 impl fmt::Display for Class {

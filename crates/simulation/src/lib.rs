@@ -25,6 +25,7 @@ mod neighbor;
 mod next_hop;
 mod outcome;
 mod port;
+mod qos;
 mod quote;
 mod route;
 mod router;

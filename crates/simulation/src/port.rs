@@ -25,7 +25,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         let port = self.port(id)?;
         branch.enter(port);
         self.note(|| Step::Enter { port: id, device: port.device() });
-        // DSCP marking comes here (QoS).
+        self.mark(branch, port)?;
         self.serve_dhcp(branch, port)?;
         self.serve_dhcp_v6(branch, port)?;
         self.mirror(branch, &port.inbound_mirror_ids)?;
@@ -51,6 +51,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         self.mirror(branch, &port.outbound_mirror_ids)?;
         self.note(|| Step::Leave { port: id, device: port.device() });
         if port.binding().is_some() {
+            self.tell_limit(port);
             self.deliver(branch, id);
             return Ok(());
         }

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use mn_flow::{DropCause, FlowKey};
-use mn_ids::{BridgeId, ChainId, MirrorId, PortId, RouterId, RuleId};
+use mn_ids::{BridgeId, ChainId, MirrorId, PortId, QosPolicyId, RouterId, RuleId};
 use mn_packet::Mac;
-use mn_topology::DeviceId;
 use mn_topology::snapshot::Candidate;
+use mn_topology::{BandwidthLimit, DeviceId};
 
 use crate::nat::Endpoint;
 
@@ -42,6 +42,8 @@ pub enum Step {
     Rewritten { before: FlowKey, after: FlowKey, hops: u8 },
     /// A mirror copied it to its port. The copy's own steps come next.
     Mirrored { mirror: MirrorId, port: PortId },
+    /// A bound port holds it to a policy: what it is marked with, and how much may go its way.
+    Held { port: PortId, policy: QosPolicyId, dscp: Option<u8>, limit: Option<BandwidthLimit> },
     /// It left a device by a port.
     Leave { port: PortId, device: DeviceId },
     /// It, or a mirror's copy of it, is delivered to the interface of a port.

@@ -20,6 +20,9 @@
 //! chain web
 //!   drop tcp dport 22
 //!   jump plain
+//! qos gold                              policies: `policy gold` at machines, ports, bridges
+//!   mark 46
+//!   sends 1000 800                       kilobits a second, and at once; `gets` likewise
 //! addresses friends 10.0.1.5 fd01::5
 //! ports servers vm1 vm2
 //! ```
@@ -38,6 +41,7 @@ mod cloud;
 mod lab;
 mod names;
 pub mod packet;
+mod qos;
 mod random;
 mod reader;
 pub mod rule;

@@ -42,6 +42,9 @@ pub(crate) fn read(text: &str) -> Read {
             "router" => read.router(block, &kinds),
             "chain" => read.chain(block),
             "mirror" => read.mirror(block),
+            "qos" => read
+                .objects
+                .push(AnyObject::QosPolicy(crate::qos::policy(block.name, &block.lines))),
             "addresses" => read.objects.push(AnyObject::IpAddrGroup(IpAddrGroup {
                 id: named(block.name),
                 name: block.name.to_owned(),
@@ -68,7 +71,7 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
         match words[..] {
             [] => {}
             [
-                kind @ ("bridge" | "router" | "chain" | "mirror" | "addresses" | "ports"),
+                kind @ ("bridge" | "router" | "chain" | "mirror" | "qos" | "addresses" | "ports"),
                 name,
                 ref rest @ ..,
             ] => {
@@ -118,12 +121,14 @@ impl Read {
             outbound_filter_id: None,
             inbound_mirror_ids: Vec::new(),
             outbound_mirror_ids: Vec::new(),
+            qos_policy_id: None,
         };
         for line in &block.lines {
             match line[..] {
                 ["in", chain] => bridge.inbound_filter_id = Some(named(chain)),
                 ["out", chain] => bridge.outbound_filter_id = Some(named(chain)),
                 ["down"] => bridge.admin_state_up = false,
+                ["policy", name] => bridge.qos_policy_id = Some(named(name)),
                 ["in-mirrors", names] => bridge.inbound_mirror_ids = mirrors(names),
                 ["out-mirrors", names] => bridge.outbound_mirror_ids = mirrors(names),
                 ["link", far, ref rest @ ..] => self.bridge_link(block.name, far, rest),
@@ -167,6 +172,7 @@ impl Read {
             match *word {
                 "in" => at.inbound_filter_id = words.next().map(|chain| named(chain)),
                 "out" => at.outbound_filter_id = words.next().map(|chain| named(chain)),
+                "policy" => at.qos_policy_id = words.next().map(|name| named(name)),
                 "down" => at.admin_state_up = false,
                 "vlan" => at.kind = bridge_port(bridge, words.next()),
                 "loose" => at.host_id = None,
@@ -287,6 +293,7 @@ impl Read {
             match word {
                 "in" => at.inbound_filter_id = Some(named(value())),
                 "out" => at.outbound_filter_id = Some(named(value())),
+                "policy" => at.qos_policy_id = Some(named(value())),
                 "down" => at.admin_state_up = false,
                 "ra" => kind.ra_mode = ra_mode(value()),
                 "peer" => {

@@ -4,7 +4,7 @@ use mn_ids::{Class, Object, ObjectKey, Reference};
 
 use crate::object::{
     Bridge, Chain, ChainSegment, DhcpSubnet, DhcpV6Subnet, HealthMonitor, Host, IpAddrGroup,
-    LoadBalancer, Mirror, Pool, PoolMember, Port, PortGroup, Route, Router, SystemState,
+    LoadBalancer, Mirror, Pool, PoolMember, Port, PortGroup, QosPolicy, Route, Router, SystemState,
     TunnelZone, Vip,
 };
 
@@ -70,6 +70,7 @@ any!(
     PoolMember,
     Port,
     PortGroup,
+    QosPolicy,
     Route,
     Router,
     SystemState,

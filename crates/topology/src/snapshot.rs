@@ -39,6 +39,8 @@
 //! | a route, an address of a router's port | `Route` of its destination prefix |
 //! | rules, also those in segments of a long chain; members, addresses | `Chain`, `PortGroup`, `IpAddrGroup` |
 //! | conditions and port of a mirror | `Mirror` |
+//! | the policy that a port or a bridge names | `Port`, `Bridge` |
+//! | the mark of a policy; its limits are no matter of flows | `QosPolicy` |
 //! | DHCP subnets of a bridge | `Dhcp` |
 //! | a load balancer's state | `LoadBalancer` |
 //! | a virtual address, also its coming and going | `Vip` of its address |
@@ -63,6 +65,7 @@ mod load_balancer;
 mod loaded;
 mod mirror;
 mod pool;
+mod qos;
 mod route_table;
 mod router;
 mod shelf;
@@ -73,7 +76,7 @@ use std::sync::Arc;
 
 use mn_ids::{
     BridgeId, ChainId, Class, HealthMonitorId, Id, IpAddrGroupId, Kind, LoadBalancerId, MirrorId,
-    ObjectKey, PoolId, PortGroupId, PortId, RouterId,
+    ObjectKey, PoolId, PortGroupId, PortId, QosPolicyId, RouterId,
 };
 
 pub use bridge::{BridgeView, FarEnd, Link};
@@ -84,10 +87,11 @@ pub use load_balancer::LoadBalancerView;
 pub use loaded::Loaded;
 pub use mirror::MirrorView;
 pub use pool::{Eligible, PoolView, Verdict};
+pub use qos::Bandwidth;
 pub use route_table::{Candidate, Matches, RouteTable};
 pub use router::RouterView;
 
-use crate::object::{DeviceId, HealthMonitor, Port};
+use crate::object::{DeviceId, HealthMonitor, Port, QosPolicy};
 use bridge::BridgeEntry;
 use chain::ChainEntry;
 use load_balancer::LoadBalancerEntry;
@@ -108,6 +112,7 @@ pub struct Snapshot {
     pools: Shelf<PoolEntry>,
     health_monitors: Shelf<Single<HealthMonitor>>,
     mirrors: Shelf<Single<MirrorView>>,
+    qos_policies: Shelf<Single<QosPolicy>>,
     /// Objects that are part of a device; kept to know what a change replaces.
     routes: Shelf<Arc<crate::object::Route>>,
     dhcp_subnets: Shelf<Arc<crate::object::DhcpSubnet>>,
@@ -205,6 +210,12 @@ impl Snapshot {
         single(&self.mirrors, id)
     }
 
+    /// A policy of service quality.
+    #[must_use]
+    pub fn qos_policy(&self, id: QosPolicyId) -> Lookup<'_, QosPolicy> {
+        single(&self.qos_policies, id)
+    }
+
     /// Adds to `missing` what a walk through this port is going to need and is not loaded. Saves the
     /// walk as many round trips.
     pub fn missing_around(&self, port: PortId, missing: &mut Vec<ObjectKey>) {
@@ -238,6 +249,9 @@ impl Snapshot {
         filters.flatten().for_each(|id| each(id.into()));
         let mirrors = port.mirrors().into_iter().chain(mirrors);
         mirrors.flatten().for_each(|id| each((*id).into()));
+        if let Some(Some(policy)) = self.policy_of(port) {
+            each(policy.into());
+        }
         if let Some(peer) = port.peer_id {
             each(peer.into());
         }
@@ -257,6 +271,7 @@ impl Snapshot {
             Class::Pool => self.pool(Id::from_uuid(key.id)).is_known(),
             Class::HealthMonitor => self.health_monitor(Id::from_uuid(key.id)).is_known(),
             Class::Mirror => self.mirror(Id::from_uuid(key.id)).is_known(),
+            Class::QosPolicy => self.qos_policy(Id::from_uuid(key.id)).is_known(),
             Class::ChainSegment
             | Class::DhcpSubnet
             | Class::DhcpV6Subnet
@@ -272,7 +287,7 @@ impl Snapshot {
 
     /// How many objects of each class it holds, on their way to be loaded too.
     #[must_use]
-    pub fn held(&self) -> [(Class, usize); 16] {
+    pub fn held(&self) -> [(Class, usize); 17] {
         [
             (Class::Bridge, self.bridges.len()),
             (Class::Router, self.routers.len()),
@@ -282,6 +297,7 @@ impl Snapshot {
             (Class::PortGroup, self.port_groups.len()),
             (Class::IpAddrGroup, self.addr_groups.len()),
             (Class::Mirror, self.mirrors.len()),
+            (Class::QosPolicy, self.qos_policies.len()),
             (Class::Route, self.routes.len()),
             (Class::DhcpSubnet, self.dhcp_subnets.len()),
             (Class::DhcpV6Subnet, self.dhcp_v6_subnets.len()),

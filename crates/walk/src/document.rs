@@ -134,6 +134,13 @@ impl Teller<'_> {
                 mirror: names.mirror(*mirror),
                 port: names.port(*port),
             }),
+            Step::Held { port, policy, dscp, limit } => Told::Held(api::Held {
+                policy: names.qos_policy(*policy),
+                port: names.port(*port),
+                dscp: *dscp,
+                max_kbps: limit.map(|limit| limit.kbps.get()),
+                max_burst_kb: limit.map(|limit| limit.burst_kb.get()),
+            }),
             Step::Rewritten { before, after, hops } => self.rewritten(before, after, *hops),
             Step::Deliver { port, mirrored } => return self.deliver(*port, *mirrored),
             Step::Answered { device, with } => {

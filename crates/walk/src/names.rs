@@ -1,7 +1,7 @@
 //! Objects with their names.
 
 use mn_api_types::walk::Named;
-use mn_ids::{ChainId, HostId, Id, Kind, MirrorId, ObjectKey, PortId};
+use mn_ids::{ChainId, HostId, Id, Kind, MirrorId, ObjectKey, PortId, QosPolicyId};
 use mn_topology::DeviceId;
 use mn_topology::snapshot::{Lookup, Snapshot};
 
@@ -64,6 +64,16 @@ impl<'a> Names<'a> {
     #[must_use]
     pub fn mirror(&self, id: MirrorId) -> Named {
         named(id, None)
+    }
+
+    /// A policy of service quality.
+    #[must_use]
+    pub fn qos_policy(&self, id: QosPolicyId) -> Named {
+        let name = match self.snapshot().qos_policy(id) {
+            Lookup::Loaded(policy) => policy.name.clone(),
+            Lookup::Absent | Lookup::NotLoaded => None,
+        };
+        named(id, name)
     }
 
     /// A host. A snapshot knows no hosts' names.

@@ -26,6 +26,7 @@ mod nat_bridge;
 mod nat_errors;
 mod nat_state;
 mod nat_walks;
+mod quality;
 mod reach;
 mod refusals;
 mod slaac;

@@ -204,6 +204,7 @@ impl Control {
 
     fn detach_number(&mut self, number: mn_flow::PortNo) {
         self.state.gone_numbers.insert(number);
+        self.state.bandwidths.remove(&number);
         if let Err(error) = self.datapath.detach(number) {
             tracing::debug!(%error, number = number.0, "an interface was gone before its port");
         }

@@ -269,6 +269,7 @@ impl Lab {
             outbound_filter_id: None,
             inbound_mirror_ids: Vec::new(),
             outbound_mirror_ids: Vec::new(),
+            qos_policy_id: None,
         })
         .await;
         id

@@ -5,6 +5,7 @@ use mn_api_types::{self as api, Media};
 use super::chain::CHAIN;
 use super::load_balancer::LOAD_BALANCER;
 use super::mirror::MIRROR;
+use super::qos::QOS_POLICY;
 use super::{Change, Collection, Field, Identity, Kind, Owner, Shown, Type};
 
 // Functions, because a constant that names a type would be part of a cycle of types.
@@ -28,6 +29,10 @@ const fn mirrors(word: &'static str, json: &'static str) -> Field {
     Field::new(word, json, Kind::References(&MIRROR)).clearable()
 }
 
+const fn qos_policy() -> Field {
+    Field::new("qos-policy", "qosPolicyId", Kind::Reference(&QOS_POLICY)).clearable()
+}
+
 pub(super) const STATE: Field = Field::new("state", "adminStateUp", Kind::UpDown);
 
 pub static BRIDGE: Type = Type {
@@ -42,6 +47,7 @@ pub static BRIDGE: Type = Type {
         STATE,
         in_filter(),
         out_filter(),
+        qos_policy(),
         in_mirrors(),
         out_mirrors(),
     ],
@@ -105,6 +111,7 @@ pub static PORT: Type = Type {
         Field::new("net", "networkAddress", Kind::Prefix { length: "networkLength" })
             .shown(Shown::Asked)
             .at_creation(),
+        qos_policy(),
         in_mirrors(),
         out_mirrors(),
         mirrors("post-in-filter-mirrors", "postInFilterMirrorIds"),

@@ -11,6 +11,7 @@ mod group;
 mod load_balancer;
 mod mirror;
 mod place;
+mod qos;
 mod root;
 
 use mn_api_types::{Description, Media};

@@ -8,6 +8,7 @@ use super::group::{IP_ADDRESS_GROUP, PORT_GROUP};
 use super::load_balancer::{HEALTH_MONITOR, LOAD_BALANCER};
 use super::mirror::MIRROR;
 use super::place::{HOST, TUNNEL_ZONE};
+use super::qos::QOS_POLICY;
 use super::{Change, Collection, Field, Identity, Kind, Owner, Place, Shown, Type};
 
 /// Where every command begins.
@@ -23,6 +24,7 @@ pub static ROOT: Type = Type {
         Collection::of_tenant("port", &PORT, "ports"),
         Collection::of_tenant("chain", &CHAIN, "chains"),
         Collection::root("mirror", &MIRROR, "mirrors"),
+        Collection::root("qos-policy", &QOS_POLICY, "qosPolicies"),
         Collection::of_tenant("port-group", &PORT_GROUP, "portGroups"),
         Collection::root("ip-address-group", &IP_ADDRESS_GROUP, "ipAddrGroups"),
         Collection::root("load-balancer", &LOAD_BALANCER, "loadBalancers"),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use mn_api_types::walk::{
-    Delivery, Headers, InstalledFlow, LostRoute, Named, RouteAt, RuleAt, Step, Translated,
+    Delivery, Headers, Held, InstalledFlow, LostRoute, Named, RouteAt, RuleAt, Step, Translated,
     TunnelHeader, Verdict, VerdictKind, Walk,
 };
 
@@ -104,6 +104,7 @@ fn row(step: &Step) -> Row {
             let to = format!("copied to {}", name(&copied.port));
             Row::new("mirror", name(&copied.mirror), to)
         }
+        Step::Held(held) => Row::new("qos", name(&held.port), quality(held)),
         Step::Tunneled(sent) => {
             let to = sent.host.as_ref().map(name).unwrap_or_default();
             Row::new("tunnel", to, tunnel(&sent.tunnel))
@@ -128,6 +129,18 @@ fn translated(asked: &Translated) -> String {
         port.map_or_else(|| addr.to_string(), |port| SocketAddr::new(addr, port).to_string())
     };
     format!("{} becomes {}, ", end(from, asked.from_port), end(to, asked.to_port))
+}
+
+/// What a policy does to the packet.
+fn quality(held: &Held) -> String {
+    let mut does = Vec::new();
+    if let Some(dscp) = held.dscp {
+        does.push(format!("marked DSCP {dscp}"));
+    }
+    if let (Some(kbps), Some(burst)) = (held.max_kbps, held.max_burst_kb) {
+        does.push(format!("at most {kbps} kbit/s, {burst} kbit at once"));
+    }
+    format!("{}: {}", name(&held.policy), does.join(", "))
 }
 
 fn verdict(text: &mut String, verdict: &Verdict, paint: Paint) {

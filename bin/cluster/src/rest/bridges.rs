@@ -39,6 +39,7 @@ impl Exposed for Bridge {
             outbound_filter_id: sent.outbound_filter_id,
             inbound_mirror_ids: sent.inbound_mirror_ids,
             outbound_mirror_ids: sent.outbound_mirror_ids,
+            qos_policy_id: sent.qos_policy_id,
         };
         bridge.validate()?;
         Ok(bridge)
@@ -60,6 +61,7 @@ impl Exposed for Bridge {
             outbound_filter_id: self.outbound_filter_id,
             inbound_mirror_ids: self.inbound_mirror_ids.clone(),
             outbound_mirror_ids: self.outbound_mirror_ids.clone(),
+            qos_policy_id: self.qos_policy_id,
             vxlan_port_ids: Vec::new(),
             inbound_filter: links.maybe("chains", self.inbound_filter_id),
             outbound_filter: links.maybe("chains", self.outbound_filter_id),

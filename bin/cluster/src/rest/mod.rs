@@ -38,6 +38,8 @@ mod port_conversion;
 mod port_groups;
 mod ports;
 mod problem;
+mod qos_policies;
+mod qos_rules;
 mod registry;
 mod routers;
 mod routes;

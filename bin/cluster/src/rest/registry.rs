@@ -3,8 +3,8 @@
 use super::endpoint::Resource;
 use super::{
     application, bindings, bridges, chains, dhcp, dhcp_v6, health_monitors, hosts, ip_addr_groups,
-    load_balancers, mirrors, peering, pool_members, pools, port_groups, ports, routers, routes,
-    rules, system_state, tables, tenants, tunnel_zones, vips, walks,
+    load_balancers, mirrors, peering, pool_members, pools, port_groups, ports, qos_policies,
+    qos_rules, routers, routes, rules, system_state, tables, tenants, tunnel_zones, vips, walks,
 };
 
 /// Every resource there is, once.
@@ -31,6 +31,9 @@ pub fn resources() -> Vec<Resource> {
         pool_members::resource(),
         vips::resource(),
         mirrors::resource(),
+        qos_policies::resource(),
+        qos_rules::limit_resource(),
+        qos_rules::mark_resource(),
         port_groups::resource(),
         port_groups::member_resource(),
         ports::resource(),

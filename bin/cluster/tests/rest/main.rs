@@ -15,6 +15,7 @@ mod long_chains;
 mod long_lists;
 mod old_client;
 mod openapi;
+mod qos;
 mod random;
 mod vlans;
 mod walks;

@@ -168,6 +168,7 @@ impl World {
             outbound_filter_id: None,
             inbound_mirror_ids: Vec::new(),
             outbound_mirror_ids: Vec::new(),
+            qos_policy_id: None,
         });
         let (near, far) = (router_port_id(router, side), linked_port_id(router, side));
         let addr = IfAddr { addr: IpAddr::from([10, 0, side as u8, 254]), len: 24 };

@@ -5,6 +5,7 @@
 
 mod actions;
 mod answers;
+mod bandwidth;
 mod bench;
 mod connections;
 mod follow;
@@ -33,4 +34,5 @@ pub const CASES: &[&[Case]] = &[
     connections::CASES,
     fragments::CASES,
     follow::CASES,
+    bandwidth::CASES,
 ];

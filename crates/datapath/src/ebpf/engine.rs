@@ -30,8 +30,8 @@ use super::sys::{self, Shared};
 use super::underlay::Underlay;
 use crate::{
     Aged, BroadcastLimit, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec,
-    InstalledFlow, Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts,
-    Tracking, Tuple, UpcallLimit, Upcalls,
+    InstalledFlow, Interface, LastUse, Offload, Output, PeerAddresses, PortBandwidth, PortCounters,
+    Timeouts, Tracking, Tuple, UpcallLimit, Upcalls,
 };
 
 /// The kernel's datapath of the network namespace it was opened in.
@@ -152,6 +152,10 @@ impl Datapath for Ebpf {
         limit: BroadcastLimit,
     ) -> Result<(), DatapathError> {
         lock(&self.ports).set_broadcast_limit(port, limit)
+    }
+
+    fn set_bandwidth(&self, port: PortNo, bandwidth: PortBandwidth) -> Result<(), DatapathError> {
+        lock(&self.ports).set_bandwidth(port, bandwidth)
     }
 
     fn detach(&self, port: PortNo) -> Result<PortCounters, DatapathError> {
@@ -324,6 +328,7 @@ fn port_maps(programs: &aya::Ebpf) -> Result<PortMaps<'_>, DatapathError> {
         stats: map_fd(programs, "mn_port_stats")?,
         before: map_fd(programs, "mn_port_before")?,
         broadcasts: map_fd(programs, "mn_broadcasts")?,
+        bandwidths: map_fd(programs, "mn_bandwidths")?,
     })
 }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use mn_datapath_abi::limits::{IFACES_DIRECT, PORTS_MAX, ZONES_MAX};
-use mn_datapath_abi::{Config, Iface, Plain, Port, PortStats, RateLimit};
+use mn_datapath_abi::{self as abi, Config, Iface, Plain, Port, PortStats, RateLimit};
 use mn_flow::{PortNo, Zone};
 
 use super::open::system;
 use super::sys::{self, Shared};
-use crate::{BroadcastLimit, Counters, DatapathError, Interface, PortCounters, UpcallLimit};
+use crate::{
+    BroadcastLimit, Counters, DatapathError, Interface, PortBandwidth, PortCounters, UpcallLimit,
+};
 
 /// The tables of ports.
 pub struct Ports {
@@ -22,6 +24,7 @@ pub struct Ports {
     /// What was counted under an older version.
     before: Shared<PortStats>,
     broadcasts: Shared<RateLimit>,
+    bandwidths: Shared<abi::PortBandwidth>,
     processors: usize,
     /// The smallest MTU of any tunnel.
     tunnel_mtu: u32,
@@ -35,6 +38,12 @@ pub struct PortMaps<'a> {
     pub stats: BorrowedFd<'a>,
     pub before: BorrowedFd<'a>,
     pub broadcasts: BorrowedFd<'a>,
+    pub bandwidths: BorrowedFd<'a>,
+}
+
+/// A limit without what its bucket holds.
+const fn terms(way: abi::Bandwidth) -> (u64, u64) {
+    (way.octet_time, way.burst_ns)
 }
 
 /// How many processors a value of each has.
@@ -56,6 +65,7 @@ impl Ports {
             stats: own(maps.stats)?,
             before: Shared::map(maps.before).map_err(system("mmap of earlier counters"))?,
             broadcasts: Shared::map(maps.broadcasts).map_err(system("mmap of limits"))?,
+            bandwidths: Shared::map(maps.bandwidths).map_err(system("mmap of bandwidths"))?,
             processors: processors()?,
             tunnel_mtu: u32::MAX,
         })
@@ -119,6 +129,29 @@ impl Ports {
         Ok(())
     }
 
+    /// Says how much an attached port carries. What is as before is left alone, with its bucket: it
+    /// may have been said by an earlier agent.
+    pub fn set_bandwidth(
+        &self,
+        port: PortNo,
+        bandwidth: PortBandwidth,
+    ) -> Result<(), DatapathError> {
+        self.zone(port)?;
+        let index = Self::index(port)?;
+        let mut value = self.bandwidths.read(index);
+        let before = value;
+        for (way, limit) in value.way.iter_mut().zip([bandwidth.sent, bandwidth.received]) {
+            let (octet_time, burst_ns) = limit.times().unwrap_or_default();
+            if (way.octet_time, way.burst_ns) != (octet_time, burst_ns) {
+                *way = abi::Bandwidth { octet_time, burst_ns, ..abi::Bandwidth::default() };
+            }
+        }
+        if value.way.map(terms) != before.way.map(terms) {
+            self.bandwidths.write(index, &value);
+        }
+        Ok(())
+    }
+
     /// Writes a port as an older version had it.
     pub fn restore(&mut self, port: PortNo, value: &Port) -> Result<(), DatapathError> {
         self.ports.write(Self::index(port)?, value);
@@ -146,6 +179,7 @@ impl Ports {
         self.ports.half(index, Port::IFINDEX_AT).store(0, Release);
         self.ports.half(index, Port::ZONE_AT).store(0, Release);
         self.broadcasts.write(index, &RateLimit::default());
+        self.bandwidths.write(index, &abi::PortBandwidth::default());
         let counters = self.counters(port)?;
         let zero = vec![0; size_of::<PortStats>() * self.processors];
         sys::map_update(self.stats.as_fd(), port.0.octets(), &zero).map_err(system("bpf"))?;

@@ -12,8 +12,8 @@ use super::engine::{Port, Software};
 use super::upcall::{TokenBucket, Worker};
 use crate::{
     Aged, BroadcastLimit, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec,
-    InstalledFlow, Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts,
-    Tracking, Tuple, UpcallLimit, Upcalls,
+    InstalledFlow, Interface, LastUse, Offload, Output, PeerAddresses, PortBandwidth, PortCounters,
+    Timeouts, Tracking, Tuple, UpcallLimit, Upcalls,
 };
 
 /// As many meters as the kernel's engine has.
@@ -45,9 +45,9 @@ impl Datapath for Software {
         let bucket = TokenBucket::full(limit);
         let mut state = self.state();
         let before = state.ports.remove(&port);
-        let (tracking, broadcasts) =
-            before.map_or_else(Default::default, |it| (it.tracking, it.broadcasts));
-        state.ports.insert(port, Port { interface, bucket, tracking, broadcasts });
+        let (tracking, broadcasts, bandwidth) =
+            before.map_or_else(Default::default, |it| (it.tracking, it.broadcasts, it.bandwidth));
+        state.ports.insert(port, Port { interface, bucket, tracking, broadcasts, bandwidth });
         Ok(())
     }
 
@@ -61,6 +61,16 @@ impl Datapath for Software {
         let BroadcastLimit { rate, burst } = limit;
         let bucket = (rate > 0).then(|| TokenBucket::full(UpcallLimit { rate, burst }));
         state.ports.get_mut(&port).ok_or_else(missing)?.broadcasts = bucket;
+        Ok(())
+    }
+
+    fn set_bandwidth(&self, port: PortNo, bandwidth: PortBandwidth) -> Result<(), DatapathError> {
+        let mut state = self.state();
+        let missing = || DatapathError::Missing(format!("port {}", port.0));
+        let buckets = &mut state.ports.get_mut(&port).ok_or_else(missing)?.bandwidth;
+        for (bucket, limit) in buckets.iter_mut().zip([bandwidth.sent, bandwidth.received]) {
+            bucket.limit(limit);
+        }
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use mn_flow::{
 use mn_packet::IpProtocol;
 use mn_time::Instant;
 
+use super::bandwidth::OctetBucket;
 use super::connections::Connections;
 use super::flow_table::FlowTable;
 use super::fragments::Fragments;
@@ -67,6 +68,8 @@ pub(super) struct Port {
     pub tracking: Tracking,
     /// Of frames to several receivers, where there is a limit.
     pub broadcasts: Option<TokenBucket>,
+    /// Of octets: of those that its interface sends, and of those that it gets.
+    pub bandwidth: [OctetBucket; 2],
 }
 
 /// An action says that the packet goes no further.
@@ -134,6 +137,11 @@ impl State {
             return self.drop(PortNo::NONE, DropCause::PortGone, 1);
         };
         let Some(mut packet) = self.read(port, frame, offload, None) else { return };
+        let now = self.now;
+        let bucket = self.ports.get_mut(&port).map(|port| &mut port.bandwidth[0]);
+        if bucket.is_some_and(|bucket| !bucket.take(packet.load().octets, now)) {
+            return self.drop(port, DropCause::BandwidthSent, packet.load().packets);
+        }
         if packet.key.eth_dst.is_multicast() && !self.may_broadcast(port) {
             return self.drop(port, DropCause::BroadcastLimit, packet.load().packets);
         }

@@ -5,6 +5,7 @@
 //! port and [`Software::take_sent`] what went out. Its clock moves only when it is told the time.
 
 mod answer;
+mod bandwidth;
 mod connections;
 mod door;
 mod engine;

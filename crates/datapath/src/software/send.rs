@@ -20,9 +20,26 @@ pub struct Sent {
 impl State {
     /// Sends a copy of a packet, or counts why not.
     pub fn send(&mut self, packet: &Packet, to: Output) {
+        if let Output::Port(port) = to
+            && !self.carries(port, packet)
+        {
+            // The port's limit is what is counted, wherever the packet came in.
+            let packets = packet.load().packets;
+            *self.drops.entry((port, DropCause::BandwidthReceived)).or_default() += packets;
+            self.counters.entry(packet.key.in_port).or_default().rx_dropped += packets;
+            return;
+        }
         if let Err(cause) = self.try_send(packet, to) {
             self.drop(packet.key.in_port, cause, packet.load().packets);
         }
+    }
+
+    /// Whether a port has octets left for a packet that it can take; takes them.
+    fn carries(&mut self, port: PortNo, packet: &Packet) -> bool {
+        let now = self.now;
+        let Some(port) = self.ports.get_mut(&port) else { return true };
+        let fits = packet.wire_ip_len() <= port.interface.mtu as usize;
+        !fits || port.bandwidth[1].take(packet.load().octets, now)
     }
 
     fn try_send(&mut self, packet: &Packet, to: Output) -> Result<(), DropCause> {

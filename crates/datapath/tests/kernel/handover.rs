@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use mn_datapath::conformance::frames::udp;
 use mn_datapath::ebpf::{Ebpf, Options, remove_datapath};
-use mn_datapath::{BroadcastLimit, Counters, Datapath, DatapathError, Delivery, Offload, Tracking};
+use mn_datapath::{
+    Bandwidth, BroadcastLimit, Counters, Datapath, DatapathError, Delivery, Offload, PortBandwidth,
+    Tracking,
+};
 use mn_datapath_abi::{ABI_VERSION, Peer, Plain, v1};
 use mn_flow::{Action, DropCause, KeyKind, PortNo, TunnelKey, Zone};
 
@@ -196,7 +199,9 @@ fn an_older_version_is_taken_over_without_a_lost_packet() {
 
 /// Version 2 as it was left: today's layouts, without what has come since.
 fn made_version_2(dir: &Dir) {
-    std::fs::remove_file(ours(dir).join("mn_broadcasts")).unwrap();
+    for map in ["mn_broadcasts", "mn_bandwidths"] {
+        std::fs::remove_file(ours(dir).join(map)).unwrap();
+    }
     std::fs::rename(ours(dir), dir.path().join("bpf/v2")).unwrap();
 }
 
@@ -233,6 +238,9 @@ fn version_2_is_taken_over_with_its_flows_connections_and_counters() {
         // What has come since works: limits of broadcasts, and flows that answer.
         let limit = BroadcastLimit { rate: 1000, burst: 1000 };
         datapath.set_broadcast_limit(a.port, limit).unwrap();
+        let fast = Bandwidth { kbps: 1_000_000, burst: 1_000_000 };
+        let bandwidth = PortBandwidth { sent: fast, received: fast };
+        datapath.set_bandwidth(a.port, bandwidth).unwrap();
         datapath.heartbeat(now()).unwrap();
         let agent = Agent::switch(&datapath, &[a, b]);
         b.namespace.run("ip", "neigh flush dev eth0 nud all");

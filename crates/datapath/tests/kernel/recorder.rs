@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use mn_datapath::ebpf::Ebpf;
 use mn_datapath::{
     Aged, BroadcastLimit, Connection, Counters, Datapath, DatapathError, Delivery, FlowSpec,
-    InstalledFlow, Interface, LastUse, Offload, Output, PeerAddresses, PortCounters, Timeouts,
-    Tracking, Tuple, UpcallLimit, Upcalls,
+    InstalledFlow, Interface, LastUse, Offload, Output, PeerAddresses, PortBandwidth, PortCounters,
+    Timeouts, Tracking, Tuple, UpcallLimit, Upcalls,
 };
 use mn_flow::{
     Action, DropCause, FlowKey, FlowMask, GroupIndex, PeerIndex, PortNo, TunnelKey, Zone,
@@ -44,6 +44,9 @@ impl Datapath for Recorder {
     }
     fn set_broadcast_limit(&self, port: PortNo, limit: BroadcastLimit) -> Result<()> {
         self.engine.set_broadcast_limit(port, limit)
+    }
+    fn set_bandwidth(&self, port: PortNo, bandwidth: PortBandwidth) -> Result<()> {
+        self.engine.set_bandwidth(port, bandwidth)
     }
     fn detach(&self, port: PortNo) -> Result<PortCounters> {
         self.engine.detach(port)

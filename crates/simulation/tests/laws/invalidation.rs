@@ -8,7 +8,7 @@ use mn_testkit::packet::Built;
 use mn_testkit::{Lab, Random, mac, named};
 use mn_topology::{AnyObject, IfAddr, PortKind, Route, RouteTarget};
 
-use crate::world::{CHAINS, MIRRORS, Spec, cases, lab, mirror, rules};
+use crate::world::{CHAINS, MIRRORS, POLICIES, Spec, cases, lab, mirror, policy, rules};
 
 /// What one flow does, and what it depends on.
 struct Flow {
@@ -117,13 +117,14 @@ fn flows(lab: &Lab, draw: &mut Random) -> Vec<Flow> {
 
 /// Makes one random change; says what, and what it touches.
 fn change(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
-    match draw.below(12) {
+    match draw.below(13) {
         0..4 => change_port(lab, draw),
         4 => change_device(lab, draw),
         5 => change_chain(lab, draw),
         6 => change_group(lab, draw),
         7 | 8 => change_route(lab, draw),
         9 => change_mirror(lab, draw),
+        10 => change_policy(lab, draw),
         _ => change_learned(lab, draw),
     }
 }
@@ -142,7 +143,8 @@ fn change_port(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
         unreachable!("labs have ports")
     };
     let chain = draw.one_in(2).then(|| named(draw.pick(&CHAINS)));
-    match draw.below(12) {
+    match draw.below(13) {
+        12 => port.qos_policy_id = held(draw),
         10 => port.pre_out_filter_mirror_ids = hung(draw),
         11 => port.inbound_mirror_ids = hung(draw),
         0 | 1 => port.admin_state_up = !port.admin_state_up,
@@ -187,7 +189,7 @@ fn change_port(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
 fn change_device(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
     let chain = draw.one_in(2).then(|| named(draw.pick(&CHAINS)));
     let class = draw.pick(&[Class::Bridge, Class::Router]);
-    let what = draw.below(6);
+    let what = draw.below(7);
     let Some((key, object)) = pick(lab, class, draw) else { unreachable!("labs have devices") };
     let tags = match object {
         AnyObject::Bridge(mut bridge) => {
@@ -197,6 +199,7 @@ fn change_device(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
                 2 => bridge.outbound_filter_id = chain,
                 3 => bridge.inbound_mirror_ids = hung(draw),
                 4 => bridge.outbound_mirror_ids = hung(draw),
+                5 => bridge.qos_policy_id = held(draw),
                 _ => bridge.name = Some("other".to_owned()),
             }
             lab.put(bridge)
@@ -235,6 +238,23 @@ fn change_mirror(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
     let mirror = Lab::read(&text).objects.into_values().next().expect("the text has a mirror");
     let tags = lab.put(mirror);
     (format!("{text} written"), tags)
+}
+
+fn change_policy(lab: &mut Lab, draw: &mut Random) -> (String, Vec<Tag>) {
+    let name = draw.pick(&POLICIES);
+    let key: ObjectKey = named::<mn_ids::QosPolicy>(name).into();
+    if draw.one_in(3) {
+        return (format!("{key} deleted"), lab.delete(key));
+    }
+    let text = policy(draw, name);
+    let policy = Lab::read(&text).objects.into_values().next().expect("the text has a policy");
+    let tags = lab.put(policy);
+    (format!("{text} written"), tags)
+}
+
+/// One of the policies, or none.
+fn held(draw: &mut Random) -> Option<mn_ids::QosPolicyId> {
+    draw.one_in(2).then(|| named(draw.pick(&POLICIES)))
 }
 
 /// Some of the mirrors, or none.

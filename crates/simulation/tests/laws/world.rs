@@ -104,10 +104,30 @@ fn filter(draw: &mut Random) -> String {
             let _ = write!(text, " {hook} {}", draw.pick(&["m0", "m1", "m2", "m0,m2"]));
         }
     }
+    if draw.one_in(8) {
+        let _ = write!(text, " policy {}", draw.pick(&POLICIES));
+    }
     for side in ["in", "out"] {
         if draw.one_in(4) {
             let _ = write!(text, " {side} {}", draw.pick(&CHAINS));
         }
+    }
+    text
+}
+
+pub const POLICIES: [&str; 2] = ["q0", "q1"];
+
+/// A random policy of service quality.
+pub fn policy(draw: &mut Random, name: &str) -> String {
+    let mut text = format!("qos {name}\n");
+    for _ in 0..draw.below(3) {
+        text += draw.pick(&[
+            "  mark 46\n",
+            "  mark 0\n",
+            "  mark 8\n",
+            "  sends 9 9\n",
+            "  gets 9 9\n",
+        ]);
     }
     text
 }
@@ -143,6 +163,7 @@ pub fn lab(draw: &mut Random) -> Lab {
             let _ = writeln!(text, "  {side} {}", draw.pick(&CHAINS));
         }
     }
+    text += maybe(draw, 3, "  policy q0\n");
     text += maybe(draw, 6, "  in-mirrors m1\n");
     text += maybe(draw, 6, "  out-mirrors m2,m0\n");
     text += maybe(draw, 3, "  link trunk vlan 7\n");
@@ -183,6 +204,9 @@ pub fn lab(draw: &mut Random) -> Lab {
     text += maybe(draw, 2, "  symmetric\n");
     text += maybe(draw, 2, "  route 0.0.0.0/0 via far 198.51.100.9\n");
     text += "addresses friends 10.0.1.5 10.0.2.7 fd01::5\nports inside vm1 vm4\n";
+    for policy in POLICIES {
+        text += &self::policy(draw, policy);
+    }
     for mirror in MIRRORS {
         text += &self::mirror(draw, mirror);
     }

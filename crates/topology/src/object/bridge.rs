@@ -1,6 +1,6 @@
 //! Bridges.
 
-use mn_ids::{BridgeId, ChainId, Id, MirrorId, Object, OnDelete, Reference};
+use mn_ids::{BridgeId, ChainId, Id, MirrorId, Object, OnDelete, QosPolicyId, Reference};
 use serde::{Deserialize, Serialize};
 
 use super::{Invalid, References, yes};
@@ -25,6 +25,9 @@ pub struct Bridge {
     /// Mirrors of what goes out, after the outbound filter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outbound_mirror_ids: Vec<MirrorId>,
+    /// What its bound ports are held to that have no policy of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos_policy_id: Option<QosPolicyId>,
 }
 
 impl Bridge {
@@ -63,6 +66,7 @@ impl Object for Bridge {
             .to("outbound_filter_id", self.outbound_filter_id, OnDelete::Clear)
             .to("inbound_mirror_ids", self.inbound_mirror_ids.iter().copied(), OnDelete::Clear)
             .to("outbound_mirror_ids", self.outbound_mirror_ids.iter().copied(), OnDelete::Clear)
+            .to("qos_policy_id", self.qos_policy_id, OnDelete::Clear)
             .done()
     }
 }

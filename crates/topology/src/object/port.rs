@@ -3,8 +3,8 @@
 use core::net::IpAddr;
 
 use mn_ids::{
-    BridgeId, ChainId, HostId, Id, MirrorId, Object, ObjectKey, OnDelete, PortId, Reference,
-    RouterId,
+    BridgeId, ChainId, HostId, Id, MirrorId, Object, ObjectKey, OnDelete, PortId, QosPolicyId,
+    Reference, RouterId,
 };
 use mn_packet::{IpPrefix, Mac, VlanId};
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,9 @@ pub struct Port {
     /// Mirrors of what the outbound filter lets pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outbound_mirror_ids: Vec<MirrorId>,
+    /// What it is held to while it is bound; `None`: its bridge's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos_policy_id: Option<QosPolicyId>,
     /// The port it is linked with. Both ends name each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_id: Option<PortId>,
@@ -178,6 +181,7 @@ impl Port {
             post_in_filter_mirror_ids: Vec::new(),
             pre_out_filter_mirror_ids: Vec::new(),
             outbound_mirror_ids: Vec::new(),
+            qos_policy_id: None,
             peer_id: None,
             host_id: None,
             interface_name: None,
@@ -356,6 +360,7 @@ impl Object for Port {
                 OnDelete::Clear,
             )
             .to("outbound_mirror_ids", self.outbound_mirror_ids.iter().copied(), OnDelete::Clear)
+            .to("qos_policy_id", self.qos_policy_id, OnDelete::Clear)
             .to("peer_id", self.peer_id, OnDelete::Clear)
             .to("host_id", self.host_id, OnDelete::Refuse)
             .to("previous_host_id", self.previous_host_id, OnDelete::Clear)

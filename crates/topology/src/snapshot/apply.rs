@@ -21,7 +21,7 @@ use super::{
     AddrSet, Candidate, FarEnd, Link, Loaded, Lookup, MirrorView, PortSet, Shelf, Single, Snapshot,
 };
 use crate::AnyObject;
-use crate::object::{Bridge, DeviceId, Port, PortKind, Route, Router};
+use crate::object::{Bridge, DeviceId, Port, PortKind, QosPolicy, Route, Router};
 
 use port::{own, read_of_port};
 
@@ -165,6 +165,7 @@ impl Next {
             Some(AnyObject::Mirror(mirror)) => {
                 self.mirror(mirror.id.uuid(), Some(MirrorView::of(&mirror)));
             }
+            Some(AnyObject::QosPolicy(policy)) => self.qos_policy(policy.id.uuid(), Some(policy)),
             Some(AnyObject::Host(_) | AnyObject::SystemState(_) | AnyObject::TunnelZone(_)) => {}
             None => self.deleted(key),
         }
@@ -188,6 +189,7 @@ impl Next {
             Class::PoolMember => self.pool_member(Id::from_uuid(key.id), None),
             Class::HealthMonitor => self.health_monitor(key.id, None),
             Class::Mirror => self.mirror(key.id, None),
+            Class::QosPolicy => self.qos_policy(key.id, None),
             Class::Host | Class::Rule | Class::SystemState | Class::TunnelZone => {}
         }
     }
@@ -295,6 +297,15 @@ impl Next {
         self.tags.extend(changed.then_some(Tag::Mirror(Id::from_uuid(id))));
     }
 
+    fn qos_policy(&mut self, id: Uuid, new: Option<QosPolicy>) {
+        let old = self.snapshot.qos_policies.get(id).and_then(|entry| entry.value.clone());
+        let mark = new.as_ref().map(QosPolicy::mark);
+        replace(&mut self.snapshot.qos_policies, id, new);
+        if old.as_deref().map(QosPolicy::mark) != mark {
+            self.tags.insert(Tag::QosPolicy(Id::from_uuid(id)));
+        }
+    }
+
     fn finish(mut self) -> (Snapshot, Vec<Tag>) {
         for (id, ports) in core::mem::take(&mut self.bridges) {
             self.rebuild_bridge(id, &ports);
@@ -398,7 +409,7 @@ impl Next {
 
 /// What flows read of a bridge itself.
 fn read_of_bridge(bridge: &Bridge) -> impl PartialEq {
-    (bridge.admin_state_up, bridge.filters(), bridge.mirrors())
+    (bridge.admin_state_up, bridge.filters(), bridge.mirrors(), bridge.qos_policy_id)
 }
 
 /// What flows read of a router itself.

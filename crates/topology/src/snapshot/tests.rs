@@ -25,6 +25,7 @@ fn bridge(number: u128) -> Bridge {
         outbound_filter_id: None,
         inbound_mirror_ids: Vec::new(),
         outbound_mirror_ids: Vec::new(),
+        qos_policy_id: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What of a port others read.
 
-use mn_ids::{ChainId, MirrorId, PortId, RouterId};
+use mn_ids::{ChainId, MirrorId, PortId, QosPolicyId, RouterId};
 
 use super::super::Candidate;
 use crate::object::{Port, PortKind};
@@ -12,6 +12,7 @@ pub(super) struct ReadOfPort<'a> {
     admin_state_up: bool,
     filters: [Option<ChainId>; 2],
     mirrors: [&'a [MirrorId]; 4],
+    qos_policy: Option<QosPolicyId>,
     peer: Option<PortId>,
     /// Where it is bound is another matter (`Tag::Location`).
     bound: bool,
@@ -23,6 +24,7 @@ pub(super) fn read_of_port(port: &Port) -> ReadOfPort<'_> {
         admin_state_up: port.admin_state_up,
         filters: port.filters(),
         mirrors: port.mirrors(),
+        qos_policy: port.qos_policy_id,
         peer: port.peer_id,
         bound: port.binding().is_some(),
     }

@@ -26,6 +26,7 @@ impl Next {
             Class::PortGroup => watch(&mut snapshot.port_groups, key.id, watched),
             Class::IpAddrGroup => watch(&mut snapshot.addr_groups, key.id, watched),
             Class::Mirror => watch(&mut snapshot.mirrors, key.id, watched),
+            Class::QosPolicy => watch(&mut snapshot.qos_policies, key.id, watched),
             Class::LoadBalancer => {
                 snapshot.load_balancers.entry(key.id).balancer.watched = watched;
             }
