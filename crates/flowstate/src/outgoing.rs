@@ -11,7 +11,7 @@ use crate::record::Record;
 
 /// Records that wait to be acknowledged, at most: what a peer that is away will be told. If there
 /// are more the oldest are dropped, and the peer asks for everything.
-pub(crate) const JOURNAL_MAX: usize = 1 << 16;
+const JOURNAL_MAX: usize = 1 << 16;
 /// Records that are sent ahead of the first that was not acknowledged.
 pub(crate) const WINDOW: u64 = 1 << 14;
 
@@ -175,9 +175,6 @@ impl Outgoing {
             if let Some(slot) = self.slot(number) {
                 slot.arrived = true;
             }
-        }
-        while self.before + 1 < ack.next && self.begun > 0 {
-            self.pop();
         }
         self.pop_arrived();
         if self.journal.is_empty() {

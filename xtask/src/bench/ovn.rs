@@ -17,23 +17,37 @@ use self::chassis::Chassis;
 use self::programs::Programs;
 use super::layout::{Layout, cable};
 
-/// Every layout there is, with what it is compared with, the server's chassis and the last two
-/// parts of its address; the client of each network is on chassis 0.
-const LAYOUTS: [(&str, &str, usize, [u8; 2]); 5] = [
-    ("OVN: one host, L2", "veth", 0, [1, 11]),
-    ("OVN: two hosts, L2", "vxlan", 1, [1, 12]),
-    ("OVN: two hosts, routed", "vxlan", 1, [2, 12]),
-    ("OVN: one host, stateful", "veth", 0, [3, 11]),
-    ("OVN: two hosts, stateful", "vxlan", 1, [3, 12]),
+/// A layout of OVN.
+struct Beside {
+    name: &'static str,
+    /// What of ours does the same.
+    ours: &'static str,
+    /// What it is compared with.
+    base: &'static str,
+    /// The server's chassis; the client of each network is on chassis 0.
+    at: usize,
+    /// The last two parts of the server's address.
+    last: [u8; 2],
+}
+
+/// Every layout there is.
+const LAYOUTS: [Beside; 5] = [
+    beside(["OVN: one host, L2", "ours: one host, L2", "veth"], 0, [1, 11]),
+    beside(["OVN: two hosts, L2", "ours: two hosts, L2", "vxlan"], 1, [1, 12]),
+    beside(["OVN: two hosts, routed", "ours: two hosts, routed", "vxlan"], 1, [2, 12]),
+    beside(["OVN: one host, stateful", "ours: one host, stateful", "veth"], 0, [3, 11]),
+    beside(["OVN: two hosts, stateful", "ours: two hosts, stateful", "vxlan"], 1, [3, 12]),
 ];
+
+const fn beside([name, ours, base]: [&'static str; 3], at: usize, last: [u8; 2]) -> Beside {
+    Beside { name, ours, base, at, last }
+}
+
 /// What of ours does the same as what of theirs.
-pub const PAIRS: [(&str, &str); 5] = [
-    ("ours: one host, L2", "OVN: one host, L2"),
-    ("ours: two hosts, L2", "OVN: two hosts, L2"),
-    ("ours: two hosts, routed", "OVN: two hosts, routed"),
-    ("ours: one host, stateful", "OVN: one host, stateful"),
-    ("ours: two hosts, stateful", "OVN: two hosts, stateful"),
-];
+pub fn pairs() -> [(&'static str, &'static str); LAYOUTS.len()] {
+    LAYOUTS.map(|layout| (layout.ours, layout.name))
+}
+
 /// The networks: 10.7.1.0/24 and 10.7.2.0/24 have a router between them, the third has rules.
 const SWITCHES: [&str; 3] = ["near", "far", "guarded"];
 /// How long daemons and flows may take to be there.
@@ -66,7 +80,7 @@ impl Ovn {
         cloud.draw_networks()?;
         let clients = [cloud.machine(0, [1, 10])?, cloud.machine(0, [3, 10])?];
         let mut layouts = Vec::new();
-        for (name, base, at, last) in LAYOUTS {
+        for Beside { name, base, at, last, .. } in LAYOUTS {
             let client = clients[usize::from(last[0] == 3)].clone();
             let server = cloud.machine(at, last)?;
             let address = address(last);
@@ -85,7 +99,7 @@ impl Ovn {
 
 /// Whether a name is that of one of its layouts.
 pub fn has_layout(wants: impl Fn(&str) -> bool) -> bool {
-    LAYOUTS.iter().any(|(name, ..)| wants(name))
+    LAYOUTS.iter().any(|layout| wants(layout.name))
 }
 
 fn address([net, last]: [u8; 2]) -> String {
@@ -209,9 +223,8 @@ mod tests {
 
     #[test]
     fn every_layout_of_ovn_has_one_of_ours_beside_it_and_a_base() {
-        for (name, base, ..) in LAYOUTS {
-            let ours = PAIRS.iter().find(|(_, theirs)| *theirs == name).map(|(ours, _)| ours);
-            assert!(ours.is_some_and(|ours| layout::NAMES.contains(ours)), "{name}");
+        for Beside { name, ours, base, .. } in LAYOUTS {
+            assert!(layout::NAMES.contains(&ours), "{name}");
             assert!(layout::NAMES.contains(&base), "{name}");
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::layout::Layout;
 use super::measure::{METRICS, Metric, OF_OURS, Series};
-use super::ovn::PAIRS;
+use super::ovn;
 use super::statistics::Median;
 use crate::command::{Outcome, output};
 
@@ -110,7 +110,7 @@ impl Comparison {
 /// Everything that was measured of ours and of OVN.
 pub fn beside_ovn(series: &Series) -> Vec<Comparison> {
     let pairs =
-        METRICS.iter().flat_map(|metric| PAIRS.map(|(ours, theirs)| (metric, ours, theirs)));
+        METRICS.iter().flat_map(|metric| ovn::pairs().map(|(ours, theirs)| (metric, ours, theirs)));
     let compare = |(metric, ours, theirs)| {
         let ratio = ratio(series, metric, ours, theirs)?;
         Some(Comparison { metric, ours, theirs, ratio })

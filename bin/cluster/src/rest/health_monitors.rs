@@ -1,7 +1,5 @@
 //! Health monitors.
 
-use std::num::NonZeroU32;
-
 use mn_api_types::{self as api, HealthMonitorType, Media};
 use mn_ids::HealthMonitorId;
 use mn_topology::{Check, HealthMonitor};
@@ -9,6 +7,7 @@ use mn_topology::{Check, HealthMonitor};
 use super::endpoint::Resource;
 use super::exposed::{Exposed, create, delete_if_there, list, read, update};
 use super::links::Links;
+use super::pools::positive;
 use super::problem::Problem;
 
 pub fn resource() -> Resource {
@@ -67,10 +66,6 @@ impl Exposed for HealthMonitor {
             uri: Some(uri),
         }
     }
-}
-
-fn positive(property: &str, sent: u32) -> Result<NonZeroU32, Problem> {
-    NonZeroU32::new(sent).ok_or_else(|| Problem::field(property, sent, "must be at least 1"))
 }
 
 /// A page goes with HTTP alone.

@@ -1,12 +1,12 @@
 //! Members of pools, and what their checks came to.
 
-use std::collections::{BTreeSet, HashMap};
-use std::num::{NonZeroU16, NonZeroU32};
+use std::collections::HashMap;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use mn_api_types::{self as api, LbStatus, Media};
 use mn_ids::{PoolId, PoolMemberId};
-use mn_nsdb::{Entry, TableId, TableKind, winner};
+use mn_nsdb::{Entry, TableId, TableKind};
 use mn_topology::{Health, Pool, PoolMember};
 use serde::Deserialize;
 
@@ -15,8 +15,9 @@ use super::db::{Changes, Db, Found};
 use super::endpoint::Resource;
 use super::exposed::delete_if_there;
 use super::links::Links;
-use super::pools::admit;
+use super::pools::{admit, positive};
 use super::problem::Problem;
+use super::tables::winners;
 
 pub fn resource() -> Resource {
     Resource::new(Media::POOL_MEMBER, &api::PoolMember::DESCRIPTION)
@@ -49,7 +50,7 @@ impl Checks {
         for Found { object: pool, .. } in pools {
             if pool.health_monitor_id.is_some() {
                 let entries = db.entries(TableId::of(TableKind::MemberHealth, pool.id)).await?;
-                monitored.insert(pool.id, verdicts(&entries));
+                monitored.insert(pool.id, verdicts(entries));
             }
         }
         Ok(Self { monitored })
@@ -69,23 +70,17 @@ impl Checks {
 }
 
 /// The last verdict on each member. One of an agent that speaks otherwise is passed over.
-fn verdicts(entries: &[Entry]) -> HashMap<PoolMemberId, Health> {
-    let keys: BTreeSet<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
-    let mut by_key: HashMap<&str, Vec<&Entry>> = HashMap::with_capacity(keys.len());
-    for entry in entries {
-        by_key.entry(&entry.key).or_default().push(entry);
-    }
-    let verdict = |(key, entries): (&str, Vec<&Entry>)| {
-        let last = winner(entries)?;
+fn verdicts(entries: Vec<Entry>) -> HashMap<PoolMemberId, Health> {
+    let verdict = |Entry { key, value, .. }: Entry| {
         let read =
-            || Some((key.parse().ok()?, serde_json::from_str::<HealthValue>(&last.value).ok()?));
-        let Some((member, value)) = read() else {
-            tracing::warn!(key, value = last.value, "a verdict on a pool's member cannot be read");
-            return None;
-        };
-        Some((member, value.status))
+            || Some((key.parse().ok()?, serde_json::from_str::<HealthValue>(&value).ok()?.status));
+        let verdict = read();
+        if verdict.is_none() {
+            tracing::warn!(key, value, "a verdict on a pool's member cannot be read");
+        }
+        verdict
     };
-    by_key.into_iter().filter_map(verdict).collect()
+    winners(entries).into_iter().filter_map(verdict).collect()
 }
 
 async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
@@ -129,7 +124,7 @@ async fn make(call: &Call, sent: api::PoolMember, pool: Found<Pool>) -> Result<A
         admin_state_up: sent.admin_state_up,
         address,
         protocol_port: port(sent.protocol_port)?,
-        weight: weight(sent.weight)?,
+        weight: positive("weight", sent.weight)?,
     };
     member.validate()?;
     let changes = Changes::default().create(&member);
@@ -145,7 +140,7 @@ async fn update(call: Arc<Call>) -> Result<Answer, Problem> {
     let member = PoolMember {
         pool_id: pool.object.id,
         admin_state_up: sent.admin_state_up,
-        weight: weight(sent.weight)?,
+        weight: positive("weight", sent.weight)?,
         ..found.object.clone()
     };
     let newcomer = (member.id.uuid(), member.address);
@@ -164,10 +159,6 @@ async fn pool_of(call: &Call, sent: &api::PoolMember) -> Result<Found<Pool>, Pro
 pub fn port(sent: u16) -> Result<NonZeroU16, Problem> {
     NonZeroU16::new(sent)
         .ok_or_else(|| Problem::field("protocolPort", sent, "is no port: from 1 to 65535"))
-}
-
-fn weight(sent: u32) -> Result<NonZeroU32, Problem> {
-    NonZeroU32::new(sent).ok_or_else(|| Problem::field("weight", sent, "must be at least 1"))
 }
 
 fn to_api(member: &PoolMember, checks: &Checks, links: &Links) -> api::PoolMember {

@@ -1,10 +1,11 @@
 //! Pools of servers.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use mn_api_types::{self as api, LbStatus, Media};
-use mn_ids::{HealthMonitorId, LoadBalancerId, ObjectKey, PoolId};
+use mn_ids::{HealthMonitorId, ObjectKey, PoolId};
 use mn_topology::{
     HealthMonitor, IpVersion, LbMethod, LbProtocol, LoadBalancer, Pool, PoolMember, Vip,
 };
@@ -166,7 +167,7 @@ async fn is_alone(call: &Call, pool: PoolId, newcomer: Uuid) -> Result<bool, Pro
         && vips.iter().all(|found| found.object.id.uuid() == newcomer))
 }
 
-/// What a virtual address has of its pool.
-pub const fn of_vip(pool: &Pool) -> (Option<LoadBalancerId>, LbProtocol) {
-    (pool.load_balancer_id, pool.protocol)
+/// A number of which there has to be one at least.
+pub fn positive(property: &str, sent: u32) -> Result<NonZeroU32, Problem> {
+    NonZeroU32::new(sent).ok_or_else(|| Problem::field(property, sent, "must be at least 1"))
 }

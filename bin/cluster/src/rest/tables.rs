@@ -76,7 +76,7 @@ impl FromStr for MacKey {
 }
 
 /// Of each key the entry that counts.
-fn winners(entries: Vec<Entry>) -> Vec<Entry> {
+pub fn winners(entries: Vec<Entry>) -> Vec<Entry> {
     let mut by_key: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
     for entry in entries {
         by_key.entry(entry.key.clone()).or_default().push(entry);

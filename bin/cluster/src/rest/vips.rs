@@ -13,7 +13,7 @@ use super::endpoint::Resource;
 use super::exposed::delete_if_there;
 use super::links::Links;
 use super::pool_members::port;
-use super::pools::{admit, of_vip};
+use super::pools::{admit, positive};
 use super::problem::Problem;
 
 pub fn resource() -> Resource {
@@ -118,18 +118,14 @@ async fn refuse_taken(call: &Call, vip: &Vip) -> Result<(), Problem> {
 }
 
 fn from_api(id: VipId, sent: api::Vip, pool: &Pool) -> Result<Vip, Problem> {
-    let (load_balancer_id, protocol) = of_vip(pool);
-    let limit = |sent| {
-        NonZeroU32::new(sent)
-            .ok_or_else(|| Problem::field("connectionLimit", sent, "must be at least 1"))
-    };
+    let limit = |sent| positive("connectionLimit", sent);
     let vip = Vip {
         id,
         pool_id: pool.id,
-        load_balancer_id,
+        load_balancer_id: pool.load_balancer_id,
         admin_state_up: sent.admin_state_up,
         address: sent.address.ok_or_else(|| Problem::required("address"))?,
-        protocol,
+        protocol: pool.protocol,
         protocol_port: port(sent.protocol_port)?,
         session_persistence: sent.session_persistence.map(|persistence| match persistence {
             api::SessionPersistence::SourceIp => SessionPersistence::SourceIp,
