@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mn_testbed::{LabError, Namespace, Outcome, wait_for};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -26,16 +26,20 @@ fn closes_by_reset(stream: &TcpStream) {
     setsockopt(stream, sockopt::Linger, &linger).expect("an option of a TCP socket");
 }
 
-/// Makes so many connections one after the other, and closes each.
-fn connect_and_close(from: &Namespace, port: u16, count: usize, by_reset: bool) -> Outcome {
+/// Makes so many connections one after the other, and closes each; how many had to ask again, which
+/// is done after a second.
+fn connect_and_close(from: &Namespace, port: u16, count: usize, by_reset: bool) -> Outcome<usize> {
+    let mut slow = 0;
     for nth in 0..count {
+        let begun = Instant::now();
         let mut stream = dial(from, FAR[0], port)?;
+        slow += usize::from(begun.elapsed() > Duration::from_millis(900));
         assert!(comes_back(&mut stream, 1), "connection {nth}");
         if by_reset {
             closes_by_reset(&stream);
         }
     }
-    Ok(())
+    Ok(slow)
 }
 
 #[test]
@@ -82,7 +86,9 @@ fn ports_of_connections_that_were_closed_or_reset_are_used_again() -> Outcome {
     street.wait_reaches(0, FAR[0])?;
     let mut living = dial(&street.vms[1].namespace, FAR[0], 7000)?;
     for by_reset in [false, true] {
-        connect_and_close(&street.vms[0].namespace, 7000, 300, by_reset)?;
+        // One whose port was given again too soon, while the other side still waited, would.
+        let slow = connect_and_close(&street.vms[0].namespace, 7000, 300, by_reset)?;
+        assert!(slow < 10, "{slow} of 300 connections had to ask again");
     }
     assert!(comes_back(&mut living, 1000), "whose port was never closed keeps it");
     let own = living.local_addr().map_err(LabError::machine("an address"))?;

@@ -229,8 +229,11 @@ impl Worker {
         let whole = arrives_by.is_none();
         let install =
             arrival.install && decision.expiry != Expiry::None && !stale && whole && !shares;
+        // Before the packet goes: its answer may be back at once, and is not to meet a flow of a
+        // connection that had its port before.
+        self.drop_touched(&changed);
         let flow = self.carry_out(arrival, &decision, &tags, install, now);
-        self.touch(&changed, now);
+        self.release_touched(&changed, now);
         tags.clear();
         self.buffers.tags = tags;
         if !begun.is_empty() && install {

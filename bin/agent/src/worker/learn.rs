@@ -241,6 +241,14 @@ impl Worker {
             return;
         }
         self.drop_touched(tags);
+        self.release_touched(tags, now);
+    }
+
+    /// Goes on with what waited for a change of these, whose flows were removed.
+    pub(super) fn release_touched(&mut self, tags: &[Tag], now: Instant) {
+        if tags.is_empty() {
+            return;
+        }
         self.arriving.changed(tags);
         let touched = Touched::by(tags);
         self.released.extend(self.pending.waiting(|stay| touched.touches_any(&stay.tags)));

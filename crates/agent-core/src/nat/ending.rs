@@ -75,6 +75,10 @@ impl Life {
     pub(super) const fn has_ended(self) -> bool {
         matches!(self, Self::Ended { .. })
     }
+
+    pub(super) const fn ended_at(self) -> Option<Instant> {
+        if let Self::Ended { at, .. } = self { Some(at) } else { None }
+    }
 }
 
 #[cfg(test)]

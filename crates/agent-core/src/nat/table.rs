@@ -67,8 +67,8 @@ pub struct NatTable {
     hasher: DefaultHashBuilder,
     /// Where the search for idle ones goes on.
     cursor: usize,
-    /// Those whose connection has ended, and when that was: the first is the oldest. Some may be
-    /// gone, or go on, by now.
+    /// Those whose connection has ended, and when that was, or when it was last used after that:
+    /// the first is the oldest. Some may be gone or go on by now, or another has their slot.
     ended: VecDeque<(Instant, Slot)>,
 }
 
@@ -319,14 +319,11 @@ impl NatTable {
     /// Those of ended connections that nothing has come for since.
     fn expire_ended(&mut self, now: Instant, tags: &mut Vec<Tag>) -> Vec<Gone> {
         let (mut gone, timeout) = (Vec::new(), self.timeouts.ended);
-        while let Some((_, slot)) =
+        while let Some((at, slot)) =
             self.ended.front().copied().filter(|(at, _)| *at + timeout <= now)
         {
             self.ended.pop_front();
-            let Some(entry) = self.at(slot) else { continue };
-            if !entry.life.has_ended() || entry.owner != Owner::Own {
-                continue;
-            }
+            let Some(entry) = self.ended_by(at, slot) else { continue };
             if entry.used_at + timeout > now {
                 self.ended.push_back((entry.used_at, slot));
             } else if let Some(ended) = self.take(slot, now) {
@@ -335,6 +332,14 @@ impl NatTable {
             }
         }
         gone
+    }
+
+    /// This worker's own translation in a slot, if its connection had ended by then: not that of a
+    /// later one that has been given the slot since.
+    fn ended_by(&self, at: Instant, slot: Slot) -> Option<&Entry> {
+        let entry = self.at(slot)?;
+        let ended_at = entry.life.ended_at()?;
+        (ended_at <= at && entry.owner == Owner::Own).then_some(entry)
     }
 
     /// Every translation of this worker's own, and whether its connection has ended.
@@ -372,13 +377,10 @@ impl NatTable {
         };
         let fits = |entry: &&Entry| {
             let binding = &entry.binding;
-            entry.life.has_ended()
-                && entry.owner == Owner::Own
-                && to(&binding.key) == to(&wanted.key)
-                && allows(wanted.targets, binding)
+            to(&binding.key) == to(&wanted.key) && allows(wanted.targets, binding)
         };
         let oldest = self.ended.iter().take(limits::NAT_REUSE_LOOKS);
-        let mut oldest = oldest.filter_map(|(_, slot)| self.at(*slot));
+        let mut oldest = oldest.filter_map(|(at, slot)| self.ended_by(*at, *slot));
         oldest.find(fits).map_or(SourceChoice::Exhausted, |it| SourceChoice::Is(it.binding.to))
     }
 
@@ -400,6 +402,12 @@ impl NatTable {
         self.free.push(slot);
         if binding.key.kind == NatKind::Source && entry.owner == Owner::Own {
             self.ports.release(binding.key.device, &binding.key.tuple, binding.to, now);
+        }
+        // The oldest is taken again and again where ports are short: none is looked at twice.
+        while let Some((at, slot)) = self.ended.front()
+            && self.ended_by(*at, *slot).is_none()
+        {
+            self.ended.pop_front();
         }
         Some(Gone(binding))
     }

@@ -371,6 +371,28 @@ fn where_no_port_is_free_the_one_that_ended_first_is_given_again() {
     assert_eq!(choose(&table, key(TCP, 2, 4, 80), &targets, 0), SourceChoice::Exhausted);
 }
 
+/// What was closed a moment ago may still be waited for by the other side.
+#[test]
+fn ports_that_are_given_again_take_turns() {
+    let mut table = leased([100]);
+    let targets = [target(1024, 65535)];
+    table.ports.need(device(1), rule(), &targets).unwrap();
+    table.ports.answered(device(1), rule(), Some(at(100)));
+    let mut turns = Vec::new();
+    for n in 0..64 * 5 {
+        let key = key(TCP, 1, n, 80);
+        turns.push(connect(&mut table, key, &targets, 3).unwrap());
+        end(&mut table, &key, n % 2 == 0, at(4) + Duration::from_millis(n.into()));
+    }
+    let (first, again) = turns.split_at(64);
+    assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), 64);
+    again.chunks(64).for_each(|round| assert_eq!(round, first));
+    // Of the oldest, and of none that has its place now, it is known that it ended.
+    assert_eq!(expire(&mut table, at(3 + 30), None), 0);
+    assert_eq!(expire(&mut table, at(5 + 30), None), 64);
+    assert!(table.is_empty());
+}
+
 #[test]
 fn another_host_s_translation_outlives_its_time_there_and_not_for_ever() {
     let mut table = NatTable::default();
