@@ -78,7 +78,7 @@ fn runners(nextest: bool, options: &Options) -> Vec<Command> {
         all.args(["-E", "not package(mn-testbed)"]);
     }
     if options.long {
-        all.args(["--run-ignored", "all"]);
+        all.args(["--profile", "long", "--run-ignored", "all"]);
     }
     all.args(&options.filter);
     // nextest runs no examples in documentation.

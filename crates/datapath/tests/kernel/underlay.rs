@@ -45,14 +45,24 @@ fn talking(addresses: [&str; 2]) -> ([Host; 2], [Agent; 2]) {
     (hosts, agents)
 }
 
+/// Whether programs can take IPv6 from around IPv4 (Linux 6.3); before, the kernel's device does.
+fn takes_other_versions() -> bool {
+    let name = nix::sys::utsname::uname().unwrap();
+    let release = name.release().to_str().unwrap().to_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next = || numbers.next().unwrap().unwrap();
+    (next(), next()) >= (6, 3)
+}
+
 /// Many packets of flows go past the hosts' own stacks.
-fn go_past_the_kernel([a, b]: [&Host; 2]) {
+fn go_past_the_kernel([a, b]: [&Host; 2], also_in: bool) {
     let before = [a.through_the_kernel(), b.through_the_kernel()];
     ping_all(a, 50);
     let after = [a.through_the_kernel(), b.through_the_kernel()];
     for (before, after) in before.into_iter().zip(after) {
         // Whatever asks for addresses again is no IP packet.
-        assert!(after.0 - before.0 < 5 && after.1 - before.1 < 5, "{before:?} {after:?}");
+        assert!(after.0 - before.0 < 5, "{before:?} {after:?}");
+        assert_eq!(after.1 - before.1 < 5, also_in, "{before:?} {after:?}");
     }
 }
 
@@ -68,7 +78,8 @@ fn packets_of_a_flow_never_meet_the_hosts_own_stack() {
     }
     for addresses in [V4, ["fd00::1", "fd00::2"]] {
         let ([a, b], agents) = talking(addresses);
-        go_past_the_kernel([&a, &b]);
+        let also_in = ip(addresses[0]).is_ipv4() || takes_other_versions();
+        go_past_the_kernel([&a, &b], also_in);
         drop(agents);
         end([a, b]);
     }
@@ -146,7 +157,7 @@ fn an_underlay_that_is_replaced_carries_tunnels_again() {
         host.datapath.set_underlays(&[under]).unwrap();
     }
     ping_all(&a, 3);
-    go_past_the_kernel([&a, &b]);
+    go_past_the_kernel([&a, &b], true);
     // An address elsewhere: the kernel's device takes what comes.
     b.enter();
     b.datapath.set_underlays(&[]).unwrap();
