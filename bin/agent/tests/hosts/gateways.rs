@@ -212,12 +212,15 @@ async fn over_a_bad_network_no_answer_is_translated_wrongly_and_none_is_lost_for
         for port in 0..50 {
             net.begins(2000 + batch * 50 + port);
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        for seen in net.lab.take_seen() {
-            let Seen::At { interface, frame, .. } = seen else { continue };
-            let Some((src, public, ..)) = datagram(&frame) else { continue };
-            if interface == net.outside[0].interface && src.to_string() == PUBLIC {
-                begun.insert(public, ());
+        let (sent, expected) = (Instant::now(), begun.len() + 50);
+        while begun.len() < expected && sent.elapsed() < Duration::from_secs(5) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            for seen in net.lab.take_seen() {
+                let Seen::At { interface, frame, .. } = seen else { continue };
+                let Some((src, public, ..)) = datagram(&frame) else { continue };
+                if interface == net.outside[0].interface && src.to_string() == PUBLIC {
+                    begun.insert(public, ());
+                }
             }
         }
     }
