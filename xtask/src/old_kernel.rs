@@ -180,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_test_of_which_nothing_is_heard_has_not_passed() {
-        let lines = ["PASS a::works 12 s\r", "FAIL a::breaks 3 s", "PASS a::works_too 1 s"].map(str::to_owned);
+        let lines = ["PASS a::works 12 s\r", "FAIL a::breaks 3 s", "PASS a::works_too 1 s"]
+            .map(str::to_owned);
         let tests = ["a::works", "a::breaks", "a::hangs"];
         assert_eq!(not_passed(&tests, &lines), ["a::breaks", "a::hangs"]);
     }
