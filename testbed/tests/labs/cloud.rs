@@ -12,6 +12,8 @@ pub struct Cloud {
     pub lab: Lab,
     pub router: String,
     pub bridges: [String; 2],
+    /// The router's ports to them.
+    pub uplinks: [String; 2],
     /// Front on hv0 and hv1, back on hv0 and hv1; .11 on hv0, .12 on hv1.
     pub vms: Vec<Vm>,
     pub ports: Vec<String>,
@@ -35,8 +37,10 @@ impl Cloud {
         let control = lab.control.clone();
         let router = control.router("edge")?;
         let bridges = [control.bridge("front")?, control.bridge("back")?];
-        control.uplink(&bridges[0], &router, &["10.1.1.1/24", "fd01:1::1/64"])?;
-        control.uplink(&bridges[1], &router, &["10.1.2.1/24", "fd01:2::1/64"])?;
+        let uplinks = [
+            control.uplink(&bridges[0], &router, &["10.1.1.1/24", "fd01:1::1/64"])?,
+            control.uplink(&bridges[1], &router, &["10.1.2.1/24", "fd01:2::1/64"])?,
+        ];
         let mut vms = Vec::new();
         let mut ports = Vec::new();
         for (bridge, name) in ["front", "back"].into_iter().enumerate() {
@@ -54,7 +58,7 @@ impl Cloud {
             }
         }
         control.wait_active(&ports.iter().map(String::as_str).collect::<Vec<_>>())?;
-        Ok(Self { lab, router, bridges, vms, ports })
+        Ok(Self { lab, router, bridges, uplinks, vms, ports })
     }
 
     pub fn control(&self) -> &Control {

@@ -1,6 +1,7 @@
 //! Two hosts, real programs, real traffic: what users are promised.
 
 mod adoption;
+mod alike;
 mod asked;
 mod attacks;
 mod changes;
