@@ -7,7 +7,7 @@ use super::ovn::Ovn;
 use super::translated;
 
 /// Every layout there is.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "veth",
     "bridge",
     "router",
@@ -19,6 +19,7 @@ pub const NAMES: [&str; 13] = [
     "ours: one host, stateful",
     "ours: two hosts, stateful",
     "ours: one host, SNAT",
+    "ours: two hosts, SNAT",
     "ours: one host, floating address",
     "ours: two hosts, floating address",
 ];

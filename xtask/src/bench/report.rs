@@ -33,6 +33,8 @@ const MUSTS: &[(&str, &str, &str, f64)] = &[
     ("ours: two hosts, stateful", "request", "ours: two hosts, L2", 0.97),
     ("ours: one host, SNAT", "connect", "veth", 0.62),
     ("ours: one host, SNAT", "request", "ours: one host, L2", 0.97),
+    ("ours: two hosts, SNAT", "connect", "vxlan", 0.75),
+    ("ours: two hosts, SNAT", "request", "ours: two hosts, L2", 0.97),
     ("ours: one host, floating address", "request", "ours: one host, L2", 0.97),
     ("ours: two hosts, floating address", "request", "ours: two hosts, L2", 0.97),
 ];

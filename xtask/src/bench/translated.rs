@@ -11,8 +11,8 @@ const SHARED: &str = "203.0.113.1";
 /// What that one is known as, and who it is.
 const FLOATING: [&str; 2] = ["203.0.113.20", "10.5.1.20"];
 
-/// Servers behind the router, on one host and on two. A connection through the shared address is
-/// measured on one host alone: there its answer comes in where it began.
+/// Servers behind the router, on one host and on two. On two the answer comes in at another host
+/// than the connection began on, which is told of the translation meanwhile.
 pub fn layouts(lab: &mut Lab, near: &str, client: &Vm) -> Outcome<Vec<Layout>> {
     let street = draw_router(lab, near)?;
     let floats = vm(lab, "floats", 0, near, FLOATING[1])?;
@@ -23,6 +23,7 @@ pub fn layouts(lab: &mut Lab, near: &str, client: &Vm) -> Outcome<Vec<Layout>> {
     }
     let all = [
         ("ours: one host, SNAT", "veth", client, &beside, "10.5.3.11"),
+        ("ours: two hosts, SNAT", "vxlan", client, &beyond, "10.5.3.12"),
         ("ours: one host, floating address", "veth", &floats, &beside, "10.5.3.11"),
         ("ours: two hosts, floating address", "vxlan", &floats, &beyond, "10.5.3.12"),
     ];
