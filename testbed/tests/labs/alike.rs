@@ -29,7 +29,8 @@ fn translate(cloud: &Cloud) -> Outcome {
         let forth = json!({ "type": "snat", "outPorts": [cloud.uplinks[1]], "dlType": family,
             "flowAction": "accept" });
         control.rule(&post, &translating(forth, &[(shared, shared, 1024, 65535)]))?;
-        for (host, own) in [FRONT0, FRONT1].map(|vm| [cloud.v4(vm), cloud.v6(vm)]).iter().enumerate()
+        for (host, own) in
+            [FRONT0, FRONT1].map(|vm| [cloud.v4(vm), cloud.v6(vm)]).iter().enumerate()
         {
             let own = &own[version];
             for port in [OPEN, SHUT] {
