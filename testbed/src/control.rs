@@ -100,10 +100,23 @@ impl Control {
         port: &str,
         gateway: Option<&str>,
     ) -> Outcome<String> {
+        self.route_by_weight(router, from, (network, length), port, gateway, 100)
+    }
+
+    /// Likewise, with its weight: the lowest of equal ones counts.
+    pub fn route_by_weight(
+        &self,
+        router: &str,
+        from: &str,
+        (network, length): (&str, u8),
+        port: &str,
+        gateway: Option<&str>,
+        weight: u32,
+    ) -> Outcome<String> {
         let body = json!({
             "type": "Normal", "srcNetworkAddr": from, "srcNetworkLength": 0,
             "dstNetworkAddr": network, "dstNetworkLength": length,
-            "nextHopPort": port, "nextHopGateway": gateway, "weight": 100,
+            "nextHopPort": port, "nextHopGateway": gateway, "weight": weight,
         });
         self.rest.create(&format!("/routers/{router}/routes"), &body)
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use mn_testbed::{LabError, Namespace, Outcome, wait_for};
 use serde_json::{Value, json};
 
-use crate::asked::{ask, number};
+use crate::asked::{ask, number, says};
 use crate::cloud::{BACK0, Cloud, FRONT0};
 
 /// Sockets that send; each has a flow with each port of the receiver.
@@ -34,7 +34,7 @@ fn an_agent_decides_anew_about_every_flow_it_finds_and_replaces_those_that_chang
     let sender = &cloud.vms[FRONT0].namespace;
     wait_for("every pair of ports has a flow", Duration::from_secs(60), || {
         send_to_each(sender, &cloud.v4(BACK0), ports.clone())?;
-        Ok(number(&ask(&host, "status")?, "flows") >= wanted)
+        Ok(says(&host, "status", "flows")? >= wanted)
     })?;
     let (probe, arrivals) = cloud.probe(FRONT0, BACK0)?;
     std::thread::sleep(Duration::from_millis(500));

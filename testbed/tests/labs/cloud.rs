@@ -4,8 +4,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mn_testbed::{Arrivals, Attachment, Control, Lab, Outcome, Plan, Probe, Vm, wait_for};
+use mn_testbed::{Arrivals, Attachment, Control, Lab, Outcome, Plan, Probe, Vm};
 use serde_json::json;
+
+use crate::talk::wait_reaches;
 
 /// Front: 10.1.1.0/24, fd01:1::/64. Back: 10.1.2.0/24, fd01:2::/64. The router is .1 in each.
 pub struct Cloud {
@@ -101,9 +103,7 @@ impl Cloud {
 
     /// Waits until a VM reaches an address.
     pub fn wait_reaches(&self, from: usize, to: &str) -> Outcome {
-        wait_for(&format!("{} reaches {to}", self.vms[from].name), Duration::from_secs(10), || {
-            Ok(self.vms[from].ping(to, 1)?.is_whole())
-        })
+        wait_reaches(&self.vms[from], to)
     }
 
     /// Makes a VM ask again every second or two for neighbours in use, and give up soon those that

@@ -7,6 +7,7 @@ use std::time::Duration;
 use mn_testbed::{Control, LabError, Outcome, Vm, wait_for};
 use serde_json::{Value, json};
 
+use crate::asked::says;
 use crate::cloud::{BACK0, BACK1, Cloud, FRONT0, FRONT1};
 
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -20,16 +21,22 @@ pub fn guard(cloud: &Cloud) -> Outcome {
 
 /// The same for any port.
 pub fn guard_port(control: &Control, port: &str) -> Outcome {
+    let web = json!({ "type": "accept", "matchForwardFlow": true, "matchValidFlow": true,
+        "nwProto": 6, "tpDst": { "start": 80, "end": 80 } });
+    guard_with(control, port, &[web])
+}
+
+/// Likewise, with these rules for what comes in without being an answer.
+pub fn guard_with(control: &Control, port: &str, more: &[Value]) -> Outcome {
     let (inward, outward) = (control.chain("to the vm")?, control.chain("from the vm")?);
     control.rule(&outward, &json!({ "type": "accept", "matchReturnFlow": true }))?;
-    let rules = [
+    let mut rules = vec![
         json!({ "type": "accept", "dlType": 0x0806 }),
         json!({ "type": "accept", "dlType": 0x86dd, "nwProto": 58, "tpSrc": { "start": 133, "end": 137 } }),
         json!({ "type": "accept", "matchReturnFlow": true }),
-        json!({ "type": "accept", "matchForwardFlow": true, "matchValidFlow": true, "nwProto": 6,
-                "tpDst": { "start": 80, "end": 80 } }),
-        json!({ "type": "drop" }),
     ];
+    rules.extend_from_slice(more);
+    rules.push(json!({ "type": "drop" }));
     for (index, mut rule) in rules.into_iter().enumerate() {
         rule["position"] = (index + 1).into();
         control.rule(&inward, &rule)?;
@@ -75,8 +82,7 @@ pub fn answers(stream: &mut TcpStream) -> bool {
 }
 
 fn flows(cloud: &Cloud, host: usize) -> Outcome<u64> {
-    let answer = cloud.lab.hosts[host].ask(&json!({ "request": "flows", "limit": 0 }))?;
-    Ok(answer["installed"].as_u64().unwrap_or_default())
+    says(&cloud.lab.hosts[host], "flows", "installed")
 }
 
 /// The tracked TCP connections to a port.

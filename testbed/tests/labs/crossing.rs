@@ -1,12 +1,12 @@
 //! The world of two ways out: machines inside on one host, a gateway on each of two others, and
 //! beyond them a machine whose answers take whichever way it likes.
 
-use std::time::Duration;
-
-use mn_testbed::{Attachment, Control, Http, Lab, Namespace, Outcome, Plan, Vm, wait_for};
+use mn_testbed::{Attachment, Control, Lab, Namespace, Outcome, Plan, Vm};
 use serde_json::json;
 
-use crate::street::{FAR, SHARED, translating};
+use crate::asked::metric;
+use crate::street::{FAR, SHARED, settle, translating};
+use crate::talk::wait_reaches;
 
 /// The host of the machine inside, and those of the gateways.
 pub const HOME: usize = 0;
@@ -55,9 +55,7 @@ impl Crossing {
         let crossing = Self { lab, vm, vm_port, ups, pre, post, far };
         crossing.answer_by(2)?;
         for address in FAR {
-            wait_for(&format!("the vm reaches {address}"), Duration::from_secs(15), || {
-                Ok(crossing.vm.ping(address, 1)?.is_whole())
-            })?;
+            wait_reaches(&crossing.vm, address)?;
         }
         Ok(crossing)
     }
@@ -87,23 +85,13 @@ impl Crossing {
 
     /// A number of an agent's metrics; those of all labels that fit are added up.
     pub fn metric(&self, host: usize, name: &str, label: &str) -> Outcome<f64> {
-        let server = METRICS.parse().expect("a constant address");
-        let http = Http::new(self.lab.hosts[host].namespace.clone(), server, "");
-        let text = http.send("GET", "/metrics", None)?.body;
-        let fits = |line: &&str| line.starts_with(name) && line.contains(label);
-        let value =
-            |line: &str| line.rsplit(' ').next().and_then(|it| it.trim().parse::<f64>().ok());
-        Ok(text.lines().filter(fits).filter_map(value).sum())
+        metric(&self.lab.hosts[host], METRICS, name, label)
     }
 }
 
 /// Gives the machine inside its addresses and gateways.
 pub fn furnish(vm: &Vm) -> Outcome {
-    for (own, gateway) in [("10.0.1.11/24", "10.0.1.1"), ("fd01::11/64", "fd01::1")] {
-        vm.address(own)?;
-        vm.gateway(gateway)?;
-    }
-    Ok(())
+    settle(vm, ["10.0.1.11/24", "fd01::11/64"], ["10.0.1.1", "fd01::1"])
 }
 
 /// The inside is known by one address of each version by whichever way it leaves. The chains.
@@ -143,14 +131,8 @@ fn way(lab: &mut Lab, router: &str, far: &Namespace, number: usize) -> Outcome<S
     for (version, any) in ["0.0.0.0", "::"].into_iter().enumerate() {
         let ((net, length), gateway) = (&nets[version], theirs[version].as_str());
         control.route(router, any, (net, *length), &up, None)?;
-        control.rest().create(
-            &format!("/routers/{router}/routes"),
-            &json!({
-                "type": "Normal", "srcNetworkAddr": any, "srcNetworkLength": 0,
-                "dstNetworkAddr": any, "dstNetworkLength": 0,
-                "nextHopPort": up, "nextHopGateway": gateway, "weight": 100 * number,
-            }),
-        )?;
+        let weight = 100 * number as u32;
+        control.route_by_weight(router, any, (any, 0), &up, Some(gateway), weight)?;
         outside.address(&format!("{gateway}/{length}"))?;
         let link = [format!("192.168.{number}"), format!("fd92:{number}:")];
         let separator = ['.', ':'][version];

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mn_testbed::{Capture, Outcome};
 
-use crate::asked::{ask, number};
+use crate::asked::{ask, number, says};
 use crate::cloud::{BACK0, BACK1, Cloud, FRONT0, FRONT1};
 
 /// How long agents stay dead: seconds in CI, ten minutes in a long run.
@@ -29,8 +29,8 @@ fn while_both_agents_are_dead_no_packet_of_installed_flows_is_lost() -> Outcome 
     let within = cloud.probe(FRONT0, BACK0)?;
     std::thread::sleep(Duration::from_millis(500));
     let hosts = cloud.lab.hosts.clone();
-    let installed = [ask(&hosts[0], "flows")?, ask(&hosts[1], "flows")?];
-    let installed = installed.map(|answer| number(&answer, "installed"));
+    let installed =
+        [says(&hosts[0], "flows", "installed")?, says(&hosts[1], "flows", "installed")?];
     cloud.lab.process("hv0")?.kill();
     cloud.lab.process("hv1")?.kill();
     let (vm, directory) = (&cloud.vms[FRONT1].namespace, cloud.lab.directory());

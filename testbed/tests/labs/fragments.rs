@@ -89,12 +89,12 @@ fn fragments_pass_the_guides_firewall_with_their_first_one_and_by_its_rules_with
                 assert!(pair.stops(THERE, &first)?, "{name}");
                 assert!(pair.stops(THERE, &later)?, "its first one was dropped: {name}");
                 let [_, alone] = fragments(v6, 80, id(3));
-                let passed = if lone_passes {
+                let is_as_said = if lone_passes {
                     pair.passes(THERE, &alone)?
                 } else {
-                    !pair.stops(THERE, &alone)?
+                    pair.stops(THERE, &alone)?
                 };
-                assert_eq!(passed, lone_passes, "nobody saw its first one: {name}");
+                assert!(is_as_said, "nobody saw its first one: {name}");
             }
         }
     }

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use mn_testbed::{LabError, Outcome, Plan, wait_for};
-use serde_json::json;
 
+use crate::asked::says;
 use crate::cloud::{BACK0, Cloud, FRONT0, FRONT1};
 use crate::connections::guard;
 
@@ -32,8 +32,7 @@ fn passes(cloud: &Cloud, from: &UdpSocket, to: (&UdpSocket, usize)) -> Outcome<b
 
 /// How many connections a host tracks.
 fn tracked(cloud: &Cloud, host: usize) -> Outcome<u64> {
-    let answer = cloud.lab.hosts[host].ask(&json!({ "request": "connections", "limit": 0 }))?;
-    Ok(answer["tracked"].as_u64().unwrap_or_default())
+    says(&cloud.lab.hosts[host], "connections", "tracked")
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! What one port may have of what all share: each limit holds in the kernel and the agent, has its
 //! count and its event, and nobody else notices.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use mn_packet::{Arp, EtherType, EthernetHeader, IpProtocol, Mac, UdpHeader, ip_packet};
-use mn_testbed::{Control, Http, Lab, LabError, Outcome, Plan, Wire, wait_for};
+use mn_testbed::{Control, Lab, LabError, Outcome, Plan, Wire, wait_for};
 use serde_json::json;
+
+use crate::asked::metric;
 
 const METRICS: &str = "127.0.0.1:7300";
 const FLAGS: [&str; 18] = [
@@ -89,12 +90,8 @@ fn draw(control: &Control, bridge: &str, tracked: &str) -> Outcome {
 
 /// How often a port ran into a limit, as the agent's metrics say.
 fn pressure(lab: &Lab, port: &str, limit: &str) -> Outcome<f64> {
-    let address: SocketAddr = METRICS.parse().expect("an address");
-    let metrics = Http::new(lab.hosts[0].namespace.clone(), address, "");
-    let answer = metrics.send("GET", "/metrics", None)?;
-    let of = format!("midonet_agent_port_pressure_total{{limit=\"{limit}\",port=\"{port}\"}}");
-    let line = answer.body.lines().find_map(|line| line.strip_prefix(&of));
-    Ok(line.and_then(|count| count.trim().parse().ok()).unwrap_or_default())
+    let labels = format!("{{limit=\"{limit}\",port=\"{port}\"}}");
+    metric(&lab.hosts[0], METRICS, "midonet_agent_port_pressure_total", &labels)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use mn_testbed::{Capture, Outcome};
 use serde_json::json;
 
 use crate::asked::ask;
-use crate::street::{CORNER, FAR, SHARED, Street, translating};
+use crate::street::{CORNER, FAR, FLOATING, SHARED, Street, translating};
 use crate::talk::{Server, addr, comes_back, dial, is_answered, socket};
 
 #[test]
@@ -50,11 +50,10 @@ fn machines_inside_speak_to_the_outside_as_one_address_over_tcp_udp_and_echo() -
 #[test]
 fn a_floating_address_goes_both_ways_for_every_protocol_and_fragment() -> Outcome {
     let street = Street::start("floating")?;
-    let floating = ["203.0.113.5", "2001:db8:1::5"];
     let own = street.own(0);
     let (inside, beyond) =
         (Server::start(&street.vms[0].namespace, 80)?, Server::start(&street.far, 7000)?);
-    for (version, floating) in floating.into_iter().enumerate() {
+    for (version, floating) in FLOATING.into_iter().enumerate() {
         street.float(floating, 0)?;
         street.wait_reaches(0, FAR[version])?;
         let ping = street.corner.ping_with(floating, 3, &["-s", "3000"])?;

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use mn_testbed::{Outcome, Vm, finish};
 
-use crate::street::{CORNER, FAR, NARROW, SHARED, Street};
+use crate::street::{CORNER, FAR, FLOATING, NARROW, SHARED, Street};
 use crate::talk::{IMPATIENCE, Server, comes_back, dial, is_answered, socket};
 
 /// The hops that a traceroute with these flags shows.
@@ -20,8 +20,9 @@ fn traceroute(vm: &Vm, flags: &[&str], to: &str) -> Outcome<Vec<String>> {
 fn traceroute_sees_every_hop_through_a_translation_whatever_it_asks_with() -> Outcome {
     let street = Street::start("nat-traceroute")?;
     street.share_one_address()?;
-    street.float("203.0.113.5", 1)?;
-    street.float("2001:db8:1::5", 1)?;
+    for floating in FLOATING {
+        street.float(floating, 1)?;
+    }
     for (version, router) in ["10.0.1.1", "fd01::1"].into_iter().enumerate() {
         let expected = [router, CORNER[version], FAR[version]];
         // The shared address, and the floating one.

@@ -9,7 +9,7 @@ use mn_testbed::{LabError, Namespace, Outcome, wait_for};
 use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::json;
 
-use crate::asked::{ask, number};
+use crate::asked::{ask, number, says};
 use crate::street::{FAR, SHARED, Street, translating};
 use crate::talk::{Server, comes_back, dial, silent};
 
@@ -115,7 +115,7 @@ fn translations_of_ended_connections_are_forgotten_and_those_half_closed_are_not
     // What is left is the one that is half closed; echoes of the beginning stay for a minute.
     let host = &street.lab.hosts[0];
     wait_for("ended connections are forgotten", Duration::from_secs(15), || {
-        Ok(number(&ask(host, "status")?, "translations") <= 3)
+        Ok(says(host, "status", "translations")? <= 3)
     })?;
     its.write_all(b"late").map_err(LabError::machine("write"))?;
     let mut late = [0; 4];

@@ -3,7 +3,7 @@
 use mn_testbed::{LabError, Outcome, finish};
 use serde_json::{Value, json};
 
-use crate::street::{FAR, SHARED, Street};
+use crate::street::{FAR, FLOATING, SHARED, Street};
 use crate::talk::{Server, addr, comes_back, dial};
 
 /// TCP from a machine inside to port 7000 of the one beyond, and back.
@@ -39,14 +39,13 @@ fn assert_both_ways(walk: &Value, public: &str, own: &str) {
 fn a_walk_through_translations_goes_where_packets_go_and_back() -> Outcome {
     let street = Street::start("nat-walks")?;
     street.share_one_address()?;
-    let floating = ["203.0.113.5", "2001:db8:1::5"];
     let server = Server::start(&street.far, 7000)?;
     for version in [0, 1] {
-        street.float(floating[version], 1)?;
+        street.float(FLOATING[version], 1)?;
         for vm in [0, 1] {
             let (far, own) = (FAR[version], street.own(vm)[version].clone());
             street.wait_reaches(vm, far)?;
-            let public = [SHARED[version], floating[version]][vm];
+            let public = [SHARED[version], FLOATING[version]][vm];
             // Before there is a connection, and leaving none.
             let before = walk(&street, vm, version, 40_000)?;
             assert_both_ways(&before, public, &own);

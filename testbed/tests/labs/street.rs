@@ -1,10 +1,10 @@
 //! The world of address translation: machines inside, a street outside, and a machine beyond a
 //! narrow link that knows nothing of the inside.
 
-use std::time::Duration;
-
-use mn_testbed::{Attachment, Control, Lab, Namespace, Outcome, Plan, Vm, wait_for};
+use mn_testbed::{Attachment, Control, Lab, Namespace, Outcome, Plan, Vm};
 use serde_json::{Value, json};
+
+use crate::talk::wait_reaches;
 
 /// Inside: 10.0.1.0/24, fd01::/64. Street: 198.51.100.0/24, 2001:db8::/64. The router is .1 in
 /// each. Beyond: 192.0.2.0/24, 2001:db8:2::/64, packets of at most 1300 octets.
@@ -27,6 +27,8 @@ pub struct Street {
 
 /// Of the machine beyond.
 pub const FAR: [&str; 2] = ["192.0.2.9", "2001:db8:2::9"];
+/// What a machine inside is known as, by [`Street::float`].
+pub const FLOATING: [&str; 2] = ["203.0.113.5", "2001:db8:1::5"];
 /// Of the machine at the corner.
 pub const CORNER: [&str; 2] = ["198.51.100.9", "2001:db8::9"];
 /// What the inside is known as, by the rules of [`Street::share_one_address`]. On no port.
@@ -118,11 +120,9 @@ impl Street {
         self.control().rule(chain, &rule)
     }
 
-    /// Waits until a machine reaches the one beyond: rules and neighbours are known then.
+    /// Waits until a machine reaches the one beyond.
     pub fn wait_reaches(&self, vm: usize, to: &str) -> Outcome {
-        wait_for(&format!("vm{vm} reaches {to}"), Duration::from_secs(10), || {
-            Ok(self.vms[vm].ping(to, 1)?.is_whole())
-        })
+        wait_reaches(&self.vms[vm], to)
     }
 }
 
@@ -133,7 +133,8 @@ pub fn translating(mut rule: Value, targets: &[(&str, &str, u16, u16)]) -> Value
     rule
 }
 
-fn settle(vm: &Vm, own: [&str; 2], gateways: [&str; 2]) -> Outcome {
+/// Gives a machine its addresses and gateways of both IP versions.
+pub fn settle(vm: &Vm, own: [&str; 2], gateways: [&str; 2]) -> Outcome {
     for (own, gateway) in own.into_iter().zip(gateways) {
         vm.address(own)?;
         vm.gateway(gateway)?;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mn_testbed::{LabError, Namespace, Outcome};
+use mn_testbed::{LabError, Namespace, Outcome, Vm, wait_for};
 
 /// How long an answer may take.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -67,6 +67,13 @@ fn echo(mut stream: TcpStream) {
 
 pub fn addr(text: &str) -> IpAddr {
     text.parse().expect("an address")
+}
+
+/// Waits until a machine reaches an address: rules and neighbours are known then.
+pub fn wait_reaches(vm: &Vm, to: &str) -> Outcome {
+    wait_for(&format!("{} reaches {to}", vm.name), Duration::from_secs(15), || {
+        Ok(vm.ping(to, 1)?.is_whole())
+    })
 }
 
 /// A TCP connection.

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mn_testbed::{Attachment, Lab, Outcome, Plan, Vm, wait_for};
+use mn_testbed::{Attachment, Lab, Outcome, Plan, Vm};
 use serde_json::{Value, json};
 
 use crate::connections::guard_port;
-use crate::street::translating;
-use crate::talk::{IMPATIENCE, Server, addr, comes_back, dial, is_answered, socket};
+use crate::street::{FLOATING, SHARED, settle, translating};
+use crate::talk::{IMPATIENCE, Server, addr, comes_back, dial, is_answered, socket, wait_reaches};
 
 /// Front: 10.1.1.0/24, fd01:1::/64, with .11 on hv0 and .12 on hv1. Back: 10.1.2.0/24, fd01:2::/64,
 /// with .13 on hv2. The router is .1 in each.
@@ -21,9 +21,6 @@ struct Three {
     back: String,
 }
 
-/// What the front is known as to the back, and what the guarded machine is.
-const SHARED: [&str; 2] = ["203.0.113.2", "2001:db8:1::2"];
-const FLOATING: [&str; 2] = ["203.0.113.5", "2001:db8:1::5"];
 /// The asker, the guarded one and the one in the back.
 const ASKER: usize = 0;
 const GUARDED: usize = 1;
@@ -45,10 +42,14 @@ impl Three {
             let net = 1 + host / 2;
             let how = if host == 1 { Attachment::Tap } else { Attachment::Veth };
             let vm = lab.add_vm(&format!("vm{host}"), host, how)?;
-            vm.address(&format!("10.1.{net}.{}/24", 11 + host))?;
-            vm.address(&format!("fd01:{net}::{}/64", 11 + host))?;
-            vm.gateway(&format!("10.1.{net}.1"))?;
-            vm.gateway(&format!("fd01:{net}::1"))?;
+            let own =
+                [format!("10.1.{net}.{}/24", 11 + host), format!("fd01:{net}::{}/64", 11 + host)];
+            let gateways = [format!("10.1.{net}.1"), format!("fd01:{net}::1")];
+            settle(
+                &vm,
+                own.each_ref().map(String::as_str),
+                gateways.each_ref().map(String::as_str),
+            )?;
             ports.push(lab.plug(&vm, host, &bridges[net - 1])?);
             vms.push(vm);
         }
@@ -67,9 +68,7 @@ impl Three {
     }
 
     fn wait_reaches(&self, from: usize, to: &str) -> Outcome {
-        wait_for(&format!("vm{from} reaches {to}"), Duration::from_secs(10), || {
-            Ok(self.vms[from].ping(to, 1)?.is_whole())
-        })
+        wait_reaches(&self.vms[from], to)
     }
 }
 

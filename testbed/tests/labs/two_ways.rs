@@ -7,10 +7,10 @@ use std::time::Duration;
 use mn_testbed::{Attachment, Control, Lab, LabError, Namespace, Outcome, Plan, Vm, wait_for};
 use serde_json::json;
 
+use crate::connections::guard_with;
+use crate::crossing::furnish;
+use crate::street::FAR;
 use crate::talk::{IMPATIENCE, Server, addr, comes_back, dial, is_answered, silent, socket};
-
-/// The machine beyond, known to both gateways.
-const FAR: [&str; 2] = ["192.0.2.9", "2001:db8:2::9"];
 
 /// A machine on the first host behind a filter that lets only answers in, gateways on the other two,
 /// and a machine beyond them which answers by the second, whatever way a packet came.
@@ -36,12 +36,9 @@ impl TwoWays {
         let (router, inside) = (control.router("edge")?, control.bridge("inside")?);
         control.uplink(&inside, &router, &["10.0.1.1/24", "fd01::1/64"])?;
         let vm = lab.add_vm("vm0", 0, Attachment::Veth)?;
-        for (own, gateway) in [("10.0.1.11/24", "10.0.1.1"), ("fd01::11/64", "fd01::1")] {
-            vm.address(own)?;
-            vm.gateway(gateway)?;
-        }
+        furnish(&vm)?;
         let port = lab.plug(&vm, 0, &inside)?;
-        lets_answers_in(&control, &port)?;
+        guard_with(&control, &port, &[])?;
         let far = lab.namespace("far")?;
         far.set("ipv4/conf/all/rp_filter", "0")?;
         far.set("ipv4/conf/default/rp_filter", "0")?;
@@ -67,17 +64,14 @@ impl TwoWays {
         &self.lab.control
     }
 
-    /// Default routes by a gateway; their paths.
-    fn route(&self, way: usize, weight: u32) -> Outcome<Vec<String>> {
-        let mut made = Vec::new();
+    /// Default routes by a gateway.
+    fn route(&self, way: usize, weight: u32) -> Outcome {
+        let (control, up) = (self.control(), &self.up[way]);
         for (any, gateway) in ["0.0.0.0", "::"].into_iter().zip(of(way, 9)) {
-            let route = json!({ "type": "Normal", "srcNetworkAddr": any, "srcNetworkLength": 0,
-                "dstNetworkAddr": any, "dstNetworkLength": 0, "nextHopPort": self.up[way],
-                "nextHopGateway": gateway, "weight": weight });
-            let path = format!("/routers/{}/routes", self.router);
-            made.push(format!("/routes/{}", self.control().rest().create(&path, &route)?));
+            let gateway = Some(gateway.as_str());
+            control.route_by_weight(&self.router, any, (any, 0), up, gateway, weight)?;
         }
-        Ok(made)
+        Ok(())
     }
 
     /// The gateways' ports share their connections.
@@ -104,29 +98,8 @@ impl TwoWays {
 
     /// How many packets the machine beyond has got from a gateway.
     fn came_by(&self, way: usize) -> Outcome<u64> {
-        let told = self.far.ip(&format!("-s -j link show far{way}"))?;
-        let told: serde_json::Value = serde_json::from_str(&told)
-            .map_err(|error| LabError::unexpected("figures of a link", error.to_string()))?;
-        Ok(told[0]["stats64"]["rx"]["packets"].as_u64().unwrap_or_default())
+        self.far.packets(&format!("far{way}")).map(|(received, _)| received)
     }
-}
-
-/// Only answers, and what finds neighbours, get to the machine.
-fn lets_answers_in(control: &Control, port: &str) -> Outcome {
-    let (inward, outward) = (control.chain("to the vm")?, control.chain("from the vm")?);
-    control.rule(&outward, &json!({ "type": "accept", "matchReturnFlow": true }))?;
-    let rules = [
-        json!({ "type": "accept", "dlType": 0x0806 }),
-        json!({ "type": "accept", "dlType": 0x86dd, "nwProto": 58, "tpSrc": { "start": 133, "end": 137 } }),
-        json!({ "type": "accept", "matchReturnFlow": true }),
-        json!({ "type": "drop" }),
-    ];
-    for (index, mut rule) in rules.into_iter().enumerate() {
-        rule["position"] = (index + 1).into();
-        control.rule(&inward, &rule)?;
-    }
-    let filters = json!({ "inboundFilterId": outward, "outboundFilterId": inward });
-    control.change(&format!("/ports/{port}"), &filters)
 }
 
 /// A gateway on host 1 or 2 between the router and the machine beyond; the router's port to it.

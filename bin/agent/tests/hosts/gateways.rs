@@ -34,11 +34,7 @@ struct Net {
 impl Net {
     /// A machine on host 0, gateways on hosts 1 and 2; packets go out by the first.
     async fn new(hosts: usize) -> Self {
-        let lab = Lab::new(hosts).await;
-        let (bridge, router) = (lab.bridge().await, lab.router().await);
-        lab.link(router, bridge, 1, &["10.0.1.254/24"]).await;
-        lab.translates(router).await;
-        let (vm, vm_port) = lab.station(0, bridge, 1, &["10.0.1.1"]).await;
+        let (lab, router, (vm, vm_port)) = Lab::translating(hosts).await;
         let first = lab.uplink(1, router, 21, 100).await;
         let second = lab.uplink(2, router, 22, 200).await;
         let uplinks = [first.1, second.1];
@@ -68,10 +64,10 @@ impl Net {
     async fn connects(&self, port: u16) -> u16 {
         self.begins(port);
         let frame = self.lab.arrives(&self.outside[0].interface, |frame| {
-            datagram(frame).is_some_and(|it| it.2.to_string() == OUTSIDE)
+            datagram(frame).is_some_and(|(_, to)| to.0.to_string() == OUTSIDE)
         });
         let (frame, _) = frame.await.expect("it comes out");
-        let public = datagram(&frame).expect("a datagram").1;
+        let ((_, public), _) = datagram(&frame).expect("a datagram");
         self.lab.take_seen();
         public
     }
@@ -89,24 +85,37 @@ impl Net {
     }
 }
 
-/// Source and its port, destination and its port of a datagram; and the port again.
-fn datagram(frame: &[u8]) -> Option<(IpAddr, u16, IpAddr, u16, u16)> {
+/// An address and a port.
+type End = (IpAddr, u16);
+
+/// Where a datagram comes from and goes to.
+fn datagram(frame: &[u8]) -> Option<(End, End)> {
     let layers = Layers::of(frame).ok()?;
-    let ip = layers.ip()?;
-    let ([a, b, c, d, ..], IpProtocol::UDP) = (ip.payload, ip.protocol) else { return None };
-    let (src, dst) = (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
-    Some((ip.src, src, ip.dst, dst, src))
+    let ip = layers.ip().filter(|ip| ip.protocol == IpProtocol::UDP)?;
+    let (from, to) = ip.ports()?;
+    Some(((ip.src, from), (ip.dst, to)))
 }
 
 fn is_answer(frame: &[u8], port: u16) -> bool {
-    datagram(frame).is_some_and(|(src, from, dst, to, _)| {
+    datagram(frame).is_some_and(|((src, from), (dst, to))| {
         src.to_string() == OUTSIDE && from == 53 && dst.to_string() == "10.0.1.1" && to == port
     })
 }
 
 impl Lab {
+    /// So many hosts, a router that translates, and behind it a machine on the first host with its
+    /// port.
+    pub async fn translating(hosts: usize) -> (Self, RouterId, (Station, PortId)) {
+        let lab = Self::new(hosts).await;
+        let (bridge, router) = (lab.bridge().await, lab.router().await);
+        lab.link(router, bridge, 1, &["10.0.1.254/24"]).await;
+        lab.translates(router).await;
+        let machine = lab.station(0, bridge, 1, &["10.0.1.1"]).await;
+        (lab, router, machine)
+    }
+
     /// The router translates what leaves it to one address, and back.
-    pub async fn translates(&self, router: RouterId) {
+    async fn translates(&self, router: RouterId) {
         let public: IpAddr = PUBLIC.parse().unwrap();
         let target =
             NatTarget { addr_from: public, addr_to: public, port_from: 1024, port_to: 65535 };
@@ -217,7 +226,7 @@ async fn over_a_bad_network_no_answer_is_translated_wrongly_and_none_is_lost_for
             tokio::time::sleep(Duration::from_millis(50)).await;
             for seen in net.lab.take_seen() {
                 let Seen::At { interface, frame, .. } = seen else { continue };
-                let Some((src, public, ..)) = datagram(&frame) else { continue };
+                let Some(((src, public), _)) = datagram(&frame) else { continue };
                 if interface == net.outside[0].interface && src.to_string() == PUBLIC {
                     begun.insert(public, ());
                 }
@@ -239,7 +248,7 @@ async fn over_a_bad_network_no_answer_is_translated_wrongly_and_none_is_lost_for
             tokio::time::sleep(Duration::from_millis(1)).await;
             for seen in net.lab.take_seen() {
                 let Seen::At { interface, frame, when, .. } = seen else { continue };
-                let Some((src, _, dst, to, _)) = datagram(&frame) else { continue };
+                let Some(((src, _), (dst, to))) = datagram(&frame) else { continue };
                 if interface == net.vm.interface {
                     let ends = (src.to_string(), dst.to_string());
                     assert_eq!(ends, (OUTSIDE.into(), "10.0.1.1".into()));

@@ -35,11 +35,7 @@ struct Connection {
 
 impl Net {
     async fn new(hosts: usize) -> Self {
-        let lab = Lab::new(hosts).await;
-        let (bridge, router) = (lab.bridge().await, lab.router().await);
-        lab.link(router, bridge, 1, &["10.0.1.254/24"]).await;
-        lab.translates(router).await;
-        let (vm, _) = lab.station(0, bridge, 1, &["10.0.1.1"]).await;
+        let (lab, router, (vm, _)) = Lab::translating(hosts).await;
         let (outside, uplink) = lab.uplink(hosts - 1, router, 21, 100).await;
         let net = Self { lab, vm, outside, uplink };
         tokio::time::sleep(SETTLE_FOR * 2).await;
@@ -48,26 +44,32 @@ impl Net {
 
     /// The machine sends a segment; its ports where it came out.
     async fn sends(&self, port: u16, flags: TcpFlags) -> Option<(u16, u16)> {
-        self.lab.take_seen();
-        let ends = ("10.0.1.1".parse().unwrap(), OUTSIDE.parse().unwrap());
-        let gateway = Mac([2, 0, 0, 0, 1, 1]);
-        self.lab.send(&self.vm, &segment((self.vm.mac, gateway), ends, (port, 80), flags));
-        let from_public = |frame: &[u8]| ports(frame, PUBLIC).is_some();
-        let within = Duration::from_secs(2);
-        let seen = self.lab.arrives_within(within, &self.outside.interface, from_public).await;
-        seen.and_then(|(frame, _)| ports(&frame, PUBLIC))
+        let macs = (self.vm.mac, Mac([2, 0, 0, 0, 1, 1]));
+        let frame = segment(macs, ("10.0.1.1", OUTSIDE), (port, 80), flags);
+        self.passes(&self.vm, &frame, &self.outside, PUBLIC).await
     }
 
     /// It is answered; the ports of the answer where it arrives.
     async fn answers(&self, to: Connection, flags: TcpFlags) -> Option<(u16, u16)> {
-        self.lab.take_seen();
-        let ends = (OUTSIDE.parse().unwrap(), PUBLIC.parse().unwrap());
         let macs = (self.outside.mac, self.uplink);
-        self.lab.send(&self.outside, &segment(macs, ends, (80, to.public), flags));
-        let from_outside = |frame: &[u8]| ports(frame, OUTSIDE).is_some();
+        let frame = segment(macs, (OUTSIDE, PUBLIC), (80, to.public), flags);
+        self.passes(&self.outside, &frame, &self.vm, OUTSIDE).await
+    }
+
+    /// One sends a frame, the other gets a segment from this address; its ports.
+    async fn passes(
+        &self,
+        from: &Station,
+        frame: &[u8],
+        to: &Station,
+        src: &str,
+    ) -> Option<(u16, u16)> {
+        self.lab.take_seen();
+        self.lab.send(from, frame);
+        let arrives = |frame: &[u8]| ports(frame, src).is_some();
         let within = Duration::from_secs(2);
-        let seen = self.lab.arrives_within(within, &self.vm.interface, from_outside).await;
-        seen.and_then(|(frame, _)| ports(&frame, OUTSIDE))
+        let (frame, _) = self.lab.arrives_within(within, &to.interface, arrives).await?;
+        ports(&frame, src)
     }
 
     async fn begins(&self, port: u16) -> Connection {
@@ -101,12 +103,8 @@ impl Net {
     }
 }
 
-fn segment(
-    macs: (Mac, Mac),
-    ends: (IpAddr, IpAddr),
-    ports: (u16, u16),
-    flags: TcpFlags,
-) -> Vec<u8> {
+fn segment(macs: (Mac, Mac), ends: (&str, &str), ports: (u16, u16), flags: TcpFlags) -> Vec<u8> {
+    let ends: (IpAddr, IpAddr) = (ends.0.parse().unwrap(), ends.1.parse().unwrap());
     let header = TcpHeader { src: ports.0, dst: ports.1, flags, ..TcpHeader::default() };
     let message = header.segment(ends.0, ends.1, b"");
     let packet = ip_packet(ends.0, ends.1, 64, IpProtocol::TCP, &message);
