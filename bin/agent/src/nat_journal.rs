@@ -244,7 +244,7 @@ pub(crate) fn each_body(octets: &[u8], boot: Uuid, mut each: impl FnMut(&[u8]) -
 mod tests {
     use mn_ids::Id;
     use mn_packet::IpProtocol;
-    use mn_simulation::nat::{Endpoint, NatKind, NatTuple};
+    use mn_simulation::nat::{Endpoint, NatKind, NatOrigin, NatTuple};
     use mn_topology::DeviceId;
 
     use super::*;
@@ -262,8 +262,10 @@ mod tests {
         NatBinding {
             key: NatKey { kind, device, tuple },
             to: Endpoint { addr: "::ffff:203.0.113.2".parse().unwrap(), port: 7000 + n },
-            chain: Id::from_uuid(Uuid::from_u128(8)),
-            rule: Id::from_uuid(Uuid::from_u128(9)),
+            by: NatOrigin::Rule {
+                chain: Id::from_uuid(Uuid::from_u128(8)),
+                rule: Id::from_uuid(Uuid::from_u128(9)),
+            },
         }
     }
 

@@ -32,7 +32,7 @@ impl Holding {
             Tag::IpAddrGroup(id) => id.into(),
             Tag::PortGroup(id) => id.into(),
             Tag::LoadBalancer(id) => id.into(),
-            Tag::Pool(id) => id.into(),
+            Tag::Pool(id) | Tag::PoolMember { pool: id, .. } => id.into(),
             Tag::Mirror(id) => id.into(),
             Tag::QosPolicy(id) => id.into(),
             Tag::Location(port) => return Some(Self::Place(port)),

@@ -104,6 +104,8 @@ pub const NAT_UDP_IDLE_FOR: Duration = Duration::from_secs(300);
 pub const NAT_ECHO_IDLE_FOR: Duration = Duration::from_secs(60);
 /// Likewise of a TCP connection that both sides have ended, or one has reset: for what comes late.
 pub const NAT_ENDED_FOR: Duration = Duration::from_secs(30);
+/// A client's new connections stay with the member of its first one for a day (`LB-07`).
+pub const PERSISTENCE_FOR: Duration = Duration::from_secs(24 * 3600);
 /// How many ended connections are looked at for a port that may be used again when none is free.
 pub const NAT_REUSE_LOOKS: usize = 256;
 /// How long the way of a connection with state is kept after its flow left, at least, where there

@@ -3,6 +3,7 @@
 //! Pure: no clock, no lock. Each worker owns whole blocks of ports, so two workers (and, by the
 //! leases of the state database, two hosts) never give one port to one destination twice.
 
+mod balanced;
 mod ending;
 mod ports;
 mod table;

@@ -144,7 +144,8 @@ dto! {
 dto! {
     /// An object by its id and its name, where it has one.
     Named {
-        /// `bridge`, `router`, `port`, `chain`, `mirror`, `QoS policy`, `host`.
+        /// `bridge`, `router`, `port`, `chain`, `mirror`, `QoS policy`, `load_balancer`, `pool`, `vip`,
+        /// `host`.
         ro "kind" kind: String,
         ro "id" id: Uuid,
         ro "name" name: Option<String>,
@@ -272,6 +273,41 @@ dto! {
 }
 
 dto! {
+    /// A load balancer was asked about a packet of a connection to one of its virtual addresses.
+    Balanced {
+        ro "loadBalancer" load_balancer: Named,
+        ro "vip" vip: Named,
+        /// The virtual address and its port.
+        ro "vipAddr" vip_addr: Option<IpAddr>,
+        ro "vipPort" vip_port: u16,
+        ro "pool" pool: Named,
+        /// Who has the connection; null: nobody.
+        ro "member" member: Option<MemberAt>,
+        /// `new` (chosen for this connection), `found` (it has its member), `answer` (it is from the
+        /// virtual address again), `no member` (nobody may take the connection), `limit` (the
+        /// virtual address has as many as it may have), `exhausted` (every member has a connection
+        /// whose answers would be the same), `gone` (an answer of a connection that is balanced no
+        /// longer).
+        ro "result" result: String,
+        /// Of a new one: `weight`, `least connections`, `client hash`, `persistence`.
+        ro "chosenBy" chosen_by: Option<String>,
+        /// Members that get no new connections.
+        ro "others" others: Vec<MemberAt>,
+    }
+}
+
+dto! {
+    /// A member of a pool.
+    MemberAt {
+        ro "id" id: Uuid,
+        ro "addr" addr: Option<IpAddr>,
+        ro "port" port: u16,
+        /// Why it gets no new connections: `down`, `dead`, `other IP version`; null where it does.
+        ro "reason" reason: Option<String>,
+    }
+}
+
+dto! {
     /// A bridge looked for a MAC.
     BridgeLookup {
         ro "bridge" bridge: Named,
@@ -393,6 +429,7 @@ steps! {
     Enter = "enter",
     ChainAsked = "chain",
     Translated = "nat",
+    Balanced = "balance",
     BridgeLookup = "bridgeLookup",
     RouteLookup = "route",
     NextHop = "nextHop",

@@ -124,6 +124,12 @@ causes! {
     /// The machine behind this port would get more than the port's QoS policy allows. Counted for the
     /// port it was to leave by.
     BandwidthReceived = 43, "bandwidth-received";
+    /// No member of the virtual address's pool may take a connection.
+    NoPoolMember = 45, "no-pool-member";
+    /// The virtual address has as many connections as it may have.
+    VipConnectionLimit = 46, "vip-connection-limit";
+    /// Its connection is no longer balanced: the virtual address or the member is gone.
+    NoLongerBalanced = 47, "no-longer-balanced";
 }
 
 impl fmt::Display for DropCause {

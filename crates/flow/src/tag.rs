@@ -3,8 +3,8 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use mn_ids::{
-    BridgeId, ChainId, HostId, IpAddrGroupId, LoadBalancerId, MirrorId, PoolId, PortGroupId,
-    PortId, QosPolicyId, RouterId,
+    BridgeId, ChainId, HostId, IpAddrGroupId, LoadBalancerId, MirrorId, PoolId, PoolMemberId,
+    PortGroupId, PortId, QosPolicyId, RouterId,
 };
 use mn_packet::{Mac, VlanId};
 
@@ -69,6 +69,11 @@ pub enum Tag {
     },
     /// A pool: how it chooses, and the members that new connections may go to.
     Pool(PoolId),
+    /// Whether a member of a pool may keep its connections, and where it is.
+    PoolMember {
+        pool: PoolId,
+        member: PoolMemberId,
+    },
     /// A remembered address translation, or the lack of one.
     Nat(NatTag),
     /// The way that a connection with state takes where a router has several equal ones. Nothing

@@ -12,6 +12,9 @@
 //! key     = kind(1) class(1) device(16) protocol(1) src(16) dst(16) ports(4)
 //! ```
 //!
+//! A key's kind is 0 where the source is translated and 1 where the destination is. In what was made
+//! and in copies there is also 2, a destination that a load balancer chose, and 3, the member that it
+//! keeps a client on: there a pool and its member stand in the place of a chain and its rule.
 //! Numbers are little-endian.
 
 use core::net::Ipv6Addr;
@@ -20,7 +23,7 @@ use core::time::Duration;
 use mn_flow::NatTag;
 use mn_ids::{HostId, Id, PortId};
 use mn_packet::IpProtocol;
-use mn_simulation::nat::{Endpoint, NatBinding, NatKey, NatKind, NatTuple, Way};
+use mn_simulation::nat::{Endpoint, NatBinding, NatKey, NatKind, NatOrigin, NatTuple, Way};
 use mn_topology::DeviceId;
 use uuid::Uuid;
 
@@ -193,12 +196,21 @@ fn take_shared(body: &mut &[u8]) -> Option<Shared> {
     Some(Shared { port, protocol: IpProtocol(protocol), src, dst, src_port, dst_port, vlan, stage })
 }
 
-/// Appends a translation: its key, what it becomes, and the rule that says so.
+/// The kinds of keys that say who made a translation.
+const BALANCED: u8 = 2;
+const CLIENT: u8 = 3;
+
+/// Appends a translation: its key, what it becomes, and who says so.
 pub fn put_binding(out: &mut Vec<u8>, binding: &NatBinding) {
-    put_key(out, &binding.key);
+    let (kind, at, in_it) = match binding.by {
+        NatOrigin::Rule { chain, rule } => (kind_of(&binding.key), chain.uuid(), rule.uuid()),
+        NatOrigin::Pool { pool, member } => (BALANCED, pool.uuid(), member.uuid()),
+        NatOrigin::Client { pool, member } => (CLIENT, pool.uuid(), member.uuid()),
+    };
+    put_key_of(out, kind, &binding.key);
     put_end(out, &binding.to);
-    out.extend(binding.chain.uuid().as_bytes());
-    out.extend(binding.rule.uuid().as_bytes());
+    out.extend(at.as_bytes());
+    out.extend(in_it.as_bytes());
 }
 
 fn put_end(out: &mut Vec<u8>, end: &Endpoint) {
@@ -217,8 +229,19 @@ fn put_device(out: &mut Vec<u8>, device: DeviceId) {
 
 /// Appends a translation's key.
 pub fn put_key(out: &mut Vec<u8>, key: &NatKey) {
+    put_key_of(out, kind_of(key), key);
+}
+
+const fn kind_of(key: &NatKey) -> u8 {
+    match key.kind {
+        NatKind::Source => 0,
+        NatKind::Destination => 1,
+    }
+}
+
+fn put_key_of(out: &mut Vec<u8>, kind: u8, key: &NatKey) {
     let NatTuple { protocol, src, dst, src_port, dst_port } = key.tuple;
-    out.push(u8::from(key.kind == NatKind::Destination));
+    out.push(kind);
     put_device(out, key.device);
     out.push(protocol.0);
     out.extend(src.octets());
@@ -240,9 +263,17 @@ fn uuid(from: &mut &[u8]) -> Option<Uuid> {
 
 /// Reads a translation off the front; `None` where there is none.
 pub fn take_binding(from: &mut &[u8]) -> Option<NatBinding> {
-    let (key, to) = (take_key(from)?, end(from)?);
-    let (chain, rule) = (Id::from_uuid(uuid(from)?), Id::from_uuid(uuid(from)?));
-    Some(NatBinding { key, to, chain, rule })
+    let [kind] = chunk(from)?;
+    let (key, to) = (take_key_of(kind.min(1), from)?, end(from)?);
+    let (at, in_it) = (uuid(from)?, uuid(from)?);
+    let (pool, member) = (Id::from_uuid(at), Id::from_uuid(in_it));
+    let by = match kind {
+        0 | 1 => NatOrigin::Rule { chain: Id::from_uuid(at), rule: Id::from_uuid(in_it) },
+        BALANCED => NatOrigin::Pool { pool, member },
+        CLIENT => NatOrigin::Client { pool, member },
+        _ => return None,
+    };
+    Some(NatBinding { key, to, by })
 }
 
 fn end(from: &mut &[u8]) -> Option<Endpoint> {
@@ -262,9 +293,14 @@ fn device(from: &mut &[u8]) -> Option<DeviceId> {
 
 /// Reads a translation's key off the front; `None` where there is none.
 pub fn take_key(from: &mut &[u8]) -> Option<NatKey> {
-    let kind = match chunk(from)? {
-        [0] => NatKind::Source,
-        [1] => NatKind::Destination,
+    let [kind] = chunk(from)?;
+    take_key_of(kind, from)
+}
+
+fn take_key_of(kind: u8, from: &mut &[u8]) -> Option<NatKey> {
+    let kind = match kind {
+        0 => NatKind::Source,
+        1 => NatKind::Destination,
         _ => return None,
     };
     let device = device(from)?;
@@ -296,9 +332,18 @@ pub(crate) mod tests {
         NatBinding {
             key: NatKey { kind, device: device(), tuple },
             to: Endpoint { addr: "::ffff:203.0.113.2".parse().unwrap(), port },
-            chain: Id::from_uuid(Uuid::from_u128(8)),
-            rule: Id::from_uuid(Uuid::from_u128(9)),
+            by: NatOrigin::Rule {
+                chain: Id::from_uuid(Uuid::from_u128(8)),
+                rule: Id::from_uuid(Uuid::from_u128(9)),
+            },
         }
+    }
+
+    /// Those of a load balancer.
+    fn balanced() -> [NatBinding; 2] {
+        let (pool, member) = (Id::from_uuid(Uuid::from_u128(5)), Id::from_uuid(Uuid::from_u128(6)));
+        let by = [NatOrigin::Pool { pool, member }, NatOrigin::Client { pool, member }];
+        by.map(|by| NatBinding { by, ..binding(5, 7000) })
     }
 
     fn device() -> DeviceId {
@@ -308,8 +353,11 @@ pub(crate) mod tests {
     fn all() -> Vec<Record> {
         let binding = binding(5, 7000);
         let idle = Duration::from_millis(70_000);
+        let [connection, client] = balanced();
         vec![
             Record::Made(binding),
+            Record::Made(connection),
+            Record::Copy { owner: Id::from_uuid(Uuid::from_u128(3)), binding: client },
             Record::Copy { owner: Id::from_uuid(Uuid::from_u128(3)), binding },
             Record::Ended { key: binding.key, to: binding.to },
             Record::Used { key: binding.key, idle },

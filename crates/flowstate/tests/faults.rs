@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use mn_flowstate::{DATAGRAM_MAX, Epoch, Event, Peer, Record, Refused, ZoneKey};
 use mn_ids::{HostId, Id};
 use mn_packet::IpProtocol;
-use mn_simulation::nat::{Endpoint, NatBinding, NatKey, NatKind, NatTuple};
+use mn_simulation::nat::{Endpoint, NatBinding, NatKey, NatKind, NatOrigin, NatTuple};
 use mn_time::{Duration, Instant};
 use mn_topology::DeviceId;
 use uuid::Uuid;
@@ -39,8 +39,10 @@ fn binding(number: u32) -> NatBinding {
     NatBinding {
         key: NatKey { kind: NatKind::Source, device, tuple },
         to: Endpoint { addr: "2001:db8::2".parse().unwrap(), port: (number % (1 << 14)) as u16 },
-        chain: Id::from_uuid(Uuid::from_u128(8)),
-        rule: Id::from_uuid(Uuid::from_u128(9)),
+        by: NatOrigin::Rule {
+            chain: Id::from_uuid(Uuid::from_u128(8)),
+            rule: Id::from_uuid(Uuid::from_u128(9)),
+        },
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod answer;
 mod asked;
+mod balance;
 mod branch;
 mod bridge;
 mod chain;

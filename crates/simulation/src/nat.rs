@@ -3,7 +3,7 @@
 use std::net::Ipv6Addr;
 
 use mn_flow::{NatTag, mix};
-use mn_ids::{ChainId, RuleId};
+use mn_ids::{ChainId, PoolId, PoolMemberId, RuleId};
 use mn_packet::{IpProtocol, to_v6};
 use mn_topology::{DeviceId, NatTarget};
 
@@ -51,9 +51,30 @@ pub struct NatBinding {
     pub key: NatKey,
     /// What its source or destination becomes.
     pub to: Endpoint,
-    /// The rule that said so, and where it is: without it the translation is not used.
-    pub chain: ChainId,
-    pub rule: RuleId,
+    /// Who said so: without that the translation is not used.
+    pub by: NatOrigin,
+}
+
+/// What a translation was made by.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum NatOrigin {
+    /// A rule of a chain.
+    Rule { chain: ChainId, rule: RuleId },
+    /// The router's load balancer, which chose this member for the connection.
+    Pool { pool: PoolId, member: PoolMemberId },
+    /// The router's load balancer keeps new connections of a client on this member. The key has the
+    /// client's address and no port of it; `to` is the virtual address itself, so that each
+    /// virtual address has its own. No packet is translated by it.
+    Client { pool: PoolId, member: PoolMemberId },
+}
+
+/// One side of what a load balancer does: a virtual address, or a member.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Service {
+    /// The router that the load balancer is at.
+    pub device: DeviceId,
+    pub protocol: IpProtocol,
+    pub end: Endpoint,
 }
 
 impl NatTuple {
@@ -88,7 +109,36 @@ impl NatTuple {
     }
 }
 
+impl NatOrigin {
+    /// The rule, where it was one.
+    #[must_use]
+    pub const fn rule(self) -> Option<RuleId> {
+        match self {
+            Self::Rule { rule, .. } => Some(rule),
+            Self::Pool { .. } | Self::Client { .. } => None,
+        }
+    }
+}
+
+/// Names to flows whether a load balancer of this device has sent any connection to an address.
+#[must_use]
+pub fn member_tag(device: DeviceId, member: Ipv6Addr) -> NatTag {
+    let (dst, src_port, dst_port) = (Ipv6Addr::UNSPECIFIED, 0, 0);
+    let tuple = NatTuple { protocol: IpProtocol(0), src: member, dst, src_port, dst_port };
+    NatKey { kind: NatKind::Destination, device, tuple }.tag(Way::Back)
+}
+
 impl NatBinding {
+    /// The member that the connection was balanced to, and the virtual address that it came to;
+    /// `None` for any other translation.
+    #[must_use]
+    pub fn balanced(&self) -> Option<[Service; 2]> {
+        let NatOrigin::Pool { .. } = self.by else { return None };
+        let (device, protocol) = (self.key.device, self.key.tuple.protocol);
+        let service = |end| Service { device, protocol, end };
+        Some([service(self.to), service(self.key.tuple.end(NatKind::Destination))])
+    }
+
     /// The tuple of packets that were translated.
     #[must_use]
     pub const fn translated(&self) -> NatTuple {

@@ -38,8 +38,8 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         self.mirror(branch, &router.inbound_mirror_ids)?;
         self.receive(branch, id, inside)?;
         self.hear_check(branch, router, inside)?;
-        // Load balancing inbound comes here.
         self.enter_router(branch, router)?;
+        self.balance(branch, router)?;
         if is_link_local(branch, inside)? {
             return self.local(branch, inside);
         }
@@ -85,7 +85,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         self.require_hop(branch)?;
         self.require_fits(branch)?;
         branch.out_port = Some(out);
-        // Load balancing outbound comes here.
+        self.answer_for_vip(branch, router)?;
         self.filter(branch, router.outbound_filter_id)?;
         branch.hops += 1;
         self.hand_on(branch, router, route, out)

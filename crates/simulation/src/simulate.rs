@@ -245,5 +245,6 @@ const fn may_mend(cause: DropCause) -> bool {
             | DropCause::NoTopology
             | DropCause::Looped
             | DropCause::NatExhausted
+            | DropCause::VipConnectionLimit
     )
 }

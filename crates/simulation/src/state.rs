@@ -1,6 +1,6 @@
 //! What agents learn, as a walk asks for it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use mn_flow::ScopedAddr;
 use mn_ids::{BridgeId, PortId, RouterId};
@@ -8,7 +8,7 @@ use mn_packet::{Mac, VlanId};
 use mn_time::Instant;
 
 use crate::check::CheckKey;
-use crate::nat::{NatBinding, NatKey, SourceChoice, SourceWanted};
+use crate::nat::{NatBinding, NatKey, Service, SourceChoice, SourceWanted};
 
 /// What is known of things that agents learn. Implemented by the agent's copies of the state tables.
 ///
@@ -62,6 +62,25 @@ pub trait StateView {
     fn nat_has_ended(&self, key: &NatKey) -> bool {
         let _ = key;
         false
+    }
+
+    /// Whether any translation is remembered by which the load balancer of this router sends to
+    /// this address: answers from there are to be looked at.
+    fn is_balanced_to(&self, router: RouterId, member: Ipv6Addr) -> bool {
+        let _ = (router, member);
+        false
+    }
+
+    /// How many connections to this virtual address are remembered and not known to have ended.
+    fn connections_of_vip(&self, vip: &Service) -> u32 {
+        let _ = vip;
+        0
+    }
+
+    /// Likewise of this member.
+    fn connections_of_member(&self, member: &Service) -> u32 {
+        let _ = member;
+        0
     }
 
     /// An address and port for a new connection: of those leased to this host, one that no

@@ -10,8 +10,8 @@ use mn_topology::{NatTarget, RuleAction};
 
 use crate::branch::Branch;
 use crate::nat::{
-    Endpoint, NatBinding, NatKey, NatKind, NatTuple, SourceChoice, SourceWanted, Way, addresses,
-    allows, static_address,
+    Endpoint, NatBinding, NatKey, NatKind, NatOrigin, NatTuple, SourceChoice, SourceWanted, Way,
+    addresses, allows, static_address,
 };
 use crate::quote::{Quoted, icmp_type, is_error, is_request};
 use crate::simulate::{Sim, Stop};
@@ -23,7 +23,8 @@ use crate::{Effect, StateView};
 const TRIES_MAX: u64 = 64;
 
 /// What of a packet is translated.
-enum Subject {
+#[derive(Clone, Copy)]
+pub(crate) enum Subject {
     /// The packet itself.
     Packet(NatTuple),
     /// The packet an ICMP error quotes, and with it the error: the tuple goes the error's way.
@@ -70,26 +71,37 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             return Ok((NatTold::NotTranslatable, false));
         };
         let Some(device) = branch.device else { return Ok((NatTold::NotTranslatable, false)) };
-        let (tuple, error) = match subject {
-            Subject::Packet(tuple) => (tuple, false),
-            Subject::Error(tuple) => (tuple, true),
-        };
+        let (tuple, error) = subject.of();
         let key = NatKey { kind, device, tuple };
         self.tag(Tag::Nat(key.tag(Way::Forward)));
         let found = self.state.nat_forward(&key);
-        let found = found.filter(|found| found.rule == rule.id && allows(targets, found));
+        let found =
+            found.filter(|found| found.by.rule() == Some(rule.id) && allows(targets, found));
         let (binding, told) = match found {
             Some(found) => (found, NatTold::Known { from: tuple.end(kind), to: found.to }),
             // An error begins no connection.
             None if error || !begins(branch) => return Ok((NatTold::Unknown, false)),
             None => {
                 let to = self.choose(key, chain, rule, targets)?;
-                let binding = NatBinding { key, to, chain, rule: rule.id };
+                let binding = NatBinding { key, to, by: NatOrigin::Rule { chain, rule: rule.id } };
                 self.effect(Effect::Translate(binding));
                 (binding, NatTold::New { from: tuple.end(kind), to })
             }
         };
-        let becomes = binding.translated();
+        let begins = matches!(told, NatTold::New { .. });
+        self.carry_forth(branch, &binding, error, begins);
+        Ok((told, true))
+    }
+
+    /// Makes the packet, or what an error quotes, be as a translation says.
+    pub(crate) fn carry_forth(
+        &mut self,
+        branch: &mut Branch,
+        binding: &NatBinding,
+        error: bool,
+        begins: bool,
+    ) {
+        let (kind, becomes) = (binding.key.kind, binding.translated());
         if error {
             self.set_quote(branch, becomes);
             match kind {
@@ -97,12 +109,10 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
                 NatKind::Destination => branch.packet.set_nw_dst(becomes.dst),
             }
         } else {
-            let begins = matches!(told, NatTold::New { .. });
             self.follow(branch, &binding.key, Way::Forward, begins);
             set_end(branch, kind, binding.to);
         }
         branch.dst_rewritten |= kind == NatKind::Destination;
-        Ok((told, true))
     }
 
     /// Undoes what a forward rule did, for an answer.
@@ -115,8 +125,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             return Ok((NatTold::NotTranslatable, false));
         };
         let Some(device) = branch.device else { return Ok((NatTold::NotTranslatable, false)) };
-        let (Subject::Packet(tuple) | Subject::Error(tuple)) = subject;
-        let key = NatKey { kind, device, tuple };
+        let key = NatKey { kind, device, tuple: subject.of().0 };
         let found = match self.state.nat_reverse(&key) {
             Some(found) => {
                 self.tag(Tag::Nat(found.tag()));
@@ -128,12 +137,24 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             self.tag(Tag::Nat(key.tag(Way::Back)));
             return Ok((NatTold::Unknown, false));
         };
+        Ok((self.carry_back(branch, &binding, subject), true))
+    }
+
+    /// Makes an answer, or an error about a packet that was translated, be one to what the packet
+    /// was before.
+    pub(crate) fn carry_back(
+        &mut self,
+        branch: &mut Branch,
+        binding: &NatBinding,
+        subject: Subject,
+    ) -> NatTold {
         // The answer's end of the other kind becomes what the forward packet had before.
+        let kind = binding.key.kind;
         let (own, other) = match kind {
             NatKind::Source => (binding.key.tuple.end(kind), NatKind::Destination),
             NatKind::Destination => (binding.key.tuple.end(kind), NatKind::Source),
         };
-        let told = NatTold::Known { from: tuple.end(other), to: own };
+        let told = NatTold::Known { from: subject.of().0.end(other), to: own };
         match subject {
             Subject::Packet(_) => {
                 self.follow(branch, &binding.key, Way::Back, false);
@@ -152,7 +173,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             }
         }
         branch.dst_rewritten |= kind == NatKind::Source;
-        Ok((told, true))
+        told
     }
 
     /// Follows a TCP connection: what tells of its life is seen here where the packet is decided
@@ -178,12 +199,13 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
 
     /// Whether the rule that made a translation still says so.
     fn in_force(&mut self, binding: &NatBinding) -> Result<bool, Stop> {
-        self.tag(Tag::Chain(binding.chain));
-        let chain = match self.snapshot.chain(binding.chain) {
+        let NatOrigin::Rule { chain: id, rule } = binding.by else { return Ok(false) };
+        self.tag(Tag::Chain(id));
+        let chain = match self.snapshot.chain(id) {
             Lookup::Absent => return Ok(false),
-            lookup => self.found(lookup, binding.chain)?,
+            lookup => self.found(lookup, id)?,
         };
-        let rule = chain.rules().find(|rule| rule.id == binding.rule);
+        let rule = chain.rules().find(|other| other.id == rule);
         Ok(rule.is_some_and(|rule| match (&rule.action, binding.key.kind) {
             (RuleAction::Snat { targets, .. }, NatKind::Source)
             | (RuleAction::Dnat { targets, .. }, NatKind::Destination) => allows(targets, binding),
@@ -260,7 +282,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
     }
 
     /// What of the packet a rule with memory translates: TCP, UDP, echoes, and errors about them.
-    fn subject(&mut self, branch: &mut Branch) -> Option<Subject> {
+    pub(crate) fn subject(&mut self, branch: &mut Branch) -> Option<Subject> {
         if !matches!(branch.packet.eth_type(), EtherType::IPV4 | EtherType::IPV6)
             || branch.packet.fragment() == Fragment::Later
         {
@@ -323,7 +345,8 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
                 let seed = mn_flow::mix(self.inputs.seed, u128::from_be_bytes(seed));
                 let found = (0..TRIES_MAX).find_map(|nth| {
                     let to = destination(targets, &key.tuple, seed.wrapping_add(nth))?;
-                    let binding = NatBinding { key, to, chain, rule: rule.id };
+                    let by = NatOrigin::Rule { chain, rule: rule.id };
+                    let binding = NatBinding { key, to, by };
                     let holder = self.state.nat_reverse(&binding.answer());
                     holder.is_none_or(|holder| holder.key == key).then_some(to)
                 });
@@ -332,6 +355,16 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
                 }
                 found.ok_or(exhausted)
             }
+        }
+    }
+}
+
+impl Subject {
+    /// The ends as a packet that goes its way has them, and whether it is an error about one.
+    pub(crate) const fn of(self) -> (NatTuple, bool) {
+        match self {
+            Self::Packet(tuple) => (tuple, false),
+            Self::Error(tuple) => (tuple, true),
         }
     }
 }

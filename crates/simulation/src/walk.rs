@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use mn_flow::{DropCause, FlowKey};
-use mn_ids::{BridgeId, ChainId, MirrorId, PortId, QosPolicyId, RouterId, RuleId};
+use mn_ids::{
+    BridgeId, ChainId, LoadBalancerId, MirrorId, PoolId, PoolMemberId, PortId, QosPolicyId, RouterId,
+    RuleId, VipId,
+};
 use mn_packet::Mac;
 use mn_topology::snapshot::Candidate;
 use mn_topology::{BandwidthLimit, DeviceId};
@@ -26,6 +29,17 @@ pub enum Step {
     Chain { chain: ChainId, rule: Option<RuleId>, position: Option<usize>, result: RuleResult },
     /// A rule that translates was asked.
     Nat { chain: ChainId, rule: RuleId, told: NatTold },
+    /// A load balancer was asked about a packet of one of its virtual addresses' connections; the
+    /// member that has the connection, if one does.
+    Balance {
+        load_balancer: LoadBalancerId,
+        vip: VipId,
+        /// Where connections to the virtual address come to.
+        at: Endpoint,
+        pool: PoolId,
+        member: Option<PoolMemberId>,
+        told: BalanceTold,
+    },
     /// A bridge looked for the destination MAC.
     BridgeLookup { bridge: BridgeId, mac: Mac, found: BridgeLookup },
     /// A router chose a route; these others matched too and lost.
@@ -81,6 +95,38 @@ pub enum NatTold {
     NoLease,
     /// Every port is in use for the destination.
     Exhausted,
+}
+
+/// What a load balancer did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BalanceTold {
+    /// A new connection; what decided for the member.
+    New { from: Endpoint, to: Endpoint, by: MemberBy },
+    /// The connection has its member already.
+    Known { from: Endpoint, to: Endpoint },
+    /// An answer, which is from the virtual address again.
+    Answer { from: Endpoint, to: Endpoint },
+    /// Nobody may take the connection.
+    NoMember,
+    /// The virtual address has as many connections as it may have.
+    Limit,
+    /// Every member has a connection already whose answers would be the same.
+    Exhausted,
+    /// An answer of a connection that is balanced no longer.
+    Gone,
+}
+
+/// What decided for a member.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MemberBy {
+    /// Chance, by weight.
+    Weight,
+    /// It had the fewest connections for its weight.
+    LeastConnections,
+    /// The hash of the client.
+    Hash,
+    /// The client's connections before.
+    Persistence,
 }
 
 /// Where a bridge sends a frame.

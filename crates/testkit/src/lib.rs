@@ -23,6 +23,10 @@
 //! qos gold                              policies: `policy gold` at machines, ports, bridges
 //!   mark 46
 //!   sends 1000 800                       kilobits a second, and at once; `gets` likewise
+//! balancer lb edge                       a load balancer; the router says `balanced by lb`
+//! pool web lb udp least                  its pool: `udp`, `least` or `hash`, `monitored`, `down`
+//!   vip 203.0.113.2@80 sticky limit 9    `down` likewise
+//!   member 10.0.1.5@8080 weight 3
 //! addresses friends 10.0.1.5 fd01::5
 //! ports servers vm1 vm2
 //! ```
@@ -37,6 +41,7 @@
     reason = "a text that cannot be read is a wrong test, which is to fail where it is read"
 )]
 
+mod balancing;
 mod cloud;
 mod lab;
 mod names;

@@ -12,6 +12,7 @@ use mn_topology::{
     StaticRoute,
 };
 
+use crate::balancing::{balancer, pool};
 use crate::lab::Station;
 use crate::rule::rule;
 use crate::{Tables, mac, named};
@@ -25,11 +26,11 @@ pub(crate) struct Read {
 }
 
 /// A device or list and its lines, split into words.
-struct Block<'a> {
+pub(crate) struct Block<'a> {
     kind: &'a str,
-    name: &'a str,
-    rest: Vec<&'a str>,
-    lines: Vec<Vec<&'a str>>,
+    pub(crate) name: &'a str,
+    pub(crate) rest: Vec<&'a str>,
+    pub(crate) lines: Vec<Vec<&'a str>>,
 }
 
 pub(crate) fn read(text: &str) -> Read {
@@ -45,6 +46,8 @@ pub(crate) fn read(text: &str) -> Read {
             "qos" => read
                 .objects
                 .push(AnyObject::QosPolicy(crate::qos::policy(block.name, &block.lines))),
+            "balancer" => read.objects.push(AnyObject::LoadBalancer(balancer(block))),
+            "pool" => read.objects.extend(pool(block)),
             "addresses" => read.objects.push(AnyObject::IpAddrGroup(IpAddrGroup {
                 id: named(block.name),
                 name: block.name.to_owned(),
@@ -71,7 +74,8 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
         match words[..] {
             [] => {}
             [
-                kind @ ("bridge" | "router" | "chain" | "mirror" | "qos" | "addresses" | "ports"),
+                kind @ ("bridge" | "router" | "chain" | "mirror" | "qos" | "balancer" | "pool"
+                | "addresses" | "ports"),
                 name,
                 ref rest @ ..,
             ] => {
@@ -252,6 +256,7 @@ impl Read {
                 ["in", chain] => router.inbound_filter_id = Some(named(chain)),
                 ["out", chain] => router.outbound_filter_id = Some(named(chain)),
                 ["down"] => router.admin_state_up = false,
+                ["balanced", "by", name] => router.load_balancer_id = Some(named(name)),
                 ["symmetric"] => router.ecmp = mn_topology::Ecmp::Symmetric,
                 ["in-mirrors", names] => router.inbound_mirror_ids = mirrors(names),
                 ["out-mirrors", names] => router.outbound_mirror_ids = mirrors(names),

@@ -1,14 +1,15 @@
 //! Learned state as a test has it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use mn_flow::ScopedAddr;
 use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
-use mn_simulation::nat::{NatBinding, NatKey, SourceChoice, SourceWanted};
+use mn_simulation::nat::{NatBinding, NatKey, Service, SourceChoice, SourceWanted};
 use mn_simulation::{Effect, Known, NeighborState, StateView};
 use mn_time::Instant;
+use mn_topology::DeviceId;
 
 use crate::Translations;
 
@@ -95,6 +96,20 @@ impl StateView for Tables {
 
     fn nat_has_ended(&self, key: &NatKey) -> bool {
         self.translations.ended.contains(key)
+    }
+
+    fn is_balanced_to(&self, router: RouterId, member: Ipv6Addr) -> bool {
+        let to =
+            |[at, _]: &[Service; 2]| (at.device, at.end.addr) == (DeviceId::Router(router), member);
+        self.translations.all.iter().filter_map(NatBinding::balanced).any(|it| to(&it))
+    }
+
+    fn connections_of_vip(&self, vip: &Service) -> u32 {
+        self.translations.connections(|[_, came_to]| came_to == *vip)
+    }
+
+    fn connections_of_member(&self, member: &Service) -> u32 {
+        self.translations.connections(|[went_to, _]| went_to == *member)
     }
 
     fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use mn_flow::TcpClass;
 use mn_simulation::nat::{
-    Endpoint, NatBinding, NatKey, SourceChoice, SourceWanted, Way, addresses, source_ports,
+    Endpoint, NatBinding, NatKey, Service, SourceChoice, SourceWanted, Way, addresses, source_ports,
 };
 
 /// Translations, and the ports that may be used.
@@ -52,6 +52,12 @@ impl Translations {
 
     pub(crate) fn reverse(&self, key: &NatKey) -> Option<NatBinding> {
         self.all.iter().find(|binding| binding.answer() == *key).copied()
+    }
+
+    /// Connections that were balanced and have not ended.
+    pub(crate) fn connections(&self, of: impl Fn([Service; 2]) -> bool) -> u32 {
+        let live = self.all.iter().filter(|binding| !self.ended.contains(&binding.key));
+        live.filter_map(NatBinding::balanced).filter(|it| of(*it)).count() as u32
     }
 
     pub(crate) fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {

@@ -45,6 +45,7 @@
 //! | a load balancer's state | `LoadBalancer` |
 //! | a virtual address, also its coming and going | `Vip` of its address |
 //! | a pool: state, method, and which members new connections may go to | `Pool` |
+//! | a member of a pool: whether it may keep its connections, and where it is | `PoolMember` |
 //!
 //! A router names its load balancer; that has its virtual addresses, each of which names its pool;
 //! that has its members. Each of the three is loaded when a packet comes to it. A flow that read a
@@ -63,6 +64,7 @@ mod condition;
 mod group;
 mod load_balancer;
 mod loaded;
+mod maglev;
 mod mirror;
 mod pool;
 mod qos;
@@ -86,7 +88,7 @@ pub use group::{AddrSet, PortSet};
 pub use load_balancer::LoadBalancerView;
 pub use loaded::Loaded;
 pub use mirror::MirrorView;
-pub use pool::{Eligible, PoolView, Verdict};
+pub use pool::{Eligible, PoolView, Standing, Verdict};
 pub use qos::Bandwidth;
 pub use route_table::{Candidate, Matches, RouteTable};
 pub use router::RouterView;

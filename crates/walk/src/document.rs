@@ -13,6 +13,7 @@ use mn_simulation::walk::{BridgeLookup, ChosenBy, NatTold, RouteLost, RuleResult
 use mn_topology::snapshot::{Candidate, Lookup};
 use mn_topology::{RouteTarget, RuleAction};
 
+use crate::balanced::balanced;
 use crate::flow_text::{action_text, mask_words};
 use crate::headers::headers;
 use crate::names::Names;
@@ -118,6 +119,9 @@ impl Teller<'_> {
                 result: result_word(*result).to_owned(),
             }),
             Step::Nat { chain, rule, told } => self.translated(*chain, *rule, *told),
+            Step::Balance { load_balancer, vip, at, pool, member, told } => {
+                Told::Balanced(balanced(names, (*load_balancer, *vip, *pool), *at, *member, *told))
+            }
             Step::BridgeLookup { bridge, mac, found } => self.bridge_lookup(*bridge, *mac, found),
             Step::Route { router, chosen, by, lost } => Told::RouteLookup(api::RouteLookup {
                 router: names.device(mn_topology::DeviceId::Router(*router)),

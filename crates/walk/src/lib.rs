@@ -3,6 +3,7 @@
 //!
 //! An agent and a cluster node call the same code, so they tell the same story.
 
+mod balanced;
 mod describe;
 mod document;
 mod flow_text;

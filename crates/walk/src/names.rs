@@ -76,6 +76,12 @@ impl<'a> Names<'a> {
         named(id, name)
     }
 
+    /// What has no name: load balancers, their pools and virtual addresses.
+    #[must_use]
+    pub fn nameless<K: Kind>(&self, id: Id<K>) -> Named {
+        named(id, None)
+    }
+
     /// A host. A snapshot knows no hosts' names.
     #[must_use]
     pub fn host(&self, id: HostId) -> Named {

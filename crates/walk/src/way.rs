@@ -1,17 +1,20 @@
 //! A packet's way through the topology, and that of the packet that answers it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use mn_flow::{Conn, FlowKey, PortNo, ScopedAddr, VirtualAction, extract};
 use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::{Mac, VlanId, from_v6};
-use mn_simulation::nat::{Endpoint, NatBinding, NatKey, NatKind, SourceChoice, SourceWanted};
+use mn_simulation::nat::{
+    Endpoint, NatBinding, NatKey, NatKind, NatOrigin, Service, SourceChoice, SourceWanted,
+};
 use mn_simulation::walk::Walk;
 use mn_simulation::{
     Buffers, Effect, Entry, Inputs, Known, NeighborState, Outcome, Packet, StateView, answer,
     simulate,
 };
 use mn_time::Instant;
+use mn_topology::DeviceId;
 use mn_topology::snapshot::Snapshot;
 
 use crate::Described;
@@ -110,7 +113,15 @@ fn translation(binding: &NatBinding) -> String {
         NatKind::Source => "source",
         NatKind::Destination => "destination",
     };
-    format!("the packet before leaves a translation: its {what} {from} became {to}")
+    match binding.by {
+        NatOrigin::Client { .. } => {
+            let client = from_v6(binding.key.tuple.src);
+            format!("the packet before ties the client {client} to its member")
+        }
+        NatOrigin::Rule { .. } | NatOrigin::Pool { .. } => {
+            format!("the packet before leaves a translation: its {what} {from} became {to}")
+        }
+    }
 }
 
 /// A packet that answers another.
@@ -190,6 +201,23 @@ impl StateView for After<'_> {
 
     fn nat_has_ended(&self, key: &NatKey) -> bool {
         self.state.nat_has_ended(key)
+    }
+
+    fn is_balanced_to(&self, router: RouterId, member: Ipv6Addr) -> bool {
+        let goes_there = |it: &NatBinding| {
+            it.balanced().is_some_and(|[to, _]| {
+                (to.device, to.end.addr) == (DeviceId::Router(router), member)
+            })
+        };
+        self.translated(goes_there).is_some() || self.state.is_balanced_to(router, member)
+    }
+
+    fn connections_of_vip(&self, vip: &Service) -> u32 {
+        self.state.connections_of_vip(vip)
+    }
+
+    fn connections_of_member(&self, member: &Service) -> u32 {
+        self.state.connections_of_member(member)
     }
 
     fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {

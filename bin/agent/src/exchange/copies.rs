@@ -191,7 +191,7 @@ fn replay(octets: &[u8], boot: Uuid, now: Instant, held: &mut HashMap<NatKey, He
 mod tests {
     use mn_ids::Id;
     use mn_packet::IpProtocol;
-    use mn_simulation::nat::{NatKind, NatTuple};
+    use mn_simulation::nat::{NatKind, NatOrigin, NatTuple};
     use mn_time::Duration;
 
     use super::*;
@@ -210,8 +210,10 @@ mod tests {
         NatBinding {
             key: NatKey { kind: NatKind::Source, device, tuple },
             to: Endpoint { addr: "::ffff:203.0.113.2".parse().unwrap(), port: number },
-            chain: Id::from_uuid(Uuid::from_u128(8)),
-            rule: Id::from_uuid(Uuid::from_u128(9)),
+            by: NatOrigin::Rule {
+                chain: Id::from_uuid(Uuid::from_u128(8)),
+                rule: Id::from_uuid(Uuid::from_u128(9)),
+            },
         }
     }
 

@@ -6,7 +6,7 @@ use mn_agent_core::{Lease, NatOwner, Stay, Turn, Wait, is_within};
 use mn_datapath::{Followed, Offload, Upcalls};
 use mn_flow::{Cookie, DropCause, Expiry, NatTag, PortNo, Tag, TcpClass, extract};
 use mn_ids::{ChainId, PortId, RuleId};
-use mn_simulation::nat::{NatBinding, NatKey, NatKind, Way};
+use mn_simulation::nat::{NatBinding, NatKey, NatKind, NatOrigin, Way};
 use mn_simulation::{Effect, Entry, Packet, answer};
 use mn_time::Instant;
 use mn_topology::snapshot::{Lookup, Snapshot};
@@ -54,10 +54,11 @@ impl Worker {
         if binding.key.kind == NatKind::Source {
             let snapshot = Arc::clone(&self.snapshot);
             let (device, tuple) = (binding.key.device, &binding.key.tuple);
-            if let Some(targets) = targets(&snapshot, binding.chain, binding.rule)
+            if let NatOrigin::Rule { chain, rule } = binding.by
+                && let Some(targets) = targets(&snapshot, chain, rule)
                 && self.translations.ports.is_low(device, tuple, targets)
             {
-                self.want_ports(device, binding.rule, targets);
+                self.want_ports(device, rule, targets);
             }
         }
     }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use mn_api_types::walk::{
-    Delivery, Headers, Held, InstalledFlow, LostRoute, Named, RouteAt, RuleAt, Step, Translated,
-    TunnelHeader, Verdict, VerdictKind, Walk,
+    Balanced, Delivery, Headers, Held, InstalledFlow, LostRoute, MemberAt, Named, RouteAt, RuleAt,
+    Step, Translated, TunnelHeader, Verdict, VerdictKind, Walk,
 };
 
 /// Whether the reader sees colours.
@@ -79,6 +79,7 @@ fn row(step: &Step) -> Row {
             let by = asked.rule.as_ref().map(rule).unwrap_or_default();
             Row::new("nat", asked.result.clone(), format!("{}{by}", translated(asked)))
         }
+        Step::Balanced(asked) => balanced(asked),
         Step::BridgeLookup(looked) => {
             let mac = looked.mac.map(|mac| mac.to_string()).unwrap_or_default();
             let ports: Vec<_> = looked.ports.iter().map(name).collect();
@@ -141,6 +142,29 @@ fn quality(held: &Held) -> String {
         does.push(format!("at most {kbps} kbit/s, {burst} kbit at once"));
     }
     format!("{}: {}", name(&held.policy), does.join(", "))
+}
+
+/// `203.0.113.2:80`, `new: 10.0.1.5:8080 (by weight)`, and who gets no new connections.
+fn balanced(asked: &Balanced) -> Row {
+    let at = asked.vip_addr.map(|addr| SocketAddr::new(addr, asked.vip_port).to_string());
+    let member = |member: &MemberAt| match member.addr {
+        Some(addr) => SocketAddr::new(addr, member.port).to_string(),
+        None => member.id.to_string(),
+    };
+    let reason = |member: &MemberAt| {
+        member.reason.as_ref().map(|reason| format!(" is {reason}")).unwrap_or_default()
+    };
+    let mut told = asked.result.clone();
+    if let Some(chosen) = &asked.member {
+        told.push_str(&format!(": {}{}", member(chosen), reason(chosen)));
+    }
+    if let Some(by) = &asked.chosen_by {
+        told.push_str(&format!(" (by {by})"));
+    }
+    let mut row = Row::new("balance", at.unwrap_or_default(), told);
+    let others = asked.others.iter();
+    row.more.extend(others.map(|other| format!("not {}:{}", member(other), reason(other))));
+    row
 }
 
 fn verdict(text: &mut String, verdict: &Verdict, paint: Paint) {

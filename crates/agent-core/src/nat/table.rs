@@ -2,14 +2,20 @@
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
+use std::net::Ipv6Addr;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use mn_flow::{NatTag, Tag, TcpClass};
 use mn_packet::IpProtocol;
-use mn_simulation::nat::{NatBinding, NatKey, NatKind, SourceChoice, SourceWanted, Way, allows};
+use mn_simulation::nat::{
+    NatBinding, NatKey, NatKind, NatOrigin, Service, SourceChoice, SourceWanted, Way, allows,
+    member_tag,
+};
 use mn_time::{Duration, Instant};
+use mn_topology::DeviceId;
 
 use super::NatPorts;
+use super::balanced::Balanced;
 use super::ending::{Life, Turn};
 use crate::limits;
 
@@ -40,6 +46,8 @@ pub struct NatTimeouts {
     pub transitory: Duration,
     /// Of a TCP connection that has ended.
     pub ended: Duration,
+    /// For how long a client's new connections stay with a member, from the first on.
+    pub client: Duration,
 }
 
 impl Default for NatTimeouts {
@@ -50,6 +58,7 @@ impl Default for NatTimeouts {
             echo: limits::NAT_ECHO_IDLE_FOR,
             transitory: limits::NAT_TRANSITORY_FOR,
             ended: limits::NAT_ENDED_FOR,
+            client: limits::PERSISTENCE_FOR,
         }
     }
 }
@@ -70,6 +79,7 @@ pub struct NatTable {
     /// Those whose connection has ended, and when that was, or when it was last used after that:
     /// the first is the oldest. Some may be gone or go on by now, or another has their slot.
     ended: VecDeque<(Instant, Slot)>,
+    balanced: Balanced,
 }
 
 #[derive(Debug)]
@@ -138,6 +148,9 @@ impl NatTable {
         let gone = [same_key, same_answer];
         tags.extend(gone.iter().flatten().map(|gone| Tag::Nat(gone.0.tag())));
         tags.push(Tag::Nat(binding.answer_tag()));
+        if self.balanced.begin(&binding) {
+            tags.push(Tag::Nat(member_tag(binding.key.device, binding.to.addr)));
+        }
         if self.free.is_empty() && self.entries.len() == self.entries.capacity() {
             // By half and not to the double: most of what a translation takes is here.
             self.entries.reserve_exact(self.entries.len() / 2 + 64);
@@ -206,6 +219,11 @@ impl NatTable {
         let entry = self.entries[slot as usize].as_mut()?;
         entry.used_at = entry.used_at.max(now);
         let turn = entry.life.take(way, class, now);
+        match turn {
+            Some(Turn::Ended | Turn::Reset) => self.balanced.end(&entry.binding),
+            Some(Turn::Resumed) => self.balanced.go_on(&entry.binding),
+            None => {}
+        }
         match turn {
             Some(Turn::Ended) => self.ended.push_back((now, slot)),
             Some(Turn::Reset) => {
@@ -349,6 +367,24 @@ impl NatTable {
         own.map(|entry| (&entry.binding, entry.life.has_ended()))
     }
 
+    /// Whether any of a load balancer of this device goes to this address.
+    #[must_use]
+    pub fn is_balanced_to(&self, device: DeviceId, member: Ipv6Addr) -> bool {
+        self.balanced.is_to(device, member)
+    }
+
+    /// How many connections of a member of a pool are not known to have ended.
+    #[must_use]
+    pub fn connections_of_member(&self, member: &Service) -> u32 {
+        self.balanced.of_member(member)
+    }
+
+    /// Likewise of a virtual address.
+    #[must_use]
+    pub fn connections_of_vip(&self, vip: &Service) -> u32 {
+        self.balanced.of_vip(vip)
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -400,6 +436,7 @@ impl NatTable {
         }
         let entry = self.entries[slot as usize].take()?;
         self.free.push(slot);
+        self.balanced.forget(&binding, entry.life.has_ended());
         if binding.key.kind == NatKind::Source && entry.owner == Owner::Own {
             self.ports.release(binding.key.device, &binding.key.tuple, binding.to, now);
         }
@@ -446,6 +483,9 @@ impl Entry {
     fn timeout(&self, timeouts: &NatTimeouts) -> Duration {
         let protocol = self.binding.key.tuple.protocol;
         let own = self.owner == Owner::Own;
+        if let NatOrigin::Client { .. } = self.binding.by {
+            return timeouts.client;
+        }
         if own && protocol == IpProtocol::TCP && self.life.is_transitory() {
             timeouts.transitory.min(timeouts.tcp)
         } else {

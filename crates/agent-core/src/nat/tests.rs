@@ -2,10 +2,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
 use mn_flow::{Tag, TcpClass};
-use mn_ids::{ChainId, Id, RouterId, RuleId};
+use mn_ids::{Id, RouterId, RuleId};
 use mn_packet::IpProtocol;
 use mn_simulation::nat::{
-    Endpoint, NatBinding, NatKey, NatKind, NatTuple, SourceChoice, SourceWanted, Way,
+    Endpoint, NatBinding, NatKey, NatKind, NatOrigin, NatTuple, SourceChoice, SourceWanted, Way,
 };
 use mn_time::{Duration, Instant};
 use mn_topology::{DeviceId, NatTarget};
@@ -20,6 +20,10 @@ fn device(n: u128) -> DeviceId {
 
 fn rule() -> RuleId {
     Id::from_uuid(Uuid::from_u128(7))
+}
+
+fn by_rule() -> NatOrigin {
+    NatOrigin::Rule { chain: Id::from_uuid(Uuid::from_u128(8)), rule: rule() }
 }
 
 fn public() -> Ipv6Addr {
@@ -61,8 +65,7 @@ fn choose(table: &NatTable, key: NatKey, targets: &[NatTarget], seed: u64) -> So
 /// Makes a connection as a packet does; its port.
 fn connect(table: &mut NatTable, key: NatKey, targets: &[NatTarget], seed: u64) -> Option<u16> {
     let SourceChoice::Is(to) = choose(table, key, targets, seed) else { return None };
-    let chain: ChainId = Id::from_uuid(Uuid::from_u128(8));
-    let binding = NatBinding { key, to, chain, rule: rule() };
+    let binding = NatBinding { key, to, by: by_rule() };
     table.insert(binding, NatOwner::Own, at(0), &mut Vec::new());
     Some(to.port)
 }
@@ -205,7 +208,7 @@ fn a_new_translation_touches_answers_that_came_too_early_and_nothing_else() {
     let mut table = leased([100]);
     let key = key(TCP, 1, 1, 80);
     let to = Endpoint { addr: public(), port: 6401 };
-    let binding = NatBinding { key, to, chain: Id::from_uuid(Uuid::nil()), rule: rule() };
+    let binding = NatBinding { key, to, by: by_rule() };
     let mut tags = Vec::new();
     table.insert(binding, NatOwner::Own, at(0), &mut tags);
     assert_eq!(tags, [Tag::Nat(binding.answer_tag())]);
@@ -261,7 +264,7 @@ fn another_worker_s_translation_ends_there_and_is_told_of_use_here() {
     let mut table = NatTable::default();
     let key = key(IpProtocol::UDP, 1, 1, 80);
     let to = Endpoint { addr: public(), port: 6401 };
-    let binding = NatBinding { key, to, chain: Id::from_uuid(Uuid::nil()), rule: rule() };
+    let binding = NatBinding { key, to, by: by_rule() };
     table.insert(binding, NatOwner::Worker(3), at(0), &mut Vec::new());
     let mut told = Vec::new();
     let keeps = |owner, key, used_at| told.push((owner, key, used_at));
@@ -398,7 +401,7 @@ fn another_host_s_translation_outlives_its_time_there_and_not_for_ever() {
     let mut table = NatTable::default();
     let key = key(IpProtocol::UDP, 1, 1, 80);
     let to = Endpoint { addr: public(), port: 6401 };
-    let binding = NatBinding { key, to, chain: Id::from_uuid(Uuid::nil()), rule: rule() };
+    let binding = NatBinding { key, to, by: by_rule() };
     table.insert(binding, NatOwner::Peer(3), at(0), &mut Vec::new());
     expire(&mut table, at(449), None);
     assert_eq!(table.len(), 1, "its owner may be about to say that it lives");

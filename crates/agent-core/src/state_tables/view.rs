@@ -1,13 +1,14 @@
 //! What a simulation sees of the tables.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use mn_flow::ScopedAddr;
 use mn_ids::{BridgeId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
-use mn_simulation::nat::{NatBinding, NatKey, SourceChoice, SourceWanted};
+use mn_simulation::nat::{NatBinding, NatKey, Service, SourceChoice, SourceWanted};
 use mn_simulation::{CheckKey, Known, NeighborState, StateView};
 use mn_time::Instant;
+use mn_topology::DeviceId;
 
 use super::{StateTables, TableName};
 use crate::health::Awaited;
@@ -81,6 +82,18 @@ impl StateView for View<'_> {
 
     fn nat_has_ended(&self, key: &NatKey) -> bool {
         self.translations.has_ended(key)
+    }
+
+    fn is_balanced_to(&self, router: RouterId, member: Ipv6Addr) -> bool {
+        self.translations.is_balanced_to(DeviceId::Router(router), member)
+    }
+
+    fn connections_of_vip(&self, vip: &Service) -> u32 {
+        self.translations.connections_of_vip(vip)
+    }
+
+    fn connections_of_member(&self, member: &Service) -> u32 {
+        self.translations.connections_of_member(member)
     }
 
     fn free_source(&self, wanted: &SourceWanted<'_>) -> SourceChoice {

@@ -3,7 +3,9 @@
 use mn_agent_core::{Block, Lease, NatOwner, NatTable};
 use mn_ids::{ChainId, Id, RouterId, RuleId};
 use mn_packet::IpProtocol;
-use mn_simulation::nat::{NatBinding, NatKey, NatKind, NatTuple, SourceChoice, SourceWanted};
+use mn_simulation::nat::{
+    NatBinding, NatKey, NatKind, NatOrigin, NatTuple, SourceChoice, SourceWanted,
+};
 use mn_time::Instant;
 use mn_topology::{DeviceId, NatTarget};
 
@@ -30,7 +32,7 @@ fn connect(table: &mut NatTable, count: u32, to_each: u32) {
         let key = NatKey { kind: NatKind::Source, device, tuple };
         let wanted = SourceWanted { key, rule, targets: &targets, seed: nth.into() };
         let SourceChoice::Is(to) = table.free_source(&wanted) else { panic!("{nth} has no port") };
-        let binding = NatBinding { key, to, chain, rule };
+        let binding = NatBinding { key, to, by: NatOrigin::Rule { chain, rule } };
         table.insert(binding, NatOwner::Own, Instant::ZERO, &mut Vec::new());
     }
 }

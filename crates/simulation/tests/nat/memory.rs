@@ -1,7 +1,7 @@
 //! Which remembered translations hold, and what flows depend on.
 
 use mn_flow::{DropCause, Tag};
-use mn_simulation::nat::{NatBinding, Way};
+use mn_simulation::nat::{NatBinding, NatOrigin, Way};
 use mn_simulation::walk::{NatTold, Step};
 use mn_simulation::{Effect, Entry};
 use mn_testkit::packet::Built;
@@ -93,7 +93,7 @@ fn a_translation_whose_rule_is_gone_is_not_used() {
             assert_eq!(src.src, addr("10.0.1.5"));
         } else {
             let new = made(&sent);
-            assert!((new.rule, new.to) != (binding.rule, binding.to), "{new:?}");
+            assert!((new.by, new.to) != (binding.by, binding.to), "{new:?}");
             assert_eq!(src.src_port, new.to.port);
         }
     }
@@ -113,10 +113,12 @@ fn a_device_s_translations_are_its_own() {
 fn an_answer_waits_for_the_chain_that_its_translation_is_of() {
     let (mut lab, binding, built) = connected();
     let mut elsewhere = binding;
-    elsewhere.chain = mn_ids::Id::from_uuid(uuid::Uuid::from_u128(99));
+    let chain = mn_ids::Id::from_uuid(uuid::Uuid::from_u128(99));
+    let rule = binding.by.rule().unwrap();
+    elsewhere.by = NatOrigin::Rule { chain, rule };
     lab.tables.translations.all = vec![elsewhere];
     let sent = answer(&lab, &built);
-    let wanted = vec![elsewhere.chain.into()];
+    let wanted = vec![chain.into()];
     assert_eq!(sent.outcome, mn_simulation::Outcome::Load(wanted));
 }
 

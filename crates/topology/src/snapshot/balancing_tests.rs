@@ -188,7 +188,12 @@ fn who_is_down_dead_or_of_another_version_gets_no_new_connections() {
 
     let verdict = |health| [(id(POOL), id::<mn_ids::PoolMember>(22), health)];
     let (snapshot, tags) = snapshot.judge(verdict(Some(Health::Inactive)));
-    assert_eq!((eligible(&snapshot), tags), (vec![23], vec![Tag::Pool(id(POOL))]));
+    // Who is dead loses what it has; who is down keeps it.
+    let dead = Tag::PoolMember { pool: id(POOL), member: id(22) };
+    assert_eq!((eligible(&snapshot), tags), (vec![23], vec![Tag::Pool(id(POOL)), dead]));
+    let Lookup::Loaded(view) = snapshot.pool(id(POOL)) else { panic!() };
+    let keeps = [21, 22, 23].map(|number| view.keeper(id(number)).is_some());
+    assert_eq!(keeps, [true, false, true]);
     let (_, tags) = snapshot.judge(verdict(Some(Health::Inactive)));
     assert_eq!(tags, [], "said again");
     // Without a monitor nobody is dead.

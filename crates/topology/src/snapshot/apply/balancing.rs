@@ -100,9 +100,12 @@ impl Next {
 
     pub(super) fn rebuild_pool(&mut self, id: PoolId) {
         let entry = self.snapshot.pools.entry(id.uuid());
-        if entry.compile() {
+        let changed = entry.compile();
+        if changed.pool {
             self.tags.insert(Tag::Pool(id));
         }
+        let members = changed.members.into_iter();
+        self.tags.extend(members.map(|member| Tag::PoolMember { pool: id, member }));
         if entry.is_empty() {
             self.snapshot.pools.remove(id.uuid());
         }
