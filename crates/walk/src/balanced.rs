@@ -10,6 +10,9 @@ use mn_topology::snapshot::{Lookup, Standing};
 
 use crate::names::Names;
 
+/// How many members that get no connections are told.
+const OTHERS_MAX: usize = 100;
+
 /// The step of a load balancer: who has the connection, and who gets no new ones and why.
 pub(crate) fn balanced(
     names: &Names<'_>,
@@ -40,7 +43,10 @@ pub(crate) fn balanced(
         member: chosen,
         result: result.to_owned(),
         chosen_by: by.map(str::to_owned),
-        others: others.map(|(other, standing)| member_at(other, *standing)).collect(),
+        others: others
+            .take(OTHERS_MAX)
+            .map(|(other, standing)| member_at(other, *standing))
+            .collect(),
     }
 }
 

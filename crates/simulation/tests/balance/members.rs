@@ -47,12 +47,11 @@ fn a_member_that_is_found_dead_loses_its_connections_and_the_others_keep_theirs(
     let member = format!("{}@8080", seen.dst);
     let there = lab.send("out > 203.0.113.2 tcp 80 sport 5000").buffers.tags;
     let answer = back(&lab, &arrived, &seen.answer().packet(64)).buffers.tags;
-    let elsewhere = (5001..5100)
-        .find_map(|port| {
-            let (_, at) = sends(&mut lab, &format!("out > 203.0.113.2 tcp 80 sport {port}"));
-            (Ends::of(&at.headers).dst != seen.dst).then_some(port)
-        })
-        .unwrap();
+    let elsewhere = (5001..5100).find(|port| {
+        let (_, at) = sends(&mut lab, &format!("out > 203.0.113.2 tcp 80 sport {port}"));
+        Ends::of(&at.headers).dst != seen.dst
+    });
+    let elsewhere = elsewhere.unwrap();
     let unhurt = lab.send(&format!("out > 203.0.113.2 tcp 80 sport {elsewhere}"));
     let (unhurt, at) = (unhurt.buffers.tags.clone(), only(&unhurt));
     let tags = judge(&mut lab, &member, Some(Health::Inactive));
