@@ -125,11 +125,11 @@ causes! {
     /// port it was to leave by.
     BandwidthReceived = 43, "bandwidth-received";
     /// No member of the virtual address's pool may take a connection.
-    NoPoolMember = 45, "no-pool-member";
+    NoPoolMember = 44, "no-pool-member";
     /// The virtual address has as many connections as it may have.
-    VipConnectionLimit = 46, "vip-connection-limit";
+    VipConnectionLimit = 45, "vip-connection-limit";
     /// Its connection is no longer balanced: the virtual address or the member is gone.
-    NoLongerBalanced = 47, "no-longer-balanced";
+    NoLongerBalanced = 46, "no-longer-balanced";
 }
 
 impl fmt::Display for DropCause {

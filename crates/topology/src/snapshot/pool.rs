@@ -62,12 +62,12 @@ impl PoolView {
         self.members.values().map(Arc::as_ref)
     }
 
-    /// Likewise, each with its share.
+    /// Those that are eligible, each with its share.
     pub fn weighed(&self) -> impl Iterator<Item = (&Eligible, u64)> {
         weighed(&self.eligible)
     }
 
-    /// The weights of all those.
+    /// The weights of all that are eligible.
     #[must_use]
     pub fn total_weight(&self) -> u64 {
         self.eligible.last().map_or(0, |last| last.until)
