@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use mn_flow::{DropCause, FlowKey};
 use mn_ids::{
-    BridgeId, ChainId, LoadBalancerId, MirrorId, PoolId, PoolMemberId, PortId, QosPolicyId, RouterId,
-    RuleId, VipId,
+    BridgeId, ChainId, LoadBalancerId, MirrorId, PoolId, PoolMemberId, PortId, QosPolicyId,
+    RouterId, RuleId, VipId,
 };
 use mn_packet::Mac;
 use mn_topology::snapshot::Candidate;
