@@ -185,10 +185,13 @@ impl Exchange {
         let Ok(mut inner) = self.inner.lock() else { return };
         for host in hosts {
             let Some(link) = inner.peers.get_mut(host) else { continue };
-            for record in records {
+            // What is expected is of no use later.
+            let away = link.peer.is_away();
+            let useful = |record: &&Record| !(away && matches!(record, Record::Left(_)));
+            for record in records.iter().filter(useful) {
                 link.peer.tell(*record);
+                self.counts.told.add(1);
             }
-            self.counts.told.add(records.len() as u64);
             self.send_due(link, now);
         }
         // The thread repeats what is not acknowledged.
@@ -209,6 +212,16 @@ impl Exchange {
             link.peer.tell(record);
         } else {
             inner.peers.values_mut().for_each(|link| link.peer.tell(record));
+        }
+    }
+
+    /// Tells the host that made a translation what it does not see itself. It is in no hurry.
+    pub(crate) fn tell_maker(&self, maker: u16, record: Record) {
+        let Ok(mut inner) = self.inner.lock() else { return };
+        let Some(maker) = inner.numbers.get(usize::from(maker)).copied() else { return };
+        if let Some(link) = inner.peers.get_mut(&maker) {
+            link.peer.tell(record);
+            self.counts.told.add(1);
         }
     }
 
@@ -350,6 +363,10 @@ impl Exchange {
             Record::Shared(shared) => {
                 self.tell_worker_of(shared.src, shared.dst, &Told::Shared(shared));
             }
+            Record::Seen { key, way, class } => {
+                self.tell_workers(&Told::Seen { key, way, class });
+            }
+            Record::Left(left) => self.tell_worker_of(left.src, left.dst, &Told::Left(left)),
             Record::Ask(device) => {
                 let known = copies.of(device).filter(|held| held.owner != host);
                 let records: Vec<Record> = known

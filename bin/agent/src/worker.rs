@@ -7,6 +7,7 @@ mod adopt;
 mod batch;
 mod decide;
 mod early;
+mod expected;
 mod fellows;
 mod gateways;
 mod install;

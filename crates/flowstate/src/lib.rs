@@ -18,4 +18,4 @@ pub use cause::Refused;
 pub use key::{ZoneKey, ZoneKeyError};
 pub use message::DATAGRAM_MAX;
 pub use peer::{Epoch, Event, Peer, Received};
-pub use record::{Record, Shared, Stage, put_binding, put_key, take_binding, take_key};
+pub use record::{Left, Record, Shared, Stage, put_binding, put_key, take_binding, take_key};

@@ -9,6 +9,9 @@
 //!         | 5 class(1) device(16)                       what do you know of this device?
 //!         | 6 port(16) vlan(2) stage(1) protocol(1) src(16) dst(16) ports(4)
 //!                                                       a tracked connection of your port
+//!         | 7 key way(1) class(1)                       seen: a segment that ends or resumes it
+//!         | 8 port(16) vlan(2) tracked(1) protocol(1) src(16) dst(16) ports(4) to(6) from(6)
+//!                                                       left by your port: its answer comes back
 //! key     = kind(1) class(1) device(16) protocol(1) src(16) dst(16) ports(4)
 //! ```
 //!
@@ -20,9 +23,9 @@
 use core::net::Ipv6Addr;
 use core::time::Duration;
 
-use mn_flow::NatTag;
+use mn_flow::{NatTag, TcpClass};
 use mn_ids::{HostId, Id, PortId};
-use mn_packet::IpProtocol;
+use mn_packet::{IpProtocol, Mac};
 use mn_simulation::nat::{Endpoint, NatBinding, NatKey, NatKind, NatOrigin, NatTuple, Way};
 use mn_topology::DeviceId;
 use uuid::Uuid;
@@ -44,6 +47,30 @@ pub enum Record {
     Ask(DeviceId),
     /// A tracked connection that a port of the receiver shares.
     Shared(Shared),
+    /// A TCP segment came that ends, or resumes, the connection of a translation of the receiver.
+    Seen { key: NatKey, way: Way, class: TcpClass },
+    /// A packet that begins a translated connection leaves by a port of the receiver: its answer may
+    /// come back there.
+    Left(Left),
+}
+
+/// A packet as it leaves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Left {
+    pub port: PortId,
+    /// Its connection is tracked.
+    pub tracked: bool,
+    pub protocol: IpProtocol,
+    /// IPv4-mapped for IPv4.
+    pub src: Ipv6Addr,
+    pub dst: Ipv6Addr,
+    /// Of ICMP as flow keys have it: the type, and an echo's identifier.
+    pub src_port: u16,
+    pub dst_port: u16,
+    pub eth_dst: Mac,
+    pub eth_src: Mac,
+    /// The number of the tag, if there is one.
+    pub vlan: Option<u16>,
 }
 
 /// A tracked connection as a port sees it that did not see it begin.
@@ -98,6 +125,11 @@ impl Record {
             }
             Self::Ask(device) => put_device(out, *device),
             Self::Shared(shared) => put_shared(out, shared),
+            Self::Seen { key, way, class } => {
+                put_key(out, key);
+                out.extend([u8::from(*way == Way::Back), *class as u8]);
+            }
+            Self::Left(left) => put_left(out, left),
         }
         out[begin + 1] = u8::try_from(out.len() - begin - HEAD_LEN).unwrap_or(u8::MAX);
     }
@@ -127,6 +159,8 @@ impl Record {
             Self::Used { .. } => 4,
             Self::Ask(_) => 5,
             Self::Shared(_) => 6,
+            Self::Seen { .. } => 7,
+            Self::Left(_) => 8,
         }
     }
 
@@ -139,7 +173,11 @@ impl Record {
             }
             // Its answers may be another's by now: that is not for an end to say.
             Self::Ended { key, .. } => Some((key.tag(Way::Forward), None)),
-            Self::Used { .. } | Self::Ask(_) | Self::Shared(_) => None,
+            Self::Used { .. }
+            | Self::Ask(_)
+            | Self::Shared(_)
+            | Self::Seen { .. }
+            | Self::Left(_) => None,
         }
     }
 }
@@ -159,6 +197,8 @@ fn read(kind: u8, body: &mut &[u8]) -> Option<Record> {
         }
         5 => Record::Ask(device(body)?),
         6 => Record::Shared(take_shared(body)?),
+        7 => take_seen(body)?,
+        8 => Record::Left(take_left(body)?),
         _ => return None,
     })
 }
@@ -168,7 +208,7 @@ const UNTAGGED: u16 = 0x1000;
 
 fn put_shared(out: &mut Vec<u8>, shared: &Shared) {
     out.extend(shared.port.uuid().as_bytes());
-    out.extend(shared.vlan.unwrap_or(UNTAGGED).to_le_bytes());
+    put_vlan(out, shared.vlan);
     out.extend([shared.stage as u8, shared.protocol.0]);
     out.extend(shared.src.octets());
     out.extend(shared.dst.octets());
@@ -176,13 +216,63 @@ fn put_shared(out: &mut Vec<u8>, shared: &Shared) {
     out.extend(shared.dst_port.to_le_bytes());
 }
 
-fn take_shared(body: &mut &[u8]) -> Option<Shared> {
+fn put_left(out: &mut Vec<u8>, left: &Left) {
+    out.extend(left.port.uuid().as_bytes());
+    put_vlan(out, left.vlan);
+    out.extend([u8::from(left.tracked), left.protocol.0]);
+    out.extend(left.src.octets());
+    out.extend(left.dst.octets());
+    out.extend(left.src_port.to_le_bytes());
+    out.extend(left.dst_port.to_le_bytes());
+    out.extend(left.eth_dst.0);
+    out.extend(left.eth_src.0);
+}
+
+fn take_left(body: &mut &[u8]) -> Option<Left> {
     let port = Id::from_uuid(uuid(body)?);
-    let vlan = match u16::from_le_bytes(chunk(body)?) {
-        UNTAGGED => None,
-        vlan @ ..UNTAGGED => Some(vlan),
+    let vlan = take_vlan(body)?;
+    let [tracked @ 0..=1, protocol] = chunk(body)? else { return None };
+    let (src, dst) = (chunk::<16>(body)?.into(), chunk::<16>(body)?.into());
+    let src_port = u16::from_le_bytes(chunk(body)?);
+    let dst_port = u16::from_le_bytes(chunk(body)?);
+    let (eth_dst, eth_src) = (Mac(chunk(body)?), Mac(chunk(body)?));
+    let (tracked, protocol) = (tracked == 1, IpProtocol(protocol));
+    Some(Left { port, tracked, protocol, src, dst, src_port, dst_port, eth_dst, eth_src, vlan })
+}
+
+fn take_seen(body: &mut &[u8]) -> Option<Record> {
+    let key = take_key(body)?;
+    let [way, class] = chunk(body)?;
+    let way = match way {
+        0 => Way::Forward,
+        1 => Way::Back,
         _ => return None,
     };
+    let class = match class {
+        0 => TcpClass::Other,
+        1 => TcpClass::Syn,
+        2 => TcpClass::Fin,
+        3 => TcpClass::Rst,
+        _ => return None,
+    };
+    Some(Record::Seen { key, way, class })
+}
+
+fn put_vlan(out: &mut Vec<u8>, vlan: Option<u16>) {
+    out.extend(vlan.unwrap_or(UNTAGGED).to_le_bytes());
+}
+
+fn take_vlan(body: &mut &[u8]) -> Option<Option<u16>> {
+    match u16::from_le_bytes(chunk(body)?) {
+        UNTAGGED => Some(None),
+        vlan @ ..UNTAGGED => Some(Some(vlan)),
+        _ => None,
+    }
+}
+
+fn take_shared(body: &mut &[u8]) -> Option<Shared> {
+    let port = Id::from_uuid(uuid(body)?);
+    let vlan = take_vlan(body)?;
     let [stage, protocol] = chunk(body)?;
     let stage = match stage {
         0 => Stage::Begun,
@@ -366,7 +456,18 @@ pub(crate) mod tests {
             Record::Shared(shared(Some(7), Stage::Begun)),
             Record::Shared(shared(None, Stage::Lasting)),
             Record::Shared(shared(None, Stage::Over)),
+            Record::Seen { key: binding.key, way: Way::Back, class: TcpClass::Fin },
+            Record::Seen { key: binding.key, way: Way::Forward, class: TcpClass::Syn },
+            Record::Left(left(Some(7), false)),
+            Record::Left(left(None, true)),
         ]
+    }
+
+    fn left(vlan: Option<u16>, tracked: bool) -> Left {
+        let Shared { port, protocol, src, dst, src_port, dst_port, .. } =
+            shared(vlan, Stage::Begun);
+        let (eth_dst, eth_src) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+        Left { port, tracked, protocol, src, dst, src_port, dst_port, eth_dst, eth_src, vlan }
     }
 
     fn shared(vlan: Option<u16>, stage: Stage) -> Shared {
@@ -404,8 +505,8 @@ pub(crate) mod tests {
         #[test]
         fn whatever_octets_come_a_record_that_is_read_is_what_they_say(
             octets in prop::collection::vec(any::<u8>(), 0..200),
-            kind in 0_u8..8,
-            len in prop::sample::select(vec![17_u8, 56, 59, 73, 105, 121]),
+            kind in 0_u8..10,
+            len in prop::sample::select(vec![17_u8, 56, 57, 59, 68, 73, 105, 121]),
         ) {
             let mut octets = octets;
             if octets.len() > 2 {

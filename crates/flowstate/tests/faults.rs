@@ -141,7 +141,7 @@ impl Told {
                     self.answers.remove(&binding.answer());
                 }
             }
-            Record::Copy { .. } | Record::Used { .. } | Record::Ask(_) | Record::Shared(_) => {}
+            _ => {}
         }
     }
 }

@@ -13,6 +13,8 @@ use mn_packet::{
 pub struct Answer {
     /// The port it will come in by.
     pub port: PortId,
+    /// The packet as it left there.
+    pub left: FlowKey,
     pub frame: Vec<u8>,
 }
 
@@ -38,6 +40,12 @@ pub fn answer(key: &FlowKey, actions: &[VirtualAction]) -> Option<Answer> {
             VirtualAction::Track | VirtualAction::Meter(_) | VirtualAction::Copy => {}
         }
     }
+    Some(Answer { port: port?, left, frame: answer_to(&left)? })
+}
+
+/// The frame that answers a packet of IP which left with this key; `None` as of [`answer`].
+#[must_use]
+pub fn answer_to(left: &FlowKey) -> Option<Vec<u8>> {
     let ethernet = EthernetHeader {
         dst: left.eth_src,
         src: left.eth_dst,
@@ -68,7 +76,7 @@ pub fn answer(key: &FlowKey, actions: &[VirtualAction]) -> Option<Answer> {
         _ => Vec::new(),
     };
     let packet = ip_packet(src, dst, 64, left.nw_proto, &message);
-    Some(Answer { port: port?, frame: ethernet.frame(&packet) })
+    Some(ethernet.frame(&packet))
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ mod state;
 mod translation;
 pub mod walk;
 
-pub use answer::{Answer, answer};
+pub use answer::{Answer, answer, answer_to};
 pub use check::{CHECK_PORT_FIRST, CheckKey, address_toward};
 pub use dhcp::SERVER_MAC as DHCP_SERVER_MAC;
 pub use input::{Entry, Inputs, Packet};

@@ -216,7 +216,7 @@ impl Worker {
         }
         self.note_takers(arrival.key.in_port);
         let changed = self.take_effects(now);
-        self.tell_hosts(&begun, now);
+        self.tell_hosts(&arrival.key, &begun, now);
         self.tell_hearers(&arrival.key, hearers, now);
         let unanswered = std::mem::take(&mut self.unanswered);
         if decision.budgeted && unanswered {

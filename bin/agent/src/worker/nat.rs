@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use mn_agent_core::{Lease, NatOwner, Stay, Turn, Wait, is_within};
 use mn_datapath::{Followed, Offload, Upcalls};
-use mn_flow::{Cookie, DropCause, Expiry, NatTag, PortNo, Tag, TcpClass, extract};
+use mn_flow::{
+    Conn, Cookie, DropCause, Expiry, NatTag, PortNo, Tag, TcpClass, VirtualAction, extract,
+};
+use mn_flowstate::Record;
 use mn_ids::{ChainId, PortId, RuleId};
 use mn_simulation::nat::{NatBinding, NatKey, NatKind, NatOrigin, Way};
 use mn_simulation::{Effect, Entry, Packet, answer};
@@ -72,9 +75,15 @@ impl Worker {
         now: Instant,
         tags: &mut Vec<Tag>,
     ) {
+        let maker = self.translations.maker_to_hear(key.tag(Way::Forward), way, class, now);
         let turn = self.translations.see(&key, way, class, now, tags);
         self.note_turn(&key, turn, now);
         self.tell_others(Translated::Segment(key, way, class));
+        self.tell_maker(maker, Record::Seen { key, way, class });
+    }
+
+    fn tell_maker(&self, maker: Option<u16>, seen: Record) {
+        maker.into_iter().for_each(|maker| self.exchange.tell_maker(maker, seen));
     }
 
     /// Takes in what flows told of segments since the last time.
@@ -86,10 +95,12 @@ impl Worker {
             // One that left meanwhile: what it carried ends by its age.
             let Some(way) = self.flows.followed(cookie, &mut carried) else { continue };
             for tag in &carried {
+                let maker = self.translations.maker_to_hear(*tag, way, class, now);
                 let seen = self.translations.see_tagged(*tag, way, class, now, &mut tags);
                 let Some((key, turn)) = seen else { continue };
                 self.note_turn(&key, turn, now);
                 self.tell_others(Translated::Segment(key, way, class));
+                self.tell_maker(maker, Record::Seen { key, way, class });
             }
         }
         self.followed = (told, carried);
@@ -237,13 +248,24 @@ impl Worker {
     pub(super) fn prepare_answer(&mut self, key: &mn_flow::FlowKey, now: Instant) {
         let Some(answer) = answer(key, &self.buffers.actions) else { return };
         let Some(number) = self.local.ports.get(&answer.port).copied() else { return };
-        let Ok(mut key) = extract(&answer.frame, number, None) else { return };
-        if self.buffers.actions.contains(&mn_flow::VirtualAction::Track) {
-            key.conn = mn_flow::Conn::Return;
+        let tracked = self.buffers.actions.contains(&VirtualAction::Track);
+        self.enter_answer_ahead(&answer.frame, (answer.port, number), tracked, now);
+    }
+
+    /// Likewise, of a connection that another host translates.
+    pub(super) fn enter_answer_ahead(
+        &mut self,
+        frame: &[u8],
+        (port, number): (PortId, PortNo),
+        tracked: bool,
+        now: Instant,
+    ) {
+        let Ok(mut key) = extract(frame, number, None) else { return };
+        if tracked {
+            key.conn = Conn::Return;
         }
-        let gso_size = Offload::default().gso_size;
-        let packet = Packet { key, frame: &answer.frame, gso_size };
-        self.enter_ahead(&packet, answer.port, now);
+        let packet = Packet { key, frame, gso_size: Offload::default().gso_size };
+        self.enter_ahead(&packet, port, now);
     }
 
     /// Installs the flow of a packet that has not come yet, if it may have one; its cookie.

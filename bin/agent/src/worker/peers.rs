@@ -3,12 +3,12 @@
 use std::collections::{HashMap, VecDeque};
 
 use mn_agent_core::{Hearers, NatOwner, NatTimeouts, Wait, limits};
-use mn_flow::{Rewrite, Tag, VirtualAction};
-use mn_flowstate::{Record, Shared};
+use mn_flow::{FlowKey, Rewrite, Tag, TcpClass, VirtualAction};
+use mn_flowstate::{Left, Record, Shared};
 use mn_ids::{HostId, ObjectKey};
 use mn_packet::{IpProtocol, to_v6};
 use mn_simulation::Effect;
-use mn_simulation::nat::{NatBinding, NatKey, NatKind, addresses};
+use mn_simulation::nat::{NatBinding, NatKey, NatKind, Way, addresses};
 use mn_time::Instant;
 use mn_topology::{DeviceId, NatTarget};
 
@@ -35,6 +35,14 @@ pub(crate) enum Told {
     },
     /// A connection of a port here.
     Shared(Shared),
+    /// A segment of a connection that this host translates, perhaps.
+    Seen {
+        key: NatKey,
+        way: Way,
+        class: TcpClass,
+    },
+    /// A packet that another host translated leaves by a port here.
+    Left(Left),
     /// A host wants to be told all translations of a device.
     Ask {
         host: HostId,
@@ -156,11 +164,18 @@ impl Worker {
     }
 
     /// Tells hosts of translations, before the packet goes out whose answer needs them.
-    pub(super) fn tell_hosts(&mut self, begun: &[(NatBinding, Vec<HostId>)], now: Instant) {
-        for (binding, hosts) in begun {
+    pub(super) fn tell_hosts(
+        &mut self,
+        key: &FlowKey,
+        begun: &[(NatBinding, Vec<HostId>)],
+        now: Instant,
+    ) {
+        for (nth, (binding, hosts)) in begun.iter().enumerate() {
             if !hosts.is_empty() && self.translations.owner(&binding.key) == Some(NatOwner::Own) {
                 self.telling.note(binding.key, hosts, now);
-                self.exchange.tell(hosts, &[Record::Made(*binding)], now);
+                // The answer needs all of them.
+                let key = (nth + 1 == begun.len()).then_some(key);
+                self.tell_made(key, *binding, hosts, now);
             }
         }
     }
@@ -215,6 +230,12 @@ impl Worker {
                 self.play(&shared);
                 self.release_shared(&shared);
             }
+            Told::Seen { key, way, class } => {
+                if self.translations.owner(&key) == Some(NatOwner::Own) {
+                    self.see_segment(key, way, class, now, &mut tags);
+                }
+            }
+            Told::Left(left) => self.expect_answer(&left, now),
             Told::Ask { host, device } => {
                 self.tell_all(host, device, now);
                 self.tell_shared(host, device, now);

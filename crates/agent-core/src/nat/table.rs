@@ -208,6 +208,24 @@ impl NatTable {
         self.see_at(slot, way, class, now, tags)
     }
 
+    /// The host that made a translation, where this segment of its connection is news that it does
+    /// not get by itself: it ends the connection, or resumes it. Asked before it is seen here.
+    #[must_use]
+    pub fn maker_to_hear(
+        &self,
+        tag: NatTag,
+        way: Way,
+        class: TcpClass,
+        now: Instant,
+    ) -> Option<u16> {
+        let entry = self.at(self.find_tagged(tag)?)?;
+        let Owner::Peer(maker) = entry.owner else { return None };
+        let mut life = entry.life;
+        let turn = life.take(way, class, now);
+        let ends = matches!(class, TcpClass::Fin | TcpClass::Rst) && life != entry.life;
+        (ends || turn == Some(Turn::Resumed)).then_some(maker)
+    }
+
     fn see_at(
         &mut self,
         slot: Slot,
