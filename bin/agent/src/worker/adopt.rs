@@ -79,6 +79,9 @@ impl Worker {
         }
         let cookie = self.enter(spec.key, &decision, &tags, now);
         self.buffers.tags = tags;
+        if mask == spec.mask {
+            self.installs.last_is_over(spec.cookie);
+        }
         self.prepare_probes(&spec.key, cookie, now);
         if mask != spec.mask {
             // The new one first, so that no packet is without a flow.

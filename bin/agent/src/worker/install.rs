@@ -7,6 +7,7 @@ use mn_simulation::Decision;
 use mn_time::Instant;
 
 use super::Worker;
+use super::batch::Install;
 use crate::clock;
 
 /// The mask of a verdict's flow: a flow is of one port, be that read or not.
@@ -75,16 +76,13 @@ impl Worker {
         let groups = std::mem::take(&mut self.translation.groups);
         let flow = NewFlow { key, mask, tags, expiry, groups: &groups, follows };
         let (cookie, replaced) = self.flows.insert(&flow, now);
-        if let Some(replaced) = replaced {
+        // One of this batch is not in the datapath yet; what it was to replace is.
+        let over = replaced.and_then(|replaced| {
             self.forget_groups(&replaced.groups);
-            // One of this batch is not in the datapath yet and has nothing to hand over.
-            if !self.installs.withdraw(replaced.cookie)
-                && let Ok(mut drops) = self.rule_drops.lock()
-            {
-                drops.succeed(replaced.cookie, cookie);
-            }
-        }
-        self.installs.push(cookie, key, mask, &self.translation.actions);
+            let withdrawn = self.installs.withdraw(replaced.cookie);
+            withdrawn.map_or(Some(replaced.cookie), |withdrawn| withdrawn.over)
+        });
+        self.installs.push(cookie, key, mask, &self.translation.actions, over);
         cookie
     }
 
@@ -93,20 +91,33 @@ impl Worker {
         // A flow that outlives this agent finds its translation again.
         self.journal.flush();
         let mut installs = std::mem::take(&mut self.installs);
-        for spec in installs.flows() {
+        for Install { spec, over } in installs.flows() {
+            // Room may have been made by it for one before it.
+            if self.flows.key_of(spec.cookie).is_none() {
+                self.remove_older(spec, *over);
+                continue;
+            }
             let mut installed = self.datapath.install(spec);
             if let Err(DatapathError::Full { .. }) = installed {
                 self.evict();
                 installed = self.datapath.install(spec);
             }
             match installed {
-                Ok(()) => self.report.installed.add(1),
+                Ok(()) => {
+                    self.report.installed.add(1);
+                    if let Some(over) = *over
+                        && let Ok(mut drops) = self.rule_drops.lock()
+                    {
+                        drops.succeed(over, spec.cookie);
+                    }
+                }
                 Err(error) => {
                     self.report.failed.add(1);
                     tracing::warn!(%error, "a flow cannot be installed");
                     if let Some(flow) = self.flows.remove(spec.cookie) {
                         self.forget_groups(&flow.groups);
                     }
+                    self.remove_older(spec, *over);
                 }
             }
         }
@@ -144,14 +155,23 @@ impl Worker {
     /// Removes flows from the datapath and collects what they carried.
     fn take_out(&mut self, mut leaving: Vec<Leaving>) {
         for Leaving { cookie, key, mask, groups } in leaving.drain(..) {
-            if !self.installs.withdraw(cookie) {
-                let spec = FlowSpec { cookie, key, mask, actions: Vec::new() };
-                self.remove(&spec);
+            let spec = FlowSpec { cookie, key, mask, actions: Vec::new() };
+            match self.installs.withdraw(cookie) {
+                Some(withdrawn) => self.remove_older(&spec, withdrawn.over),
+                None => self.remove(&spec),
             }
             self.forget_groups(&groups);
         }
         self.leaving = leaving;
         self.note_left(clock::now());
+    }
+
+    /// Removes the flow whose place another was to take that is not installed.
+    fn remove_older(&self, spec: &FlowSpec, over: Option<Cookie>) {
+        if let Some(cookie) = over {
+            let FlowSpec { key, mask, .. } = *spec;
+            self.remove(&FlowSpec { cookie, key, mask, actions: Vec::new() });
+        }
     }
 
     /// Removes one flow from the datapath, if it is there with this cookie.
