@@ -11,6 +11,7 @@ mod groups;
 mod health;
 mod heard;
 mod holdings;
+mod inspectors;
 mod load;
 mod nat;
 mod peers;
@@ -33,8 +34,8 @@ use std::time::Duration;
 use mn_agent_api::{HostReport, Request, Response};
 use mn_agent_core::health::MemberKey;
 use mn_agent_core::{
-    Advertising, Attached, Duplicates, LocalView, MacAges, NeighborAges, Row, RowChange,
-    StateTables, TableName, TunnelKeys, limits,
+    Advertising, Attached, Duplicates, Inspectors, LocalView, MacAges, NeighborAges, Row,
+    RowChange, StateTables, TableName, TunnelKeys, limits,
 };
 use mn_datapath::{Bell, BroadcastLimit, Datapath, DatapathError, PeerAddresses, UpcallLimit};
 use mn_flow::{PeerIndex, PortNo, Tag, TunnelKey};
@@ -186,6 +187,7 @@ pub(crate) struct State {
     /// Frames to be sent once the workers know the port.
     announcements: Vec<Announcement>,
     advertising: Advertising,
+    inspectors: Inspectors,
     walks: walks::PendingWalks,
     healths: health::Healths,
     /// When it was last looked what this host's ports need.
@@ -248,6 +250,7 @@ impl State {
             news: PendingNews::default(),
             unannounced: Vec::new(),
             announcements: Vec::new(),
+            inspectors: Inspectors::default(),
             advertising: Advertising::new(host.uuid().as_u128() as u64),
             walks: walks::PendingWalks::default(),
             healths: health::Healths::default(),
@@ -326,6 +329,7 @@ impl Control {
         self.look_after_members();
         self.announce();
         self.advertise();
+        self.watch_inspectors();
         self.publish();
         let changed = self.state.news.changed;
         self.send_news();
@@ -397,6 +401,7 @@ impl Control {
             FromWorker::Heard { worker, heard } => self.take_heard(worker, heard),
             FromWorker::Ports { worker, need } => self.ask_leaser(LeaseAsk::Need { worker, need }),
             FromWorker::GiveBack(lease) => self.ask_leaser(LeaseAsk::GiveBack(lease)),
+            FromWorker::Heartbeat(insertion) => self.take_heartbeat(insertion),
             FromWorker::MacHeld(place) => tracing::warn!(
                 bridge = %place.bridge,
                 mac = %place.mac,

@@ -89,6 +89,11 @@ pub(crate) fn decode(change: &EntryChange) -> Result<Option<RowChange>, RowError
             member: key.parse().map_err(|_| RowError::Key(key.to_owned()))?,
             health: read::<HealthValue>(key, value)?.map(|value| value.status),
         },
+        TableKind::InsertionHealth => Row::InsertionHealth {
+            insertion: Id::from_uuid(device),
+            port: key.parse().map_err(|_| RowError::Key(key.to_owned()))?,
+            health: read::<HealthValue>(key, value)?.map(|value| value.status),
+        },
         TableKind::HostReport
         | TableKind::RouterPorts
         | TableKind::BridgePorts
@@ -158,6 +163,9 @@ pub(crate) fn place_of(row: &Row) -> (TableId, String) {
         Row::MemberHealth { pool, member, .. } => {
             (TableId::of(TableKind::MemberHealth, *pool), member.to_string())
         }
+        Row::InsertionHealth { insertion, port, .. } => {
+            (TableId::of(TableKind::InsertionHealth, *insertion), port.to_string())
+        }
     }
 }
 
@@ -181,7 +189,7 @@ pub(crate) fn value_of(row: &Row, epoch: u64) -> Option<String> {
             let value = FloodValue { tunnel_key: key.vni(), ports: ports.to_vec() };
             serde_json::to_string(&value)
         }
-        Row::MemberHealth { health, .. } => {
+        Row::MemberHealth { health, .. } | Row::InsertionHealth { health, .. } => {
             serde_json::to_string(&HealthValue { status: (*health)? })
         }
     };
@@ -197,6 +205,7 @@ pub(crate) fn table_of(selector: &Selector) -> Option<TableName> {
             TableKind::Neighbor => TableName::Neighbor(RouterId::from_uuid(device)),
             TableKind::FloodGroup => TableName::FloodGroup(BridgeId::from_uuid(device)),
             TableKind::MemberHealth => TableName::MemberHealth(PoolId::from_uuid(device)),
+            TableKind::InsertionHealth => TableName::InsertionHealth(Id::from_uuid(device)),
             TableKind::Location
             | TableKind::HostReport
             | TableKind::RouterPorts
@@ -247,6 +256,11 @@ mod tests {
                 pool: Id::random(),
                 member: Id::random(),
                 health: Some(Health::Inactive),
+            },
+            Row::InsertionHealth {
+                insertion: Id::random(),
+                port: Id::random(),
+                health: Some(Health::Active),
             },
         ];
         for row in rows {

@@ -132,6 +132,7 @@ fn selectors(holding: Holding) -> Vec<Selector> {
         Class::Bridge => &[TableKind::Mac, TableKind::BridgeNeighbor, TableKind::FloodGroup],
         Class::Router => &[TableKind::Neighbor],
         Class::Pool => &[TableKind::MemberHealth],
+        Class::L2Insertion => &[TableKind::InsertionHealth],
         _ => &[],
     };
     let table = |kind: &TableKind| Selector::Table(TableId { kind: *kind, device: key.id });

@@ -101,6 +101,7 @@ scripts! {
     filters_ask_what_the_guide_says_and_refuse_the_rest = "filters.txt";
     groups_have_members = "groups.txt";
     load_balancers_print_as_in_the_guide = "load_balancers.txt";
+    machines_are_inspected_by_others_in_order = "insertions.txt";
     mirrors_are_hung_on_devices_as_in_the_guide = "mirrors.txt";
     ports_are_held_to_policies_as_in_the_guide = "qos.txt";
     bridges_have_dhcp_subnets_and_tables = "tables.txt";

@@ -35,6 +35,7 @@ impl Holding {
             Tag::Pool(id) | Tag::PoolMember { pool: id, .. } => id.into(),
             Tag::Mirror(id) => id.into(),
             Tag::QosPolicy(id) => id.into(),
+            Tag::L2Insertion(id) => id.into(),
             Tag::Location(port) => return Some(Self::Place(port)),
             Tag::Mac { .. }
             | Tag::BridgeNeighbor { .. }

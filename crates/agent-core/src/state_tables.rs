@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use mn_flow::{ScopedAddr, Tag, TunnelKey};
-use mn_ids::{BridgeId, HostId, PoolId, PoolMemberId, PortId, RouterId};
+use mn_ids::{BridgeId, HostId, L2InsertionId, PoolId, PoolMemberId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
 use mn_topology::Health;
 use mn_topology::snapshot::Verdict;
@@ -37,6 +37,7 @@ pub enum TableName {
     Location(PortId),
     FloodGroup(BridgeId),
     MemberHealth(PoolId),
+    InsertionHealth(L2InsertionId),
 }
 
 /// An entry's key and value.
@@ -64,6 +65,12 @@ pub enum Row {
     MemberHealth {
         pool: PoolId,
         member: PoolMemberId,
+        health: Option<Health>,
+    },
+    /// Whether the inspecting machine of an insertion is there, behind this port.
+    InsertionHealth {
+        insertion: L2InsertionId,
+        port: PortId,
         health: Option<Health>,
     },
 }
@@ -96,6 +103,7 @@ pub struct StateTables {
     locations: HashMap<PortId, Cell<Place>>,
     floods: HashMap<BridgeId, HashMap<HostId, Published>>,
     healths: HashMap<(PoolId, PoolMemberId), Cell<Health>>,
+    insertions: HashMap<L2InsertionId, Cell<Health>>,
 }
 
 /// A flood group of another host.
@@ -125,6 +133,7 @@ impl StateTables {
                 TableName::Location(port) => drop(self.locations.remove(&port)),
                 TableName::FloodGroup(bridge) => drop(self.floods.remove(&bridge)),
                 TableName::MemberHealth(pool) => self.healths.retain(|(of, _), _| *of != pool),
+                TableName::InsertionHealth(id) => drop(self.insertions.remove(&id)),
             }
             tags.push(table.tag());
         }
@@ -188,7 +197,18 @@ impl StateTables {
                     tags.push(Tag::Pool(*pool));
                 }
             }
+            Row::InsertionHealth { insertion, health, .. } => {
+                if cell::set(&mut self.insertions, *insertion, owner, revision, *health) {
+                    tags.push(Tag::L2Insertion(*insertion));
+                }
+            }
         }
+    }
+
+    /// Whether the inspecting machine of an insertion was there when its host last said so.
+    #[must_use]
+    pub fn insertion_health(&self, insertion: L2InsertionId) -> Option<Health> {
+        self.insertions.get(&insertion)?.get()
     }
 
     /// What counts of the checks of a pool's member, for the snapshot.
@@ -362,6 +382,7 @@ impl TableName {
             Self::Neighbor(router) => Tag::Router(router),
             Self::Location(port) => Tag::Location(port),
             Self::MemberHealth(pool) => Tag::Pool(pool),
+            Self::InsertionHealth(id) => Tag::L2Insertion(id),
         }
     }
 }

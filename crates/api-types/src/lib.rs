@@ -17,6 +17,7 @@ mod fault;
 mod group;
 mod host;
 pub mod input;
+mod l2_insertion;
 mod load_balancing;
 mod mac_mask;
 mod media;
@@ -40,6 +41,7 @@ pub use dhcp_v6::{DhcpV6Host, DhcpV6Subnet};
 pub use fault::{Fault, Violation};
 pub use group::{IpAddrGroup, IpAddrGroupAddr, IpAddrPorts, PortGroup, PortGroupPort};
 pub use host::{Host, HostInterfacePort, Interface};
+pub use l2_insertion::L2Insertion;
 pub use load_balancing::{
     HealthMonitor, HealthMonitorType, LbMethod, LbProtocol, LbStatus, LoadBalancer, Pool,
     PoolMember, SessionPersistence, Vip,

@@ -78,6 +78,7 @@ media! {
     LOAD_BALANCER = "LoadBalancer" [1];
     MAC_PORT = "MacPort" [2];
     MIRROR = "Mirror" [1];
+    L2_INSERTION = "L2Insertion" [1];
     POOL = "Pool" [1];
     POOL_MEMBER = "PoolMember" [1];
     PORT = "Port" [3, 4];

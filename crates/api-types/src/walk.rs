@@ -144,8 +144,8 @@ dto! {
 dto! {
     /// An object by its id and its name, where it has one.
     Named {
-        /// `bridge`, `router`, `port`, `chain`, `mirror`, `QoS policy`, `load_balancer`, `pool`, `vip`,
-        /// `host`.
+        /// `bridge`, `router`, `port`, `chain`, `mirror`, `QoS policy`, `L2 insertion`, `load_balancer`, `pool`,
+        /// `vip`, `host`.
         ro "kind" kind: String,
         ro "id" id: Uuid,
         ro "name" name: Option<String>,
@@ -373,6 +373,17 @@ dto! {
 }
 
 dto! {
+    /// It passes an insertion of an inspecting machine.
+    Inspected {
+        ro "insertion" insertion: Named,
+        /// `sent` to the machine's port; `returned` by it, on at the protected port; `passed by`,
+        /// since the machine is not there; `missing` likewise, and it goes no further.
+        ro "result" result: String,
+        ro "port" port: Option<Named>,
+    }
+}
+
+dto! {
     /// It crosses the underlay to another host.
     Tunneled {
         ro "host" host: Option<Named>,
@@ -436,6 +447,7 @@ steps! {
     Rewritten = "rewritten",
     Mirrored = "mirror",
     Held = "qos",
+    Inspected = "insertion",
     Leave = "leave",
     Tunneled = "tunnel",
     Deliver = "deliver",

@@ -130,6 +130,10 @@ causes! {
     VipConnectionLimit = 45, "vip-connection-limit";
     /// Its connection is no longer balanced: the virtual address or the member is gone.
     NoLongerBalanced = 46, "no-longer-balanced";
+    /// A machine that is to inspect it is not there.
+    ServiceDown = 47, "service-down";
+    /// It came from or is for an inspecting machine, and was not sent to be inspected.
+    NotInserted = 48, "not-inserted";
 }
 
 impl fmt::Display for DropCause {

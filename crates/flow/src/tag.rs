@@ -3,8 +3,8 @@
 use core::net::{IpAddr, Ipv6Addr};
 
 use mn_ids::{
-    BridgeId, ChainId, HostId, IpAddrGroupId, LoadBalancerId, MirrorId, PoolId, PoolMemberId,
-    PortGroupId, PortId, QosPolicyId, RouterId,
+    BridgeId, ChainId, HostId, IpAddrGroupId, L2InsertionId, LoadBalancerId, MirrorId, PoolId,
+    PoolMemberId, PortGroupId, PortId, QosPolicyId, RouterId,
 };
 use mn_packet::{Mac, VlanId};
 
@@ -48,6 +48,8 @@ pub enum Tag {
     Mirror(MirrorId),
     /// The mark of a policy of service quality.
     QosPolicy(QosPolicyId),
+    /// An insertion, and whether its inspecting machine is there.
+    L2Insertion(L2InsertionId),
     /// The DHCP subnets of a bridge.
     Dhcp(BridgeId),
     /// The router object itself (not its routes).

@@ -113,6 +113,8 @@ kinds! {
     Host, HostId, "host";
     /// A set of addresses that rules refer to.
     IpAddrGroup, IpAddrGroupId, "IP address group";
+    /// What has the frames of a machine inspected by another.
+    L2Insertion, L2InsertionId, "L2 insertion";
     /// The virtual addresses of a router and the pools behind them.
     LoadBalancer, LoadBalancerId, "load balancer";
     /// What copies packets to a port.

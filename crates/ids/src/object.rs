@@ -51,6 +51,7 @@ classes! {
     HealthMonitor = "health_monitor";
     Mirror = "mirror";
     QosPolicy = "qos_policy";
+    L2Insertion = "l2_insertion";
 }
 
 impl fmt::Display for Class {

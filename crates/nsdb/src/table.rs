@@ -39,6 +39,9 @@ pub enum TableKind {
     /// Of a pool: what the checks of its members came to. Key: the member's id, value `{"status":
     /// "ACTIVE"}` or `{"status": "INACTIVE"}`. The last verdict counts, whichever host's it is.
     MemberHealth,
+    /// Of an L2 insertion: whether its inspecting machine is there. Key: the service port's id, value
+    /// `{"status": "ACTIVE"}` or `{"status": "INACTIVE"}`. The last verdict counts.
+    InsertionHealth,
 }
 
 impl TableKind {
@@ -54,6 +57,7 @@ impl TableKind {
         Self::BridgePorts,
         Self::ZoneSecret,
         Self::MemberHealth,
+        Self::InsertionHealth,
     ];
 
     /// As in stored data: `flood_group`.
@@ -70,6 +74,7 @@ impl TableKind {
             Self::BridgePorts => "bridge_ports",
             Self::ZoneSecret => "zone_secret",
             Self::MemberHealth => "member_health",
+            Self::InsertionHealth => "insertion_health",
         }
     }
 
@@ -82,7 +87,8 @@ impl TableKind {
             | Self::Neighbor
             | Self::RouterPorts
             | Self::BridgePorts
-            | Self::MemberHealth => Lifetime::Grace,
+            | Self::MemberHealth
+            | Self::InsertionHealth => Lifetime::Grace,
             Self::Location | Self::FloodGroup | Self::ZoneSecret => Lifetime::Durable,
             Self::HostReport => Lifetime::Session,
         }
@@ -113,6 +119,7 @@ impl TableKind {
             Self::HostReport => Subject::Key(Class::Host),
             Self::ZoneSecret => Subject::Key(Class::TunnelZone),
             Self::MemberHealth => Subject::Device(Class::Pool),
+            Self::InsertionHealth => Subject::Device(Class::L2Insertion),
         }
     }
 }

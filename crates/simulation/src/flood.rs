@@ -66,7 +66,9 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
     fn is_member(&mut self, branch: &mut Branch, id: PortId) -> bool {
         self.tag(Tag::Port(id));
         let Lookup::Loaded(port) = self.snapshot.port(id) else { return true };
-        let leads_somewhere = |port: &Port| port.binding().is_some() || port.peer_id.is_some();
+        let leads_somewhere = |port: &Port| {
+            !port.is_service() && (port.binding().is_some() || port.peer_id.is_some())
+        };
         match port.kind {
             PortKind::Bridge { vlan_id, .. } if vlan_id != 0 => {
                 let vlan = branch.packet.vlan().vlan();

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use mn_flow::{DropCause, Expiry, FlowMask, Tag, TcpClass, VirtualAction};
-use mn_ids::{BridgeId, ChainId, ObjectKey, PortId, RouterId, RuleId};
+use mn_ids::{BridgeId, ChainId, L2InsertionId, ObjectKey, PortId, RouterId, RuleId};
 use mn_packet::{Mac, VlanId};
 use mn_topology::DeviceId;
 
@@ -79,6 +79,8 @@ pub enum Effect {
     AddressClaimed { device: DeviceId, addr: IpAddr, mac: Mac },
     /// A router's neighbour was heard.
     LearnNeighbor { router: RouterId, port: PortId, addr: IpAddr, mac: Mac },
+    /// A heartbeat came back from the inspecting machine of an insertion.
+    Heartbeat { insertion: L2InsertionId },
     /// A packet of our own is to leave by this port: simulate it from its egress
     /// ([`crate::Entry::Egress`]). A walk with such an effect installs no flow: the next packet
     /// like this one is to be answered too.

@@ -4,13 +4,14 @@
 use mn_flow::DropCause;
 use mn_ids::PortId;
 use mn_packet::{IcmpError, VlanTag};
-use mn_topology::{DeviceId, Port, PortKind};
+use mn_topology::{DeviceId, L2Insertion, Port, PortKind};
 
-use crate::StateView;
 use crate::branch::Branch;
 use crate::delivery::Delivery;
+use crate::insertion::Toward;
 use crate::simulate::{Sim, Stop};
 use crate::walk::Step;
+use crate::{Entry, StateView};
 
 /// The most devices one packet crosses. A longer walk is a loop in the topology.
 pub const DEVICES_MAX: u8 = 12;
@@ -18,7 +19,7 @@ pub const DEVICES_MAX: u8 = 12;
 /// The most ports that all copies of one packet enter together. More is a loop that multiplies.
 pub const CROSSINGS_MAX: u32 = 512;
 
-impl<S: StateView + ?Sized> Sim<'_, S> {
+impl<'a, S: StateView + ?Sized> Sim<'a, S> {
     /// Takes the packet in by a port.
     pub(crate) fn ingress(&mut self, branch: &mut Branch, id: PortId) -> Result<(), Stop> {
         self.guard_loop(branch)?;
@@ -30,7 +31,19 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         self.serve_dhcp_v6(branch, port)?;
         self.mirror(branch, &port.inbound_mirror_ids)?;
         self.require_up(branch, port)?;
-        // Service insertion comes here.
+        if port.is_service() {
+            self.filter(branch, port.inbound_filter_id)?;
+            self.mirror(branch, &port.post_in_filter_mirror_ids)?;
+            return self.inspected(branch, port);
+        }
+        if self.divert(branch, port, Toward::Network, None)? {
+            return Ok(());
+        }
+        self.admit(branch, port)
+    }
+
+    /// Takes the packet through the inbound filter into the device.
+    fn admit(&mut self, branch: &mut Branch, port: &'a Port) -> Result<(), Stop> {
         self.filter(branch, port.inbound_filter_id)?;
         self.mirror(branch, &port.post_in_filter_mirror_ids)?;
         match port.device() {
@@ -39,20 +52,73 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
         }
     }
 
+    /// Goes on with a packet that an inspecting machine sent back: where it was on its way to from a
+    /// protected port.
+    pub(crate) fn go_on(
+        &mut self,
+        branch: &mut Branch,
+        port: &'a Port,
+        toward: Toward,
+        passed: &L2Insertion,
+    ) -> Result<(), Stop> {
+        match toward {
+            Toward::Network => {
+                branch.enter(port);
+                self.note(|| Step::Enter { port: port.id, device: port.device() });
+                self.require_up(branch, port)?;
+                if self.divert(branch, port, toward, Some(passed))? {
+                    return Ok(());
+                }
+                self.admit(branch, port)
+            }
+            Toward::Machine => {
+                branch.leave(port);
+                self.require_up(branch, port)?;
+                if self.divert(branch, port, toward, Some(passed))? {
+                    return Ok(());
+                }
+                self.release(branch, port)
+            }
+        }
+    }
+
     /// Takes the packet out by a port.
     pub(crate) fn egress(&mut self, branch: &mut Branch, id: PortId) -> Result<(), Stop> {
         let port = self.port(id)?;
+        if port.is_service() && self.inputs.entry != Entry::Egress(id) {
+            return Err(DropCause::NotInserted.into());
+        }
         leave_vlan(branch, port)?;
         branch.leave(port);
         self.mirror(branch, &port.pre_out_filter_mirror_ids)?;
         self.require_up(branch, port)?;
         self.filter(branch, port.outbound_filter_id)?;
-        // Service insertion comes here.
+        if self.divert(branch, port, Toward::Machine, None)? {
+            return Ok(());
+        }
+        self.release(branch, port)
+    }
+
+    /// Sends the packet out to an inspecting machine, as nothing else leaves there.
+    pub(crate) fn egress_to_service(
+        &mut self,
+        branch: &mut Branch,
+        port: &Port,
+    ) -> Result<(), Stop> {
+        branch.out_port = Some(port.id);
+        branch.crossed.push(port.id.uuid());
+        self.mirror(branch, &port.pre_out_filter_mirror_ids)?;
+        self.filter(branch, port.outbound_filter_id)?;
+        self.release(branch, port)
+    }
+
+    /// Sends the packet out of the port, behind the outbound filter.
+    fn release(&mut self, branch: &mut Branch, port: &Port) -> Result<(), Stop> {
         self.mirror(branch, &port.outbound_mirror_ids)?;
-        self.note(|| Step::Leave { port: id, device: port.device() });
+        self.note(|| Step::Leave { port: port.id, device: port.device() });
         if port.binding().is_some() {
             self.tell_limit(port);
-            self.deliver(branch, id);
+            self.deliver(branch, port.id);
             return Ok(());
         }
         match port.peer_id {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use mn_flow::ScopedAddr;
-use mn_ids::{BridgeId, PortId, RouterId};
+use mn_ids::{BridgeId, L2InsertionId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
 use mn_time::Instant;
 
@@ -25,6 +25,12 @@ pub trait StateView {
 
     /// What is known of a neighbour of a router.
     fn neighbor(&self, router: RouterId, addr: ScopedAddr, now: Instant) -> NeighborState;
+
+    /// Whether the inspecting machine of an insertion is there.
+    fn serves(&self, insertion: L2InsertionId) -> Known<bool> {
+        let _ = insertion;
+        Known::Absent
+    }
 
     /// The next hop, as a hash, that the connection with this hash had at a router when a flow of
     /// it left: see [`mn_flow::PathTag`].

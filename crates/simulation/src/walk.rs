@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use mn_flow::{DropCause, FlowKey};
 use mn_ids::{
-    BridgeId, ChainId, LoadBalancerId, MirrorId, PoolId, PoolMemberId, PortId, QosPolicyId,
-    RouterId, RuleId, VipId,
+    BridgeId, ChainId, L2InsertionId, LoadBalancerId, MirrorId, PoolId, PoolMemberId, PortId,
+    QosPolicyId, RouterId, RuleId, VipId,
 };
 use mn_packet::Mac;
 use mn_topology::snapshot::Candidate;
@@ -58,6 +58,12 @@ pub enum Step {
     Mirrored { mirror: MirrorId, port: PortId },
     /// A bound port holds it to a policy: what it is marked with, and how much may go its way.
     Held { port: PortId, policy: QosPolicyId, dscp: Option<u8>, limit: Option<BandwidthLimit> },
+    /// It is sent out to an inspecting machine, which is behind this port.
+    Redirected { insertion: L2InsertionId, port: PortId },
+    /// An inspecting machine sent it back; it goes on at the protected port.
+    Inspected { insertion: L2InsertionId, port: PortId },
+    /// The inspecting machine is not there. It goes on without, or no further.
+    NotInspected { insertion: L2InsertionId, open: bool },
     /// It left a device by a port.
     Leave { port: PortId, device: DeviceId },
     /// It, or a mirror's copy of it, is delivered to the interface of a port.

@@ -27,6 +27,7 @@
 //! pool web lb udp least                  its pool: `udp`, `least` or `hash`, `monitored`, `down`
 //!   vip 203.0.113.2@80 sticky limit 9    `down` likewise
 //!   member 10.0.1.5@8080 weight 3
+//! insertion ids of vm1 02::01 by probe vlan 10 at 1 open heartbeat
 //! addresses friends 10.0.1.5 fd01::5
 //! ports servers vm1 vm2
 //! ```
@@ -43,6 +44,7 @@
 
 mod balancing;
 mod cloud;
+mod insertions;
 mod lab;
 mod names;
 pub mod packet;

@@ -48,6 +48,7 @@ pub(crate) fn read(text: &str) -> Read {
                 .push(AnyObject::QosPolicy(crate::qos::policy(block.name, &block.lines))),
             "balancer" => read.objects.push(AnyObject::LoadBalancer(balancer(block))),
             "pool" => read.objects.extend(pool(block)),
+            "insertion" => read.insertion(block),
             "addresses" => read.objects.push(AnyObject::IpAddrGroup(IpAddrGroup {
                 id: named(block.name),
                 name: block.name.to_owned(),
@@ -63,6 +64,7 @@ pub(crate) fn read(text: &str) -> Read {
         }
     }
     read.introduce();
+    read.insert();
     read
 }
 
@@ -74,8 +76,8 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
         match words[..] {
             [] => {}
             [
-                kind @ ("bridge" | "router" | "chain" | "mirror" | "qos" | "balancer" | "pool"
-                | "addresses" | "ports"),
+                kind @ ("bridge" | "router" | "chain" | "mirror" | "qos" | "insertion" | "balancer"
+                | "pool" | "addresses" | "ports"),
                 name,
                 ref rest @ ..,
             ] => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use mn_flow::ScopedAddr;
-use mn_ids::{BridgeId, PortId, RouterId};
+use mn_ids::{BridgeId, L2InsertionId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
 use mn_simulation::nat::{NatBinding, NatKey, Service, SourceChoice, SourceWanted};
 use mn_simulation::{Effect, Known, NeighborState, StateView};
@@ -24,6 +24,8 @@ pub struct Tables {
     pub translations: Translations,
     /// Next hops of connections whose flows left.
     pub paths: BTreeMap<(RouterId, u64), u64>,
+    /// Insertions whose inspecting machine is not there.
+    pub away: BTreeSet<L2InsertionId>,
     /// Devices whose tables are not loaded.
     pub unloaded: BTreeSet<uuid::Uuid>,
 }
@@ -46,7 +48,8 @@ impl Tables {
                 Effect::Segment { key, way, class } => self.translations.see(key, way, class),
                 Effect::Emit { .. }
                 | Effect::AddressClaimed { .. }
-                | Effect::CheckAnswered { .. } => {}
+                | Effect::CheckAnswered { .. }
+                | Effect::Heartbeat { .. } => {}
             }
         }
     }
@@ -76,6 +79,10 @@ impl StateView for Tables {
             None if self.unreachable.contains(&(router, addr)) => NeighborState::Unreachable,
             None => NeighborState::Unresolved,
         }
+    }
+
+    fn serves(&self, insertion: L2InsertionId) -> Known<bool> {
+        Known::Is(!self.away.contains(&insertion))
     }
 
     fn path(&self, router: RouterId, flow: u64) -> Option<u64> {

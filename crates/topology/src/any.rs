@@ -4,14 +4,18 @@ use mn_ids::{Class, Object, ObjectKey, Reference};
 
 use crate::object::{
     Bridge, Chain, ChainSegment, DhcpSubnet, DhcpV6Subnet, HealthMonitor, Host, IpAddrGroup,
-    LoadBalancer, Mirror, Pool, PoolMember, Port, PortGroup, QosPolicy, Route, Router, SystemState,
-    TunnelZone, Vip,
+    L2Insertion, LoadBalancer, Mirror, Pool, PoolMember, Port, PortGroup, QosPolicy, Route, Router,
+    SystemState, TunnelZone, Vip,
 };
 
 macro_rules! any {
     ($($class:ident),*) => {
         /// One stored object of any class.
         #[derive(Clone, Debug, PartialEq)]
+        #[expect(
+            clippy::large_enum_variant,
+            reason = "ports are the largest and the most; each is moved out as soon as it comes"
+        )]
         pub enum AnyObject { $($class($class),)* }
 
         impl AnyObject {
@@ -64,6 +68,7 @@ any!(
     HealthMonitor,
     Host,
     IpAddrGroup,
+    L2Insertion,
     LoadBalancer,
     Mirror,
     Pool,

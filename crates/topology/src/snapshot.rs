@@ -41,6 +41,7 @@
 //! | conditions and port of a mirror | `Mirror` |
 //! | the policy that a port or a bridge names | `Port`, `Bridge` |
 //! | the mark of a policy; its limits are no matter of flows | `QosPolicy` |
+//! | an insertion of an inspecting machine | `L2Insertion` |
 //! | DHCP subnets of a bridge | `Dhcp` |
 //! | a load balancer's state | `LoadBalancer` |
 //! | a virtual address, also its coming and going | `Vip` of its address |
@@ -77,8 +78,8 @@ mod tests;
 use std::sync::Arc;
 
 use mn_ids::{
-    BridgeId, ChainId, Class, HealthMonitorId, Id, IpAddrGroupId, Kind, LoadBalancerId, MirrorId,
-    ObjectKey, PoolId, PortGroupId, PortId, QosPolicyId, RouterId,
+    BridgeId, ChainId, Class, HealthMonitorId, Id, IpAddrGroupId, Kind, L2InsertionId,
+    LoadBalancerId, MirrorId, ObjectKey, PoolId, PortGroupId, PortId, QosPolicyId, RouterId,
 };
 
 pub use bridge::{BridgeView, FarEnd, Link};
@@ -93,7 +94,7 @@ pub use qos::Bandwidth;
 pub use route_table::{Candidate, Matches, RouteTable};
 pub use router::RouterView;
 
-use crate::object::{DeviceId, HealthMonitor, Port, QosPolicy};
+use crate::object::{DeviceId, HealthMonitor, L2Insertion, Port, QosPolicy};
 use bridge::BridgeEntry;
 use chain::ChainEntry;
 use load_balancer::LoadBalancerEntry;
@@ -115,6 +116,7 @@ pub struct Snapshot {
     health_monitors: Shelf<Single<HealthMonitor>>,
     mirrors: Shelf<Single<MirrorView>>,
     qos_policies: Shelf<Single<QosPolicy>>,
+    l2_insertions: Shelf<Single<L2Insertion>>,
     /// Objects that are part of a device; kept to know what a change replaces.
     routes: Shelf<Arc<crate::object::Route>>,
     dhcp_subnets: Shelf<Arc<crate::object::DhcpSubnet>>,
@@ -218,6 +220,12 @@ impl Snapshot {
         single(&self.qos_policies, id)
     }
 
+    /// An insertion of an inspecting machine.
+    #[must_use]
+    pub fn l2_insertion(&self, id: L2InsertionId) -> Lookup<'_, L2Insertion> {
+        single(&self.l2_insertions, id)
+    }
+
     /// Adds to `missing` what a walk through this port is going to need and is not loaded. Saves the
     /// walk as many round trips.
     pub fn missing_around(&self, port: PortId, missing: &mut Vec<ObjectKey>) {
@@ -254,8 +262,19 @@ impl Snapshot {
         if let Some(Some(policy)) = self.policy_of(port) {
             each(policy.into());
         }
+        let insertions = port.insertion_ids.iter().chain(&port.srv_insertion_ids);
+        insertions.for_each(|id| self.around_insertion(*id, each));
         if let Some(peer) = port.peer_id {
             each(peer.into());
+        }
+    }
+
+    /// What frames that pass an insertion are going to need: both its ports.
+    fn around_insertion(&self, id: L2InsertionId, each: &mut impl FnMut(ObjectKey)) {
+        each(id.into());
+        if let Lookup::Loaded(insertion) = self.l2_insertion(id) {
+            each(insertion.port_id.into());
+            each(insertion.srv_port_id.into());
         }
     }
 
@@ -274,6 +293,7 @@ impl Snapshot {
             Class::HealthMonitor => self.health_monitor(Id::from_uuid(key.id)).is_known(),
             Class::Mirror => self.mirror(Id::from_uuid(key.id)).is_known(),
             Class::QosPolicy => self.qos_policy(Id::from_uuid(key.id)).is_known(),
+            Class::L2Insertion => self.l2_insertion(Id::from_uuid(key.id)).is_known(),
             Class::ChainSegment
             | Class::DhcpSubnet
             | Class::DhcpV6Subnet
@@ -289,7 +309,7 @@ impl Snapshot {
 
     /// How many objects of each class it holds, on their way to be loaded too.
     #[must_use]
-    pub fn held(&self) -> [(Class, usize); 17] {
+    pub fn held(&self) -> [(Class, usize); 18] {
         [
             (Class::Bridge, self.bridges.len()),
             (Class::Router, self.routers.len()),
@@ -300,6 +320,7 @@ impl Snapshot {
             (Class::IpAddrGroup, self.addr_groups.len()),
             (Class::Mirror, self.mirrors.len()),
             (Class::QosPolicy, self.qos_policies.len()),
+            (Class::L2Insertion, self.l2_insertions.len()),
             (Class::Route, self.routes.len()),
             (Class::DhcpSubnet, self.dhcp_subnets.len()),
             (Class::DhcpV6Subnet, self.dhcp_v6_subnets.len()),

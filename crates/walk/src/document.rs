@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use mn_api_types::walk as api;
 use mn_api_types::walk::{Step as Told, VerdictKind};
 use mn_flow::{Action, DropCause, FlowKey, FlowMask};
-use mn_ids::{ChainId, HostId, PortId, RuleId};
+use mn_ids::{ChainId, HostId, L2InsertionId, PortId, RuleId};
 use mn_packet::{EtherType, Mac, from_v6};
 use mn_simulation::Outcome;
 use mn_simulation::nat::Endpoint;
@@ -145,6 +145,16 @@ impl Teller<'_> {
                 max_kbps: limit.map(|limit| limit.kbps.get()),
                 max_burst_kb: limit.map(|limit| limit.burst_kb.get()),
             }),
+            Step::Redirected { insertion, port } => {
+                self.inspection(*insertion, "sent", Some(*port))
+            }
+            Step::Inspected { insertion, port } => {
+                self.inspection(*insertion, "returned", Some(*port))
+            }
+            Step::NotInspected { insertion, open } => {
+                let result = if *open { "passed by" } else { "missing" };
+                self.inspection(*insertion, result, None)
+            }
             Step::Rewritten { before, after, hops } => self.rewritten(before, after, *hops),
             Step::Deliver { port, mirrored } => return self.deliver(*port, *mirrored),
             Step::Answered { device, with } => {
@@ -153,6 +163,15 @@ impl Teller<'_> {
             Step::Drop { cause, rule } => self.dropped(*cause, *rule, None),
             Step::CopyDropped { port, cause, rule } => self.dropped(*cause, *rule, Some(*port)),
         }]
+    }
+
+    fn inspection(&self, insertion: L2InsertionId, result: &str, port: Option<PortId>) -> Told {
+        let names = &self.story.names;
+        Told::Inspected(api::Inspected {
+            insertion: names.nameless(insertion),
+            result: result.to_owned(),
+            port: port.map(|port| names.port(port)),
+        })
     }
 
     fn translated(&self, chain: ChainId, rule: RuleId, told: NatTold) -> Told {

@@ -76,7 +76,7 @@ impl<'a> Names<'a> {
         named(id, name)
     }
 
-    /// What has no name: load balancers, their pools and virtual addresses.
+    /// What has no name: load balancers, their pools and virtual addresses, insertions.
     #[must_use]
     pub fn nameless<K: Kind>(&self, id: Id<K>) -> Named {
         named(id, None)

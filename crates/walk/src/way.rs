@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use mn_flow::{Conn, FlowKey, PortNo, ScopedAddr, VirtualAction, extract};
-use mn_ids::{BridgeId, PortId, RouterId};
+use mn_ids::{BridgeId, L2InsertionId, PortId, RouterId};
 use mn_packet::{Mac, VlanId, from_v6};
 use mn_simulation::nat::{
     Endpoint, NatBinding, NatKey, NatKind, NatOrigin, Service, SourceChoice, SourceWanted,
@@ -189,6 +189,10 @@ impl StateView for After<'_> {
 
     fn neighbor(&self, router: RouterId, addr: ScopedAddr, now: Instant) -> NeighborState {
         self.state.neighbor(router, addr, now)
+    }
+
+    fn serves(&self, insertion: L2InsertionId) -> Known<bool> {
+        self.state.serves(insertion)
     }
 
     fn nat_forward(&self, key: &NatKey) -> Option<NatBinding> {

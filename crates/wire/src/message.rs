@@ -116,6 +116,7 @@ table_kinds! {
     BridgePorts = "bridge_ports",
     ZoneSecret = "zone_secret",
     MemberHealth = "member_health",
+    InsertionHealth = "insertion_health",
 }
 
 impl From<TableId> for v1::Table {

@@ -20,6 +20,7 @@ mod gateways;
 mod groups;
 mod health;
 mod idle;
+mod insertions;
 mod limits;
 mod mirrors;
 mod nat;

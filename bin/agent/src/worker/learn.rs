@@ -44,6 +44,9 @@ impl Worker {
                     let addr = ScopedAddr::on(port, addr);
                     self.hear_neighbor(router, port, addr, mac, now, &mut tags);
                 }
+                Effect::Heartbeat { insertion } => {
+                    self.tell_control(FromWorker::Heartbeat(insertion));
+                }
                 Effect::Translate(binding) => self.remember(binding, now, &mut tags),
                 Effect::Segment { key, way, class } => {
                     self.see_segment(key, way, class, now, &mut tags);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mn_agent_core::{Holding, Lease, LocalView, MacPlace, Need, RowChange, TableName};
 use mn_datapath::InstalledFlow;
 use mn_flow::{Cookie, ScopedAddr, Tag};
-use mn_ids::{BridgeId, ObjectKey, PortId, RouterId, RuleId};
+use mn_ids::{BridgeId, L2InsertionId, ObjectKey, PortId, RouterId, RuleId};
 use mn_packet::Mac;
 use mn_simulation::Entry;
 use mn_time::Instant;
@@ -115,6 +115,8 @@ pub(crate) enum FromWorker {
         worker: usize,
         heard: Heard,
     },
+    /// A heartbeat came back from the inspecting machine of an insertion.
+    Heartbeat(L2InsertionId),
     /// A MAC moved too often and is held where it is.
     MacHeld(MacPlace),
     /// MACs that flows are from or to, and what else flows read.

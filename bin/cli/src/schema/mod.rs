@@ -8,6 +8,7 @@ mod condition;
 mod device;
 mod field;
 mod group;
+mod l2_insertion;
 mod load_balancer;
 mod mirror;
 mod place;

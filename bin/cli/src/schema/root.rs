@@ -5,6 +5,7 @@ use mn_api_types::{self as api, Media};
 use super::chain::CHAIN;
 use super::device::{BRIDGE, PORT, ROUTER};
 use super::group::{IP_ADDRESS_GROUP, PORT_GROUP};
+use super::l2_insertion::L2_INSERTION;
 use super::load_balancer::{HEALTH_MONITOR, LOAD_BALANCER};
 use super::mirror::MIRROR;
 use super::place::{HOST, TUNNEL_ZONE};
@@ -25,6 +26,7 @@ pub static ROOT: Type = Type {
         Collection::of_tenant("chain", &CHAIN, "chains"),
         Collection::root("mirror", &MIRROR, "mirrors"),
         Collection::root("qos-policy", &QOS_POLICY, "qosPolicies"),
+        Collection::root("l2insertion", &L2_INSERTION, "l2insertions"),
         Collection::of_tenant("port-group", &PORT_GROUP, "portGroups"),
         Collection::root("ip-address-group", &IP_ADDRESS_GROUP, "ipAddrGroups"),
         Collection::root("load-balancer", &LOAD_BALANCER, "loadBalancers"),

@@ -106,6 +106,10 @@ fn row(step: &Step) -> Row {
             Row::new("mirror", name(&copied.mirror), to)
         }
         Step::Held(held) => Row::new("qos", name(&held.port), quality(held)),
+        Step::Inspected(told) => {
+            let port = told.port.as_ref().map(name).unwrap_or_default();
+            Row::new("insertion", name(&told.insertion), format!("{} {port}", told.result))
+        }
         Step::Tunneled(sent) => {
             let to = sent.host.as_ref().map(name).unwrap_or_default();
             Row::new("tunnel", to, tunnel(&sent.tunnel))

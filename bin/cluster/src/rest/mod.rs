@@ -25,6 +25,7 @@ mod hosts;
 mod in_path;
 mod ip_addr_groups;
 mod jumps;
+mod l2_insertions;
 mod links;
 mod load_balancers;
 mod local_routes;

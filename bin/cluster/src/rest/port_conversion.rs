@@ -62,6 +62,8 @@ pub fn from_api(
         pre_out_filter_mirror_ids: sent.pre_out_filter_mirror_ids,
         outbound_mirror_ids: sent.outbound_mirror_ids,
         qos_policy_id: sent.qos_policy_id,
+        insertion_ids: old.map(|old| old.insertion_ids.clone()).unwrap_or_default(),
+        srv_insertion_ids: old.map(|old| old.srv_insertion_ids.clone()).unwrap_or_default(),
         peer_id: old.and_then(|old| old.peer_id).or(sent.peer_id),
         host_id,
         interface_name,

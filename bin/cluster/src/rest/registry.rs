@@ -3,8 +3,9 @@
 use super::endpoint::Resource;
 use super::{
     application, bindings, bridges, chains, dhcp, dhcp_v6, health_monitors, hosts, ip_addr_groups,
-    load_balancers, mirrors, peering, pool_members, pools, port_groups, ports, qos_policies,
-    qos_rules, routers, routes, rules, system_state, tables, tenants, tunnel_zones, vips, walks,
+    l2_insertions, load_balancers, mirrors, peering, pool_members, pools, port_groups, ports,
+    qos_policies, qos_rules, routers, routes, rules, system_state, tables, tenants, tunnel_zones,
+    vips, walks,
 };
 
 /// Every resource there is, once.
@@ -30,6 +31,7 @@ pub fn resources() -> Vec<Resource> {
         pools::resource(),
         pool_members::resource(),
         vips::resource(),
+        l2_insertions::resource(),
         mirrors::resource(),
         qos_policies::resource(),
         qos_rules::limit_resource(),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use mn_flow::ScopedAddr;
-use mn_ids::{BridgeId, HostId, ObjectKey, PortId, RouterId};
+use mn_ids::{BridgeId, HostId, L2InsertionId, ObjectKey, PortId, RouterId};
 use mn_nsdb::{Entry, ReadError, Store, TableId, TableKind, winner};
 use mn_packet::{Mac, VlanId};
 use mn_simulation::{Known, NeighborState, StateView};
@@ -28,6 +28,7 @@ impl Learned {
         let kinds: &[TableKind] = match device.class {
             mn_ids::Class::Bridge => &[TableKind::Mac, TableKind::BridgeNeighbor],
             mn_ids::Class::Router => &[TableKind::Neighbor],
+            mn_ids::Class::L2Insertion => &[TableKind::InsertionHealth],
             _ => &[],
         };
         for kind in kinds {
@@ -120,6 +121,13 @@ impl StateView for Learned {
             Known::Absent => NeighborState::Unresolved,
             Known::Unknown => NeighborState::NotLoaded,
         }
+    }
+
+    fn serves(&self, insertion: L2InsertionId) -> Known<bool> {
+        let table = TableId::of(TableKind::InsertionHealth, insertion);
+        let Some(rows) = self.tables.get(&table) else { return Known::Unknown };
+        let Some(row) = rows.values().next() else { return Known::Absent };
+        Known::Is(row.get("status").and_then(Value::as_str) == Some("ACTIVE"))
     }
 }
 

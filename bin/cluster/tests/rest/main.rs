@@ -10,6 +10,7 @@ mod devices;
 mod edges;
 mod filters;
 mod groups;
+mod l2_insertions;
 mod load_balancers;
 mod long_chains;
 mod long_lists;

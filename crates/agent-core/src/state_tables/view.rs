@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use mn_flow::ScopedAddr;
-use mn_ids::{BridgeId, PortId, RouterId};
+use mn_ids::{BridgeId, L2InsertionId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
 use mn_simulation::nat::{NatBinding, NatKey, Service, SourceChoice, SourceWanted};
 use mn_simulation::{CheckKey, Known, NeighborState, StateView};
 use mn_time::Instant;
-use mn_topology::DeviceId;
+use mn_topology::{DeviceId, Health};
 
 use super::{StateTables, TableName};
 use crate::health::Awaited;
@@ -58,6 +58,12 @@ impl StateView for View<'_> {
             return NeighborState::Unreachable;
         }
         NeighborState::Unresolved
+    }
+
+    fn serves(&self, insertion: L2InsertionId) -> Known<bool> {
+        let found = self.tables.insertion_health(insertion);
+        let found = found.map(|health| health == Health::Active);
+        self.known(found, TableName::InsertionHealth(insertion))
     }
 
     fn path(&self, router: RouterId, flow: u64) -> Option<u64> {

@@ -201,6 +201,7 @@ fn table_of(row: &Row) -> TableName {
         Row::Location(port, _) => TableName::Location(*port),
         Row::FloodGroup { bridge, .. } => TableName::FloodGroup(*bridge),
         Row::MemberHealth { pool, .. } => TableName::MemberHealth(*pool),
+        Row::InsertionHealth { insertion, .. } => TableName::InsertionHealth(*insertion),
     }
 }
 

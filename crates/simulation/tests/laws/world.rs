@@ -142,6 +142,15 @@ pub fn mirror(draw: &mut Random, name: &str) -> String {
     text
 }
 
+/// Those who watch: mirrors, and perhaps a machine that inspects another.
+fn watchers(draw: &mut Random) -> String {
+    let mut text = maybe(draw, 4, "insertion i0 of vm1 02::01 by vm6 vlan 5\n").to_owned();
+    for name in MIRRORS {
+        text += &mirror(draw, name);
+    }
+    text
+}
+
 pub fn maybe<'a>(draw: &mut Random, one_in: usize, text: &'a str) -> &'a str {
     if draw.one_in(one_in) { text } else { "" }
 }
@@ -207,9 +216,7 @@ pub fn lab(draw: &mut Random) -> Lab {
     for policy in POLICIES {
         text += &self::policy(draw, policy);
     }
-    for mirror in MIRRORS {
-        text += &self::mirror(draw, mirror);
-    }
+    text += &watchers(draw);
     for (index, chain) in CHAINS.iter().enumerate() {
         let _ = write!(text, "chain {chain}\n{}", rules(draw, index));
     }

@@ -12,6 +12,7 @@ mod group;
 mod health_monitor;
 mod host;
 mod invalid;
+mod l2_insertion;
 mod load_balancer;
 mod mirror;
 mod pool;
@@ -37,6 +38,7 @@ pub use health_monitor::{
 };
 pub use host::Host;
 pub use invalid::Invalid;
+pub use l2_insertion::L2Insertion;
 pub use load_balancer::LoadBalancer;
 pub use mirror::Mirror;
 pub use pool::{IpVersion, LbMethod, LbProtocol, Pool};

@@ -3,8 +3,8 @@
 use core::net::IpAddr;
 
 use mn_ids::{
-    BridgeId, ChainId, HostId, Id, MirrorId, Object, ObjectKey, OnDelete, PortId, QosPolicyId,
-    Reference, RouterId,
+    BridgeId, ChainId, HostId, Id, L2InsertionId, MirrorId, Object, ObjectKey, OnDelete, PortId,
+    QosPolicyId, Reference, RouterId,
 };
 use mn_packet::{IpPrefix, Mac, VlanId};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,12 @@ pub struct Port {
     /// What it is held to while it is bound; `None`: its bridge's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qos_policy_id: Option<QosPolicyId>,
+    /// The insertions that have what passes it inspected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub insertion_ids: Vec<L2InsertionId>,
+    /// The insertions whose inspecting machine is behind it. Such a port carries nothing else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub srv_insertion_ids: Vec<L2InsertionId>,
     /// The port it is linked with. Both ends name each other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_id: Option<PortId>,
@@ -182,6 +188,8 @@ impl Port {
             pre_out_filter_mirror_ids: Vec::new(),
             outbound_mirror_ids: Vec::new(),
             qos_policy_id: None,
+            insertion_ids: Vec::new(),
+            srv_insertion_ids: Vec::new(),
             peer_id: None,
             host_id: None,
             interface_name: None,
@@ -224,6 +232,12 @@ impl Port {
             &self.pre_out_filter_mirror_ids,
             &self.outbound_mirror_ids,
         ]
+    }
+
+    /// Whether a machine behind it inspects what others send and get.
+    #[must_use]
+    pub const fn is_service(&self) -> bool {
+        !self.srv_insertion_ids.is_empty()
     }
 
     /// Where it is bound.
@@ -361,6 +375,8 @@ impl Object for Port {
             )
             .to("outbound_mirror_ids", self.outbound_mirror_ids.iter().copied(), OnDelete::Clear)
             .to("qos_policy_id", self.qos_policy_id, OnDelete::Clear)
+            .to("insertion_ids", self.insertion_ids.iter().copied(), OnDelete::Clear)
+            .to("srv_insertion_ids", self.srv_insertion_ids.iter().copied(), OnDelete::Clear)
             .to("peer_id", self.peer_id, OnDelete::Clear)
             .to("host_id", self.host_id, OnDelete::Refuse)
             .to("previous_host_id", self.previous_host_id, OnDelete::Clear)

@@ -21,7 +21,7 @@ use super::{
     AddrSet, Candidate, FarEnd, Link, Loaded, Lookup, MirrorView, PortSet, Shelf, Single, Snapshot,
 };
 use crate::AnyObject;
-use crate::object::{Bridge, DeviceId, Port, PortKind, QosPolicy, Route, Router};
+use crate::object::{Bridge, DeviceId, L2Insertion, Port, PortKind, QosPolicy, Route, Router};
 
 use port::{own, read_of_port};
 
@@ -166,6 +166,9 @@ impl Next {
                 self.mirror(mirror.id.uuid(), Some(MirrorView::of(&mirror)));
             }
             Some(AnyObject::QosPolicy(policy)) => self.qos_policy(policy.id.uuid(), Some(policy)),
+            Some(AnyObject::L2Insertion(insertion)) => {
+                self.l2_insertion(insertion.id.uuid(), Some(insertion));
+            }
             Some(AnyObject::Host(_) | AnyObject::SystemState(_) | AnyObject::TunnelZone(_)) => {}
             None => self.deleted(key),
         }
@@ -190,6 +193,7 @@ impl Next {
             Class::HealthMonitor => self.health_monitor(key.id, None),
             Class::Mirror => self.mirror(key.id, None),
             Class::QosPolicy => self.qos_policy(key.id, None),
+            Class::L2Insertion => self.l2_insertion(key.id, None),
             Class::Host | Class::Rule | Class::SystemState | Class::TunnelZone => {}
         }
     }
@@ -304,6 +308,11 @@ impl Next {
         if old.as_deref().map(QosPolicy::mark) != mark {
             self.tags.insert(Tag::QosPolicy(Id::from_uuid(id)));
         }
+    }
+
+    fn l2_insertion(&mut self, id: Uuid, new: Option<L2Insertion>) {
+        let changed = replace(&mut self.snapshot.l2_insertions, id, new);
+        self.tags.extend(changed.then_some(Tag::L2Insertion(Id::from_uuid(id))));
     }
 
     fn finish(mut self) -> (Snapshot, Vec<Tag>) {

@@ -1,6 +1,6 @@
 //! What of a port others read.
 
-use mn_ids::{ChainId, MirrorId, PortId, QosPolicyId, RouterId};
+use mn_ids::{ChainId, L2InsertionId, MirrorId, PortId, QosPolicyId, RouterId};
 
 use super::super::Candidate;
 use crate::object::{Port, PortKind};
@@ -13,6 +13,7 @@ pub(super) struct ReadOfPort<'a> {
     filters: [Option<ChainId>; 2],
     mirrors: [&'a [MirrorId]; 4],
     qos_policy: Option<QosPolicyId>,
+    insertions: [&'a [L2InsertionId]; 2],
     peer: Option<PortId>,
     /// Where it is bound is another matter (`Tag::Location`).
     bound: bool,
@@ -25,6 +26,7 @@ pub(super) fn read_of_port(port: &Port) -> ReadOfPort<'_> {
         filters: port.filters(),
         mirrors: port.mirrors(),
         qos_policy: port.qos_policy_id,
+        insertions: [&port.insertion_ids, &port.srv_insertion_ids],
         peer: port.peer_id,
         bound: port.binding().is_some(),
     }

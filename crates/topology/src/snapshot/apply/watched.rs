@@ -27,6 +27,7 @@ impl Next {
             Class::IpAddrGroup => watch(&mut snapshot.addr_groups, key.id, watched),
             Class::Mirror => watch(&mut snapshot.mirrors, key.id, watched),
             Class::QosPolicy => watch(&mut snapshot.qos_policies, key.id, watched),
+            Class::L2Insertion => watch(&mut snapshot.l2_insertions, key.id, watched),
             Class::LoadBalancer => {
                 snapshot.load_balancers.entry(key.id).balancer.watched = watched;
             }
