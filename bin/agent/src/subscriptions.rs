@@ -45,6 +45,11 @@ impl Subscriptions {
         self.hold(Holding::Object(key));
     }
 
+    /// Whatever it is.
+    pub(crate) fn load(&mut self, holding: Holding) {
+        self.hold(holding);
+    }
+
     /// Where a port is.
     pub(crate) fn place(&mut self, port: PortId) {
         self.hold(Holding::Place(port));
@@ -61,7 +66,7 @@ impl Subscriptions {
     /// Ends the watches of something. It stays known until the watch tells the end.
     pub(crate) fn end(&mut self, holding: Holding) {
         for selector in selectors(holding) {
-            if !self.asked.remove(&selector) {
+            if self.is_wanted_otherwise(holding, selector) || !self.asked.remove(&selector) {
                 continue;
             }
             match self.new.iter().position(|new| *new == selector) {
@@ -72,6 +77,18 @@ impl Subscriptions {
                 }
             }
         }
+    }
+
+    /// Whether an object is wanted with all that belongs to it, or without, when the other is given
+    /// up.
+    fn is_wanted_otherwise(&self, holding: Holding, selector: Selector) -> bool {
+        let Selector::Object(key) = selector else { return false };
+        let other = match holding {
+            Holding::Object(_) => Holding::Alone(key),
+            Holding::Alone(_) => Holding::Object(key),
+            Holding::Place(_) => return false,
+        };
+        self.holdings.has(other)
     }
 
     /// The watch told the end of a selector.
@@ -123,6 +140,7 @@ impl Subscriptions {
 fn selectors(holding: Holding) -> Vec<Selector> {
     let key = match holding {
         Holding::Object(key) => key,
+        Holding::Alone(key) => return vec![Selector::Object(key)],
         Holding::Place(port) => {
             let table = TableId::global(TableKind::Location);
             return vec![Selector::Entry { table, key: port.uuid() }];
@@ -178,6 +196,19 @@ mod tests {
         assert_eq!((subscriptions.take_old(), &subscriptions.ending), (added.clone(), &added));
         added.iter().for_each(|selector| subscriptions.ended(selector));
         assert_eq!(subscriptions.start_over().1, []);
+    }
+
+    #[test]
+    fn an_object_that_is_wanted_alone_stays_when_what_belongs_to_it_is_given_up() {
+        let (mut subscriptions, pool) = (of_host(), mn_ids::PoolId::random());
+        let object = Selector::Object(pool.into());
+        subscriptions.load(Holding::Alone(pool.into()));
+        assert_eq!(subscriptions.take_new(), [object]);
+        subscriptions.object(pool.into());
+        let more = subscriptions.take_new();
+        assert!(!more.is_empty() && !more.contains(&object));
+        subscriptions.end(Holding::Object(pool.into()));
+        assert_eq!(subscriptions.take_old(), more, "the pool itself is watched still");
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::limits;
 pub enum Holding {
     /// An object with all that belongs to it: parts and tables of learned state.
     Object(ObjectKey),
+    /// An object without what belongs to it.
+    Alone(ObjectKey),
     /// Where a port is.
     Place(PortId),
 }
@@ -81,6 +83,12 @@ impl Holdings {
     pub fn hold(&mut self, holding: Holding, now: Instant) -> bool {
         let before = self.used.insert(holding, now);
         before.is_none()
+    }
+
+    /// Whether it is held.
+    #[must_use]
+    pub fn has(&self, holding: Holding) -> bool {
+        self.used.contains_key(&holding)
     }
 
     /// Something needs it now. What is not held stays so.

@@ -1,13 +1,13 @@
 //! Learned state as a test has it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv6Addr};
 
 use mn_flow::ScopedAddr;
 use mn_ids::{BridgeId, L2InsertionId, PortId, RouterId};
 use mn_packet::{Mac, VlanId};
 use mn_simulation::nat::{NatBinding, NatKey, Service, SourceChoice, SourceWanted};
-use mn_simulation::{Effect, Known, NeighborState, StateView};
+use mn_simulation::{CheckKey, Effect, Known, NeighborState, StateView};
 use mn_time::Instant;
 use mn_topology::DeviceId;
 
@@ -26,6 +26,8 @@ pub struct Tables {
     pub paths: BTreeMap<(RouterId, u64), u64>,
     /// Insertions whose inspecting machine is not there.
     pub away: BTreeSet<L2InsertionId>,
+    /// Checks of members of pools that are under way.
+    pub checks: HashSet<CheckKey>,
     /// Devices whose tables are not loaded.
     pub unloaded: BTreeSet<uuid::Uuid>,
 }
@@ -56,6 +58,10 @@ impl Tables {
 }
 
 impl StateView for Tables {
+    fn is_checking(&self, key: &CheckKey) -> bool {
+        self.checks.contains(key)
+    }
+
     fn mac(&self, bridge: BridgeId, vlan: Option<VlanId>, mac: Mac) -> Known<PortId> {
         if self.unloaded.contains(&bridge.uuid()) {
             return Known::Unknown;

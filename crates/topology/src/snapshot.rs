@@ -94,7 +94,7 @@ pub use qos::Bandwidth;
 pub use route_table::{Candidate, Matches, RouteTable};
 pub use router::RouterView;
 
-use crate::object::{DeviceId, HealthMonitor, L2Insertion, Port, QosPolicy};
+use crate::object::{DeviceId, HealthMonitor, L2Insertion, Pool, Port, QosPolicy};
 use bridge::BridgeEntry;
 use chain::ChainEntry;
 use load_balancer::LoadBalancerEntry;
@@ -200,6 +200,12 @@ impl Snapshot {
     #[must_use]
     pub fn pool(&self, id: PoolId) -> Lookup<'_, PoolView> {
         self.pools.get(id.uuid()).map_or(Lookup::NotLoaded, PoolEntry::lookup)
+    }
+
+    /// A pool, whether its members are loaded or not.
+    #[must_use]
+    pub fn pool_alone(&self, id: PoolId) -> Lookup<'_, Pool> {
+        self.pools.get(id.uuid()).map_or(Lookup::NotLoaded, PoolEntry::lookup_alone)
     }
 
     /// How the members of pools are checked.

@@ -46,8 +46,8 @@ struct Found {
     others: BTreeSet<MemberKey>,
     /// Of which it is not known yet.
     pools: BTreeSet<PoolId>,
-    missing: BTreeSet<ObjectKey>,
-    used: BTreeSet<ObjectKey>,
+    missing: BTreeSet<Holding>,
+    used: BTreeSet<Holding>,
 }
 
 impl Healths {
@@ -75,11 +75,11 @@ impl Control {
         self.state.healths.due = false;
         self.state.healths.looked_at = now;
         let found = self.find_members(now);
-        for key in &found.missing {
-            self.subscriptions.object(*key);
+        for holding in &found.missing {
+            self.subscriptions.load(*holding);
         }
-        for key in &found.used {
-            self.subscriptions.holdings.note_use(Holding::Object(*key), now);
+        for holding in &found.used {
+            self.subscriptions.holdings.note_use(*holding, now);
         }
         self.take_over_own(&found.pools);
         self.assign(found, now);
@@ -222,10 +222,13 @@ impl Control {
         let up = balancer.vips().filter(|vip| vip.admin_state_up);
         let pools: BTreeSet<PoolId> = up.map(|vip| vip.pool_id).collect();
         for pool in pools {
-            let Some(pool) = found.need(pool, self.state.snapshot.pool(pool)) else { continue };
-            let Some(monitor) = pool.health_monitor_id.filter(|_| pool.admin_state_up) else {
+            // Of those that have no monitor the members are not loaded.
+            let looked_up = self.state.snapshot.pool_alone(pool);
+            let Some(alone) = found.see(Holding::Alone(pool.into()), looked_up) else { continue };
+            let Some(monitor) = alone.health_monitor_id.filter(|_| alone.admin_state_up) else {
                 continue;
             };
+            let Some(pool) = found.need(pool, self.state.snapshot.pool(pool)) else { continue };
             self.find_in_pool(router, (pool, monitor), found, buffers, now);
         }
     }
@@ -248,7 +251,7 @@ impl Control {
         for member in pool.members() {
             let key = (pool.id, member.id);
             match self.checker_of(router, member, monitor, buffers, now) {
-                Err(missing) => found.missing.extend(missing),
+                Err(missing) => found.missing.extend(missing.into_iter().map(Holding::Object)),
                 Ok(Some((host, target))) if host == self.host.id => {
                     found.own.insert(key, target);
                 }
@@ -297,15 +300,18 @@ impl Found {
         key: impl Into<ObjectKey>,
         looked_up: Lookup<'a, T>,
     ) -> Option<&'a T> {
-        let key = key.into();
+        self.see(Holding::Object(key.into()), looked_up)
+    }
+
+    fn see<'a, T>(&mut self, holding: Holding, looked_up: Lookup<'a, T>) -> Option<&'a T> {
         match looked_up {
             Lookup::Loaded(object) => {
-                self.used.insert(key);
+                self.used.insert(holding);
                 Some(object)
             }
             Lookup::Absent => None,
             Lookup::NotLoaded => {
-                self.missing.insert(key);
+                self.missing.insert(holding);
                 None
             }
         }

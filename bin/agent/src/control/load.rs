@@ -196,7 +196,7 @@ impl Control {
             Holding::Place(port) if !tables.is_loaded(TableName::Location(port)) => {
                 subscriptions.place(port);
             }
-            Holding::Object(_) | Holding::Place(_) => {}
+            Holding::Object(_) | Holding::Alone(_) | Holding::Place(_) => {}
         });
     }
 }

@@ -173,6 +173,7 @@ impl Agent {
 fn parts(holding: Holding) -> (Vec<Loaded>, Vec<TableName>) {
     let key = match holding {
         Holding::Place(port) => return (Vec::new(), vec![TableName::Location(port)]),
+        Holding::Alone(key) => return (vec![Loaded::Object(key)], Vec::new()),
         Holding::Object(key) => key,
     };
     let tables = match key.class {

@@ -200,6 +200,15 @@ impl PoolEntry {
         }
     }
 
+    /// The pool without its members.
+    pub(super) fn lookup_alone(&self) -> Lookup<'_, Pool> {
+        match &self.pool.value {
+            Some(pool) => Lookup::Loaded(pool),
+            None if self.pool.watched => Lookup::Absent,
+            None => Lookup::NotLoaded,
+        }
+    }
+
     pub(super) fn set_member(&mut self, id: PoolMemberId, new: Option<Arc<PoolMember>>) {
         let members = Arc::make_mut(&mut self.members);
         match new {
