@@ -171,6 +171,8 @@ pub(crate) struct Worker {
     questions: HashMap<Question, Path>,
     buffers: Buffers,
     translation: Translation,
+    /// That of the packet at hand, while that of its answer is made. Of no use between two calls.
+    opening: Translation,
     pairs: Pairs,
     foreseen: Foreseen,
     /// Addresses of routers that machines claim.
@@ -277,6 +279,7 @@ impl Worker {
             questions: HashMap::new(),
             buffers: Buffers::default(),
             translation: Translation::default(),
+            opening: Translation::default(),
             pairs: Pairs::default(),
             foreseen: Foreseen::default(),
             duplicates: Duplicates::default(),

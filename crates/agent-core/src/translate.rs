@@ -181,6 +181,14 @@ impl Translation {
         self.actions.iter().any(is_output)
     }
 
+    /// Whether it is sent to one place, and not by a group.
+    #[must_use]
+    pub fn sends_once(&self) -> bool {
+        let mut outputs = self.actions.iter().filter(|action| is_output(action));
+        let first = outputs.next();
+        first.is_some_and(|first| !matches!(first, Action::Outputs(_))) && outputs.next().is_none()
+    }
+
     /// Takes off what changes nothing any more; a list that sends nothing anywhere drops.
     fn end(&mut self, drop: Option<(DropCause, Option<RuleId>)>) {
         let idle = |action: &Action| matches!(action, Action::Rewrite(_) | Action::Track { .. });

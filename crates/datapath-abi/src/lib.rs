@@ -18,8 +18,8 @@ pub use connection::{Bandwidth, Connection, ConnectionKey, PortBandwidth, RateLi
 pub use flow::{Bucket, Flow, FlowKey, FlowState, Guess};
 pub use plain::Plain;
 pub use table::{
-    Config, Delivery, DeliveryKind, DropKey, Followed, Iface, Inject, Meter, Peer, Port, PortStats,
-    Route, Segment, Underlay, UpcallHeader, limits,
+    Bell, Config, Delivery, DeliveryKind, DropKey, Followed, Iface, Inject, Meter, Peer, Port,
+    PortStats, Route, Segment, Underlay, UpcallHeader, limits,
 };
 
 /// The version of everything in this crate; part of the path the maps are pinned under.

@@ -281,6 +281,21 @@ pub struct Followed {
     pub zero: [u8; 7],
 }
 
+/// `struct bell`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C, align(8))]
+pub struct Bell {
+    /// The worker waits, and nobody has woken it yet.
+    pub asleep: u32,
+    /// A packet sent there wakes it; 0: there is none.
+    pub ifindex: u32,
+}
+
+impl Bell {
+    pub const ASLEEP_AT: usize = offset_of!(Self, asleep);
+    pub const IFINDEX_AT: usize = offset_of!(Self, ifindex);
+}
+
 /// `struct meter`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(C, align(8))]
@@ -308,6 +323,7 @@ plain!(
     Inject,
     UpcallHeader,
     Followed,
+    Bell,
     Meter
 );
 
@@ -328,4 +344,5 @@ const _: () = {
     assert!(size_of::<Inject>() == 176);
     assert!(size_of::<UpcallHeader>() == 104);
     assert!(size_of::<Followed>() == 16);
+    assert!(size_of::<Bell>() == 8);
 };

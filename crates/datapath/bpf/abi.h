@@ -305,6 +305,12 @@ struct upcall {
 	__u8	zero;
 };
 
+/* How a worker is woken. */
+struct bell {
+	__u32	asleep;		/* it waits, and nobody has woken it yet */
+	__u32	ifindex;	/* a packet sent there wakes it; 0: there is none */
+};
+
 /* A segment that a flow with OP_FOLLOW tells of. */
 struct followed {
 	__u64	cookie;		/* of the flow; its first octet is the number of the worker */
@@ -445,6 +451,7 @@ _Static_assert(sizeof(struct delivery) == 8, "");
 _Static_assert(sizeof(struct segment) == 248, "");
 _Static_assert(sizeof(struct inject) == 176, "");
 _Static_assert(sizeof(struct upcall) == 104, "");
+_Static_assert(sizeof(struct bell) == 8, "");
 _Static_assert(sizeof(struct followed) == 16, "");
 _Static_assert(sizeof(struct connection_key) == 48, "");
 _Static_assert(offsetof(struct connection_key, low) == 8, "");

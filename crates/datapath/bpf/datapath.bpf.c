@@ -39,6 +39,8 @@ static __always_inline int ask(struct __sk_buff *skb, struct packet *pkt, __u32 
 {
 	int cause = upcall(skb, pkt, reason);
 
+	if (cause < 0)
+		return bpf_redirect(-cause, 0);
 	if (cause > 0)
 		count_drop(pkt->port, cause, load_of(skb, pkt).packets);
 	return TC_ACT_SHOT;

@@ -36,6 +36,7 @@ SHARED_ARRAY(mn_shares, struct share, PORTS_MAX);
 SHARED_ARRAY(mn_broadcasts, struct rate_limit, PORTS_MAX);
 SHARED_ARRAY(mn_bandwidths, struct port_bandwidth, PORTS_MAX);
 SHARED_ARRAY(mn_untold, __u64, RINGS_MAX);		/* what mn_followed had no room for */
+SHARED_ARRAY(mn_bells, struct bell, RINGS_MAX);
 SHARED_ARRAY(mn_underlay, struct underlay, 1);
 SHARED_ARRAY(mn_routes, struct route, PEERS_MAX);		/* by peer */
 

@@ -90,6 +90,37 @@ static __always_inline int upcall_frame(struct __sk_buff *skb, __u8 *frame, __u3
 	return bpf_skb_load_bytes(skb, MAC_LEN, frame + MAC_LEN + tag, last + 1);
 }
 
+/**
+ * Wakes the worker if it sleeps, once its record is submitted.
+ *
+ * The ring's own way to wake is an interrupt that the CPU sends itself, which costs a virtual
+ * machine more than many packets do. So the packet that is asked about, which goes nowhere else, is
+ * sent to the worker's tap: that wakes at once who waits for it. A copy's packet goes on, so a copy
+ * takes the interrupt.
+ *
+ * A record is submitted before this reads whether the worker sleeps; a worker says that it sleeps
+ * before it looks for records once more, both with full barriers. So it sleeps through none.
+ *
+ * Returns 0, or negative the interface to send the packet to.
+ */
+static __always_inline int upcall_wake(void *ring, __u32 worker, __u32 reason)
+{
+	struct bell *bell = bpf_map_lookup_elem(&mn_bells, &worker);
+	void *nothing;
+
+	if (!bell || !__sync_fetch_and_add(&bell->asleep, 0))
+		return 0;
+	/* The first to find it asleep wakes it. */
+	if (!__sync_lock_test_and_set(&bell->asleep, 0))
+		return 0;
+	if (bell->ifindex && reason != UPCALL_COPY)
+		return -(int)bell->ifindex;
+	nothing = bpf_ringbuf_reserve(ring, 8, 0);
+	if (nothing)
+		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+	return 0;
+}
+
 #define UPCALL_RECORD(max)								\
 	do {										\
 		struct upcall *record =							\
@@ -107,14 +138,14 @@ static __always_inline int upcall_frame(struct __sk_buff *skb, __u8 *frame, __u3
 			bpf_ringbuf_discard(record, 0);					\
 			return DROP_TRUNCATED;						\
 		}									\
-		bpf_ringbuf_submit(record, 0);						\
-		return 0;								\
+		bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);				\
+		return upcall_wake(ring, worker, reason);				\
 	} while (0)
 
 /**
  * Puts the packet into its worker's ring.
  *
- * Returns 0 or a drop cause.
+ * Returns 0, a drop cause, or negative the interface to send the packet to.
  */
 static __noinline int upcall_write(struct __sk_buff *skb, const struct packet *pkt, __u32 reason,
 				   __u32 rings)
@@ -142,7 +173,7 @@ static __noinline int upcall_write(struct __sk_buff *skb, const struct packet *p
 /**
  * Asks the agent about a packet, within the limits of its port.
  *
- * Returns 0 or a drop cause.
+ * Returns 0, a drop cause, or negative the interface to send the packet to: the worker's bell.
  */
 __noinline int upcall(struct __sk_buff *skb, const struct packet *pkt, __u32 reason)
 {

@@ -3,8 +3,8 @@
 use mn_agent_core::{Means, Stay, View, Wait, limits, translate};
 use mn_datapath::{Offload, Upcall, UpcallReason};
 use mn_flow::{
-    Action, Conn, Cookie, DropCause, Expiry, FlowKey, PortNo, ScopedAddr, Tag, VirtualAction,
-    extract,
+    Action, Conn, Cookie, DropCause, Expiry, FlowKey, PortNo, ScopedAddr, Tag, TcpClass,
+    VirtualAction, extract,
 };
 use mn_ids::{HostId, PortId};
 use mn_simulation::{Decision, Effect, Entry, Inputs, Outcome, Packet, simulate};
@@ -232,11 +232,17 @@ impl Worker {
         // Before the packet goes: its answer may be back at once, and is not to meet a flow of a
         // connection that had its port before.
         self.drop_touched(&changed);
-        let flow = self.carry_out(arrival, &decision, &tags, install, now);
+        let begins = install && !begun.is_empty();
+        let opens = begins && self.may_open_first(arrival);
+        let flow = if opens {
+            self.open_both_ways(arrival, &decision, &mut tags, now)
+        } else {
+            self.carry_out(arrival, &decision, &tags, install, now)
+        };
         self.release_touched(&changed, now);
         tags.clear();
         self.buffers.tags = tags;
-        if !begun.is_empty() && install {
+        if begins && !opens {
             self.prepare_answer(&arrival.key, now);
         }
         if let Some(flow) = flow.filter(|_| decision.drop.is_none()) {
@@ -386,12 +392,7 @@ impl Worker {
             Some((Action::Drop { cause, rule }, copies)) => (copies, Some((*cause, *rule))),
             _ => (actions, None),
         };
-        if !sends.is_empty()
-            && let Err(error) = self.datapath.execute(arrival.frame, arrival.offload, sends)
-        {
-            self.report.failed.add(1);
-            tracing::debug!(%error, "a packet could not be sent");
-        }
+        self.send(arrival, sends);
         if let Some((cause, rule)) = dropped {
             self.count_drop(arrival.entry, cause);
             if let Some(rule) = rule {
@@ -403,6 +404,45 @@ impl Worker {
         } else {
             self.release_groups();
             None
+        }
+    }
+
+    /// Whether both ways of a translated connection can be installed before its packet is sent. Of
+    /// a SYN alone nothing follows before its answer, so nothing can overtake it. Where more
+    /// packets wait, flows are cheaper by the batch.
+    fn may_open_first(&self, arrival: &Arrival<'_>) -> bool {
+        arrival.key.class.tcp == TcpClass::Syn
+            && self.intake.is_empty()
+            && self.translation.sends_once()
+    }
+
+    /// Installs the flows of a translated connection both ways, then sends its packet. Where both
+    /// ends are on this host, the answer comes while the packet is being sent.
+    fn open_both_ways(
+        &mut self,
+        arrival: &Arrival<'_>,
+        decision: &Decision,
+        tags: &mut Vec<Tag>,
+        now: Instant,
+    ) -> Option<Cookie> {
+        let flow = self.enter_if_room(arrival.key, decision, tags, now);
+        tags.clear();
+        std::mem::swap(tags, &mut self.buffers.tags);
+        std::mem::swap(&mut self.translation, &mut self.opening);
+        self.prepare_answer(&arrival.key, now);
+        std::mem::swap(&mut self.translation, &mut self.opening);
+        std::mem::swap(tags, &mut self.buffers.tags);
+        self.activate();
+        self.send(arrival, &self.translation.actions);
+        flow
+    }
+
+    fn send(&self, arrival: &Arrival<'_>, actions: &[Action]) {
+        if !actions.is_empty()
+            && let Err(error) = self.datapath.execute(arrival.frame, arrival.offload, actions)
+        {
+            self.report.failed.add(1);
+            tracing::debug!(%error, "a packet could not be sent");
         }
     }
 }

@@ -84,6 +84,7 @@ impl Ebpf {
             upcalls: own("mn_rings")?,
             followed: own("mn_followed")?,
             untold: own("mn_untold")?,
+            bells: own("mn_bells")?,
         };
         let drops = Drops::open(own("mn_drops")?);
         let tables = Tables {

@@ -21,7 +21,7 @@ pub fn start(underlay: Weak<Mutex<Underlay>>, news: News) -> std::io::Result<()>
         let mut looked_up: Option<Instant> = None;
         loop {
             let heard = match sys::wait_readable([news.as_fd()], SAY_EVERY) {
-                Ok(heard) => heard,
+                Ok([heard]) => heard,
                 Err(error) => {
                     // The programs leave it to the kernel before long.
                     tracing::error!(%error, "the kernel's routes cannot be followed");

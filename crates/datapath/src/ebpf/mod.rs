@@ -23,6 +23,7 @@ mod outputs;
 mod pins;
 mod ports;
 mod ring;
+mod sleep;
 mod sys;
 mod underlay;
 

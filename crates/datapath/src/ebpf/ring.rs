@@ -1,9 +1,6 @@
 //! What comes up: for each worker a ring of packets, and one of what its flows tell.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -15,6 +12,7 @@ use mn_time::Instant;
 
 use super::drops::Drops;
 use super::open::{chain, system};
+use super::sleep::Sleep;
 use super::sys::Shared;
 use super::{key, sys};
 use crate::{Bell, DatapathError, Followed, Offload, Upcall, UpcallReason, Upcalls};
@@ -27,6 +25,7 @@ pub struct Rings {
     pub upcalls: OwnedFd,
     pub followed: OwnedFd,
     pub untold: OwnedFd,
+    pub bells: OwnedFd,
 }
 
 /// A worker's rings.
@@ -39,7 +38,7 @@ pub struct Ring {
     untold_said: u64,
     drops: Drops,
     opened_at: Instant,
-    rung: Arc<File>,
+    sleep: Sleep,
 }
 
 impl Ring {
@@ -58,7 +57,7 @@ impl Ring {
             untold,
             drops,
             opened_at: Instant::from_nanos(sys::monotonic_now()),
-            rung: Arc::new(sys::event().map_err(system("eventfd"))?),
+            sleep: Sleep::open(maps.bells.as_fd(), worker)?,
         })
     }
 }
@@ -90,11 +89,15 @@ impl Upcalls for Ring {
         if count > 0 || timeout.is_zero() {
             return Ok(count);
         }
-        sys::wait_readable([self.ring.as_fd(), self.rung.as_fd()], timeout)
-            .map_err(system("poll"))?;
-        // Empty unless it was rung; what it says is that it was.
-        let _ = (&*self.rung).read(&mut [0; 8]);
-        Ok(self.drain(max, each))
+        self.sleep.announce();
+        // What came before that has woken nobody.
+        let mut count = self.drain(max, each);
+        if count == 0 {
+            self.sleep.wait(self.ring.as_fd(), timeout)?;
+            count = self.drain(max, each);
+        }
+        self.sleep.end();
+        Ok(count)
     }
 
     fn followed(&mut self, each: &mut dyn FnMut(Followed)) -> u64 {
@@ -108,9 +111,7 @@ impl Upcalls for Ring {
     }
 
     fn bell(&self) -> Bell {
-        let rung = Arc::clone(&self.rung);
-        // Full only when nobody listened for 2^64 times.
-        Bell::new(move || drop((&*rung).write(&1_u64.to_ne_bytes())))
+        self.sleep.bell()
     }
 }
 

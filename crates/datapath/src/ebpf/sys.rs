@@ -246,11 +246,11 @@ pub fn monotonic_now() -> u64 {
         + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
-/// Waits until one of the descriptors can be read, at most so long; whether one can.
+/// Waits until one of the descriptors can be read, at most so long; which can.
 pub fn wait_readable<const N: usize>(
     fds: [BorrowedFd<'_>; N],
     timeout: Duration,
-) -> io::Result<bool> {
+) -> io::Result<[bool; N]> {
     let mut polls =
         fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 });
     let timeout = libc::timespec {
@@ -262,9 +262,9 @@ pub fn wait_readable<const N: usize>(
     let result =
         unsafe { libc::ppoll(polls.as_mut_ptr(), count, &raw const timeout, std::ptr::null()) };
     match result {
-        0.. => Ok(result > 0),
+        0.. => Ok(polls.map(|poll| poll.revents != 0)),
         _ => match io::Error::last_os_error() {
-            error if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            error if error.kind() == io::ErrorKind::Interrupted => Ok([false; N]),
             error => Err(error),
         },
     }

@@ -1,4 +1,4 @@
-//! A tap: an interface whose far end is a file. For tests, which have no VM.
+//! A tap: an interface whose far end is a file. Workers are woken by one, and tests have no VM.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
