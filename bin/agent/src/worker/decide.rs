@@ -218,12 +218,7 @@ impl Worker {
         let changed = self.take_effects(now);
         self.tell_hosts(&arrival.key, &begun, now);
         self.tell_hearers(&arrival.key, hearers, now);
-        let unanswered = std::mem::take(&mut self.unanswered);
-        if decision.budgeted && unanswered {
-            // Nobody is to be told for a while: the datapath can drop the like of it by itself,
-            // and a flood of them takes no upcalls from what else its port sends.
-            decision.expiry = Expiry::Brief;
-        }
+        self.shorten_unanswered(&mut decision);
         let stale = changed.iter().any(|change| tags.iter().any(|tag| change.touches(tag)));
         // What comes before the last port has its place is to reach that too.
         let whole = arrives_by.is_none();
@@ -249,6 +244,15 @@ impl Worker {
             self.prepare_probes(&arrival.key, flow, now);
         }
         Ok(())
+    }
+
+    /// Where nobody is to be told for a while, the datapath can drop the like of the packet by
+    /// itself: a flood of them takes no upcalls from what else its port sends.
+    fn shorten_unanswered(&mut self, decision: &mut Decision) {
+        let unanswered = std::mem::take(&mut self.unanswered);
+        if decision.budgeted && unanswered {
+            decision.expiry = Expiry::Brief;
+        }
     }
 
     /// Has the copies of the verdict at hand wait whose ports are not in their place yet.
