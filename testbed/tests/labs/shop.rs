@@ -18,11 +18,8 @@ pub const SERVED_AT: u16 = 8080;
 /// The cloud with a pool for each IP version, the machines at the back in both.
 pub struct Shop {
     pub cloud: Cloud,
-    pub balancer: String,
-    pub pools: [String; 2],
     /// Members by version and server.
     pub members: [[String; 2]; 2],
-    pub vips: [String; 2],
     pub servers: [Server; 2],
 }
 
@@ -37,7 +34,7 @@ impl Shop {
         let balancer = rest.create("/load_balancers", &json!({}))?;
         let servers = [BACK0, BACK1].map(|vm| Server::start(&cloud.vms[vm].namespace, SERVED_AT));
         let [first, second] = servers;
-        let (mut pools, mut members, mut vips) = (Vec::new(), Vec::new(), Vec::new());
+        let mut members = Vec::new();
         for (version, address) in VIP.into_iter().enumerate() {
             let pool = json!({
                 "loadBalancerId": balancer, "lbMethod": "ROUND_ROBIN", "protocol": protocol,
@@ -54,15 +51,12 @@ impl Shop {
             vip["poolId"] = json!(pool);
             vip["address"] = json!(address);
             vip["protocolPort"] = json!(PORT);
-            vips.push(rest.create("/vips", &vip)?);
-            pools.push(pool);
+            rest.create("/vips", &vip)?;
         }
         let attached = json!({ "loadBalancerId": balancer });
         cloud.control().change(&format!("/routers/{}", cloud.router), &attached)?;
-        let two = |list: Vec<String>| <[String; 2]>::try_from(list).unwrap_or_default();
         let members = <[[String; 2]; 2]>::try_from(members).unwrap_or_default();
-        let (pools, vips, servers) = (two(pools), two(vips), [first?, second?]);
-        Ok(Self { cloud, balancer, pools, members, vips, servers })
+        Ok(Self { cloud, members, servers: [first?, second?] })
     }
 
     /// A connection of a machine to a virtual address.
