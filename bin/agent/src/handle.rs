@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use mn_agent_api::{ConnectionRow, DropCount, FlowRow, FlowUse, PortRow, Request, Response};
+use mn_agent_api::{
+    Activity, ConnectionRow, DropCount, FlowRow, FlowUse, PortRow, Request, Response, RuleDrop,
+    Work,
+};
 use mn_agent_core::RuleDrops;
 use mn_datapath::{Connection, Datapath, DatapathError, InstalledFlow};
 use mn_flow::{Field, FlowKey, FlowMask, PortNo, TcpClass};
-use mn_ids::Class;
+use mn_ids::{Class, RuleId};
 use mn_nsdb_remote::RequestHandler;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -44,10 +47,18 @@ impl Handle {
                 let (ports, datapath) = (self.active_ports(), Arc::clone(&self.datapath));
                 self.blocking(move || connections(&*datapath, &ports, limit)).await
             }
+            Request::Activity => {
+                let handle = self.clone();
+                self.blocking(move || handle.activity()).await
+            }
             Request::Counters => {
                 let ports = self.active_ports();
                 let (datapath, reports) = (Arc::clone(&self.datapath), Arc::clone(&self.reports));
-                self.blocking(move || counters(&*datapath, &reports, &ports)).await
+                let told = move || {
+                    let (ports, drops) = counted(&*datapath, &reports, &ports)?;
+                    Ok(Response::Counters { ports, drops })
+                };
+                self.blocking(told).await
             }
             other => self.ask_control(other).await,
         }
@@ -80,6 +91,25 @@ impl Handle {
             Ok(Err(error)) => Response::Error { reason: error.to_string() },
             Err(error) => Response::Error { reason: error.to_string() },
         }
+    }
+
+    /// What the workers did and the datapath carried.
+    fn activity(&self) -> Result<Response, DatapathError> {
+        let mut work = Work::default();
+        for report in &*self.reports {
+            work.upcalls += report.upcalls.get();
+            work.simulations += report.simulations.get();
+            work.installed += report.installed.get();
+            work.left += report.invalidated.get() + report.expired.get() + report.evicted.get();
+        }
+        let (ports, drops) = counted(&*self.datapath, &self.reports, &self.active_ports())?;
+        let rules = self.rule_drops.lock().map(|counted| {
+            let row =
+                |(rule, packets): (&RuleId, &u64)| RuleDrop { rule: *rule, packets: *packets };
+            counted.totals().iter().map(row).collect()
+        });
+        let rules = rules.unwrap_or_default();
+        Ok(Response::Activity(Box::new(Activity { work, ports, drops, rules })))
     }
 
     /// The ports as the control thread last showed them.
@@ -187,11 +217,11 @@ fn connection_row(connection: &Connection, active: &[ActivePort]) -> ConnectionR
     }
 }
 
-fn counters(
+fn counted(
     datapath: &dyn Datapath,
     reports: &[Arc<Report>],
     active: &[ActivePort],
-) -> Result<Response, DatapathError> {
+) -> Result<(Vec<PortRow>, Vec<DropCount>), DatapathError> {
     let mut by_number = BTreeMap::new();
     let mut ports = Vec::new();
     for ActivePort { interface, port, number } in active {
@@ -215,7 +245,7 @@ fn counters(
             packets,
         })
         .collect();
-    Ok(Response::Counters { ports, drops })
+    Ok((ports, drops))
 }
 
 /// Dropped packets by port and cause.

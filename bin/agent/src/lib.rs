@@ -25,6 +25,7 @@ mod session;
 mod socket;
 mod subscriptions;
 mod sweep;
+mod top;
 mod worker;
 mod writer;
 
@@ -37,3 +38,4 @@ pub use metrics::serve as serve_metrics;
 pub use mn_agent_core::{Capacities, Patience, PortLimits};
 pub use question::{AskError, Question, ask};
 pub use run::{RunError, Settings, remove, run};
+pub use top::{Top, TopError, top};

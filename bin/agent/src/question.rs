@@ -2,11 +2,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use mn_agent_api::Request;
+use mn_agent_api::{Request, Response};
 
 /// How long an agent may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,6 +57,8 @@ pub enum AskError {
     Away { path: PathBuf, source: std::io::Error },
     #[error("the agent ended before it answered")]
     Ended,
+    #[error("the agent cannot answer: {0}")]
+    Refused(String),
     #[error("the agent's answer is none: {0:?}")]
     Answer(String),
 }
@@ -74,21 +76,37 @@ pub fn ask(question: &Question) -> Result<String, AskError> {
         What::Connections => Request::Connections { limit },
         What::Counters => Request::Counters,
     };
-    let path = question.root.join("agent.sock");
+    let answer = answer_of(&question.root, &request)?;
+    let told: serde_json::Value =
+        serde_json::from_str(&answer).map_err(|_| AskError::Answer(answer.clone()))?;
+    serde_json::to_string_pretty(&told).map_err(|_| AskError::Answer(answer))
+}
+
+/// The agent's answer to a request, as a value.
+pub(crate) fn respond(root: &Path, request: &Request) -> Result<Response, AskError> {
+    let answer = answer_of(root, request)?;
+    match serde_json::from_str(&answer) {
+        Ok(Response::Error { reason }) => Err(AskError::Refused(reason)),
+        Ok(response) => Ok(response),
+        Err(_) => Err(AskError::Answer(answer)),
+    }
+}
+
+/// The agent's answer to a request: a line of JSON.
+fn answer_of(root: &Path, request: &Request) -> Result<String, AskError> {
+    let path = root.join("agent.sock");
     let away = |source| AskError::Away { path: path.clone(), source };
     let mut stream = UnixStream::connect(&path).map_err(away)?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(away)?;
     let line =
-        serde_json::to_string(&request).map_err(|error| AskError::Answer(error.to_string()))?;
+        serde_json::to_string(request).map_err(|error| AskError::Answer(error.to_string()))?;
     writeln!(stream, "{line}").map_err(|_| AskError::Ended)?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).map_err(|_| AskError::Ended)?;
     if answer.is_empty() {
         return Err(AskError::Ended);
     }
-    let told: serde_json::Value =
-        serde_json::from_str(&answer).map_err(|_| AskError::Answer(answer.clone()))?;
-    serde_json::to_string_pretty(&told).map_err(|_| AskError::Answer(answer))
+    Ok(answer)
 }
 
 #[cfg(test)]
@@ -97,7 +115,7 @@ mod tests {
 
     use super::*;
 
-    fn question(root: &std::path::Path) -> Question {
+    fn question(root: &Path) -> Question {
         Question { what: What::Flows, limit: 3, root: root.to_owned() }
     }
 

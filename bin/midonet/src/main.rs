@@ -16,6 +16,7 @@ Examples:
   midonet agent --cluster https://10.0.0.1:2346 --ca /etc/midolman/ca.pem
   midonet cli -e list host             the same as midonet-cli -e list host
   midonet ask status                   how this host's agent is
+  midonet top                          what it does, live
   midonet generate completions bash    for the shell; the package brings them";
 
 /// Virtual networks for a cloud.
@@ -44,6 +45,8 @@ enum Command {
     },
     /// Asks this host's agent how it is, and what it has installed, tracked and counted.
     Ask(mn_agent::Question),
+    /// Shows live what this host's agent does: flows, drops by cause and rule, the busiest ports.
+    Top(mn_agent::Top),
     /// Takes away the datapath that an agent left behind: nothing is forwarded then.
     #[command(after_help = "\
 Examples:
@@ -81,6 +84,10 @@ fn main() -> ExitCode {
                 let _ = writeln!(std::io::stdout(), "{answer}");
                 ExitCode::SUCCESS
             }
+            Err(error) => failed(&error),
+        },
+        Command::Top(settings) => match mn_agent::top(&settings) {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error),
         },
         Command::RemoveDatapath { root } => match mn_agent::remove(&root) {

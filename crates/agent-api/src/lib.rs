@@ -7,4 +7,7 @@ mod response;
 
 pub use host_report::{Endpoint, HostReport, Interface, InterfaceKind};
 pub use request::Request;
-pub use response::{ConnectionRow, DropCount, FlowRow, FlowUse, Link, PortRow, Response, Status};
+pub use response::{
+    Activity, ConnectionRow, DropCount, FlowRow, FlowUse, Link, PortRow, Response, RuleDrop,
+    Status, Work,
+};

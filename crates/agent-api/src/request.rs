@@ -15,6 +15,8 @@ pub enum Request {
     Connections { limit: usize },
     /// What ports have carried and what was dropped.
     Counters,
+    /// What it has done and carried, in one answer.
+    Activity,
     /// Walks a described packet through the topology, without side effects.
     Walk(Box<WalkRequest>),
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mn_api_types::walk::Walk;
-use mn_ids::{HostId, PortId};
+use mn_ids::{HostId, PortId, RuleId};
 use serde::{Deserialize, Serialize};
 
 /// One line from the agent's socket.
@@ -23,6 +23,7 @@ pub enum Response {
         ports: Vec<PortRow>,
         drops: Vec<DropCount>,
     },
+    Activity(Box<Activity>),
     Walk(Box<Walk>),
     /// The request asks for something that cannot be: what is wrong with it.
     Invalid {
@@ -118,6 +119,35 @@ pub struct PortRow {
     pub tx_packets: u64,
     pub tx_octets: u64,
     pub rx_dropped: u64,
+}
+
+/// What an agent has done, and its datapath carried.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Activity {
+    pub work: Work,
+    pub ports: Vec<PortRow>,
+    pub drops: Vec<DropCount>,
+    /// Of flows as of the last look at them, every five seconds.
+    pub rules: Vec<RuleDrop>,
+}
+
+/// What the workers have done since the agent's start.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Work {
+    /// Packets the datapath asked about.
+    pub upcalls: u64,
+    pub simulations: u64,
+    /// Flows installed.
+    pub installed: u64,
+    /// Flows removed: for a change, their age or want of room.
+    pub left: u64,
+}
+
+/// How many packets a rule dropped.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub struct RuleDrop {
+    pub rule: RuleId,
+    pub packets: u64,
 }
 
 /// How many packets of a port were dropped for a cause.

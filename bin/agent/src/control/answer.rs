@@ -14,7 +14,10 @@ impl Control {
                 return;
             }
             // The datapath answers these: see `Handle::ask`.
-            Request::Flows { .. } | Request::Connections { .. } | Request::Counters => {
+            Request::Flows { .. }
+            | Request::Connections { .. }
+            | Request::Counters
+            | Request::Activity => {
                 Response::Error { reason: "the datapath is to be asked".to_owned() }
             }
         };
