@@ -69,7 +69,7 @@ struct Trouble {
     late: u64,
 }
 
-/// The figures of the issue.
+/// The network that must be stood.
 const BAD: Trouble = Trouble { lost: 30, twice: 10, late: 50_000 };
 const CLEAN: Trouble = Trouble { lost: 0, twice: 0, late: 1 };
 

@@ -107,6 +107,10 @@ fn a_drained_member_keeps_its_connections_and_one_that_is_deleted_loses_them() -
         })?;
         Ok(now)
     })?;
+    // The machine in front is on the first host.
+    let counters = ask(&shop.cloud.lab.hosts[0], "counters")?;
+    let mut drops = counters["drops"].as_array().into_iter().flatten();
+    assert!(drops.any(|drop| drop["cause"] == "no-pool-member"), "{counters}");
     assert_eq!(silent(&mut at_second), [0_usize; 0], "drained, it keeps what it has");
     Ok(())
 }

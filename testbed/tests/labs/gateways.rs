@@ -70,7 +70,7 @@ fn each_hears_itself(streams: &mut [Begun]) -> bool {
     })
 }
 
-/// The figures of the issue: 30 % of state messages are lost, 10 % come twice, and each is up to
+/// The network that must be stood: 30 % of state messages are lost, 10 % come twice, and each is up to
 /// 50 ms late by its own; answers race them.
 #[test]
 fn over_a_bad_network_answers_by_the_other_gateway_are_translated_and_in_time() -> Outcome {

@@ -136,10 +136,11 @@ fn two_inspectors_see_both_directions_in_order_and_what_one_drops_arrives_nowher
     assert_eq!((near.count(1, 10), far.count(1, 20)), (0, 0));
     // Taken out, they see nothing of the machine either.
     cloud.control().rest().delete(&second)?;
-    thread::sleep(Duration::from_millis(300));
-    near.forget();
-    cloud.assert_reaches(FRONT0, &to)?;
-    assert_eq!(near.count(1, 10), 0);
+    wait_for("nobody sees the machine any more", Duration::from_secs(5), || {
+        near.forget();
+        cloud.assert_reaches(FRONT0, &to)?;
+        Ok(near.count(1, 10) == 0)
+    })?;
     near.die();
     far.die();
     Ok(())

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use mn_testbed::{Attachment, Contact, Lab, LabError, Outcome, Plan, Route, Vm, finish, wait_for};
 use serde_json::{Value, json};
 
-/// The bounds of issue 2 §7, in milliseconds: p50 and p99 that must be, and that are aimed at.
+/// The bounds, in milliseconds: p50 and p99 that must be, and that are aimed at.
 const MUST: (f64, f64) = (10.0, 50.0);
 const AIM: (f64, f64) = (5.0, 15.0);
 /// How long the probes go before the call.
@@ -31,7 +31,7 @@ pub struct Way {
     outward: bool,
 }
 
-/// Everything that is measured. The first of each pair is what the issue names.
+/// Everything that is measured. The first of each pair is what counts.
 pub const WAYS: [Way; 4] = [
     Way { name: "first contact: bridge, from the new VM", routed: false, outward: true },
     Way { name: "first contact: bridge, to the new VM", routed: false, outward: false },

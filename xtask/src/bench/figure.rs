@@ -1,4 +1,4 @@
-//! Figures of issue 2 §7 that stand alone: compared with a number, not with another layout.
+//! Figures that stand alone: compared with a number, not with another layout.
 
 use std::fmt::Write as _;
 

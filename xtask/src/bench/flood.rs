@@ -1,4 +1,4 @@
-//! What a VM that floods its host with new flows costs its neighbour (issue 3: resource protection).
+//! What a VM that floods its host with new flows costs its neighbour (`RP-*`).
 //!
 //! In turns, the same flood is decided about packet by packet, or hits one installed flow that drops
 //! it. Meanwhile a neighbour sends first packets to another.

@@ -13,7 +13,7 @@ use super::ovn;
 use super::statistics::Median;
 use crate::command::{Outcome, output};
 
-/// A figure of issues 2 §7 and 3 that must be reached: layout, metric, base, least ratio.
+/// A figure that must be reached: layout, metric, base, least ratio.
 const MUSTS: &[(&str, &str, &str, f64)] = &[
     ("ours: one host, L2", "TCP 1", "veth", 0.9),
     ("ours: one host, L2", "request", "veth", 0.9),
@@ -66,7 +66,7 @@ pub fn table(layouts: &[&Layout], series: &Series) -> String {
 /// The figures that must be reached, and whether all are: one fails only if its whole interval
 /// lies below, and there were enough rounds.
 pub fn musts(series: &Series, rounds: usize) -> (String, bool) {
-    let mut text = String::from("Figures of issue 2:\n");
+    let mut text = String::from("Figures that must be reached:\n");
     let mut reached = true;
     for (layout, name, base, least) in MUSTS {
         let metric = METRICS.iter().find(|m| m.name == *name);

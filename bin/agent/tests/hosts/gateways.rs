@@ -208,7 +208,7 @@ async fn an_answer_that_comes_in_by_the_other_gateway_finds_its_machine() {
     net.lab.stop().await;
 }
 
-/// The figures of the issue: 30 % of state messages are lost, 10 % come twice, all come up to
+/// The network that must be stood: 30 % of state messages are lost, 10 % come twice, all come up to
 /// 50 ms late.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_a_bad_network_no_answer_is_translated_wrongly_and_none_is_lost_for_good() {

@@ -26,7 +26,7 @@ pub use crate::mail::copies;
 use crate::mail::{Mail, Post};
 pub use crate::station::{Station, is_arp_reply, is_echo_reply};
 
-/// Within this a change takes effect on every host (issue 2 §3).
+/// Within this a change must take effect on every host.
 pub const SETTLE_FOR: Duration = Duration::from_millis(100);
 
 /// A host.

@@ -92,7 +92,7 @@ fn a_change_removes_every_flow_whose_verdict_it_changes_and_survivors_keep_their
     }
 }
 
-/// The numbers of the issue; minutes without optimisation.
+/// The numbers that must be stood; minutes without optimisation.
 #[test]
 #[ignore = "long: run by the long tests"]
 fn ten_thousand_flows_over_fifty_routers_stay_true_through_two_hundred_changes() {
