@@ -228,7 +228,7 @@ impl Worker {
         // connection that had its port before.
         self.drop_touched(&changed);
         let begins = install && !begun.is_empty();
-        let opens = begins && self.may_open_first(arrival);
+        let opens = begins && decision.drop.is_none() && self.may_open_first(arrival);
         let flow = if opens {
             self.open_both_ways(arrival, &decision, &mut tags, now)
         } else {
@@ -413,10 +413,12 @@ impl Worker {
 
     /// Whether both ways of a translated connection can be installed before its packet is sent. Of
     /// a SYN alone nothing follows before its answer, so nothing can overtake it. Where more
-    /// packets wait, flows are cheaper by the batch.
+    /// packets wait, flows are cheaper by the batch, and those of the batch wait until its packets
+    /// are sent.
     fn may_open_first(&self, arrival: &Arrival<'_>) -> bool {
         arrival.key.class.tcp == TcpClass::Syn
             && self.intake.is_empty()
+            && self.installs.flows().is_empty()
             && self.translation.sends_once()
     }
 

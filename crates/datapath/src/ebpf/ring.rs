@@ -93,10 +93,13 @@ impl Upcalls for Ring {
         // What came before that has woken nobody.
         let mut count = self.drain(max, each);
         if count == 0 {
-            self.sleep.wait(self.ring.as_fd(), timeout)?;
+            let waited = self.sleep.wait(self.ring.as_fd(), timeout);
+            self.sleep.end();
+            waited?;
             count = self.drain(max, each);
+        } else {
+            self.sleep.end();
         }
-        self.sleep.end();
         Ok(count)
     }
 

@@ -74,7 +74,8 @@ impl Sleep {
             let _ = (&*self.rung).read(&mut [0; 8]);
         }
         if is_tap && let Some(tap) = &self.tap {
-            let _ = nix::unistd::read(tap.as_fd(), &mut [0; 64]);
+            // A large packet may have come in pieces.
+            while nix::unistd::read(tap.as_fd(), &mut [0; 64]).is_ok() {}
         }
         Ok(())
     }

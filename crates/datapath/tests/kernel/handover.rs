@@ -199,7 +199,7 @@ fn an_older_version_is_taken_over_without_a_lost_packet() {
 
 /// Version 2 as it was left: today's layouts, without what has come since.
 fn made_version_2(dir: &Dir) {
-    for map in ["mn_broadcasts", "mn_bandwidths"] {
+    for map in ["mn_broadcasts", "mn_bandwidths", "mn_bells"] {
         std::fs::remove_file(ours(dir).join(map)).unwrap();
     }
     std::fs::rename(ours(dir), dir.path().join("bpf/v2")).unwrap();
