@@ -17,6 +17,7 @@ use super::endpoint::Resource;
 use super::exposed::{Exposed, Filter, create, delete_if_there, list, read, update};
 use super::links::Links;
 use super::problem::Problem;
+use super::vips::refuse_taken;
 
 pub fn resource() -> Resource {
     Resource::new(Media::POOL, &api::Pool::DESCRIPTION)
@@ -101,7 +102,11 @@ impl Exposed for Pool {
         }
         let vips = call.db.referrers::<Vip>(self.id).await?;
         let moved = |vip| Vip { load_balancer_id: self.load_balancer_id, ..vip };
-        Ok(vips.into_iter().fold(changes, |changes, vip| changes.update(&vip.map(moved))))
+        let vips: Vec<_> = vips.into_iter().map(|found| found.map(moved)).collect();
+        if let Some(balancer) = self.load_balancer_id {
+            refuse_taken(call, balancer, vips.iter().map(|found| &found.object)).await?;
+        }
+        Ok(vips.iter().fold(changes, Changes::update))
     }
 
     fn to_document(&self, links: &Links) -> api::Pool {

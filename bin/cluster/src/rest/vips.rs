@@ -1,10 +1,11 @@
 //! Virtual addresses.
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use mn_api_types::{self as api, Media};
-use mn_ids::{Class, VipId};
+use mn_ids::{Class, LoadBalancerId, VipId};
 use mn_topology::{LoadBalancer, Pool, SessionPersistence, Vip};
 
 use super::call::{Answer, Call};
@@ -93,25 +94,40 @@ async fn fit(
     pool: &Found<Pool>,
     changes: Changes,
 ) -> Result<Changes, Problem> {
-    refuse_taken(call, vip).await?;
+    if let Some(balancer) = vip.load_balancer_id {
+        refuse_taken(call, balancer, std::iter::once(vip)).await?;
+    }
     admit(call, pool, (vip.id.uuid(), vip.address), changes).await
 }
 
 /// A load balancer has each address and port of a protocol once. Two requests at a time may still
 /// bring both: the one with the lower identifier takes the connections then.
-async fn refuse_taken(call: &Call, vip: &Vip) -> Result<(), Problem> {
-    let Some(balancer) = vip.load_balancer_id else { return Ok(()) };
-    let address = format!("\"{}\"", vip.address);
+pub async fn refuse_taken(
+    call: &Call,
+    balancer: LoadBalancerId,
+    newcomers: impl Iterator<Item = &Vip> + Send,
+) -> Result<(), Problem> {
+    let service = |vip: &Vip| (vip.address, vip.protocol, vip.protocol_port);
+    let taken = |vip: &Vip, by: VipId| {
+        let reason = format!("VIP {by} of the load balancer has it at this address");
+        Problem::taken("protocolPort", vip.protocol_port.get(), reason)
+    };
+    let mut services = HashMap::new();
+    let mut addresses = Vec::new();
+    for vip in newcomers {
+        if let Some(other) = services.insert(service(vip), vip) {
+            return Err(taken(vip, other.id));
+        }
+        addresses.push(format!("\"{}\"", vip.address));
+    }
     for stored in call.db.stored_referrers(balancer.into(), Class::Vip).await? {
         // There may be ten thousand: most are not worth reading.
-        if !stored.json.contains(&address) {
+        if !addresses.iter().any(|address| stored.json.contains(address)) {
             continue;
         }
         let other = decode::<Vip>(stored)?.object;
-        let service = |vip: &Vip| (vip.address, vip.protocol, vip.protocol_port);
-        if other.id != vip.id && service(&other) == service(vip) {
-            let reason = format!("VIP {} of the load balancer has it at this address", other.id);
-            return Err(Problem::taken("protocolPort", vip.protocol_port.get(), reason));
+        if let Some(vip) = services.get(&service(&other)).filter(|vip| vip.id != other.id) {
+            return Err(taken(vip, other.id));
         }
     }
     Ok(())

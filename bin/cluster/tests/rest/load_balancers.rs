@@ -218,6 +218,19 @@ async fn several_addresses_follow_their_pool_to_another_load_balancer() {
     assert_eq!(ids(&api.get(text(&to["vips"])).await), expected);
     api.put(text(&pool["uri"]), &with(&pool, json!({"loadBalancerId": null}))).await;
     assert_eq!(api.get(text(&to["vips"])).await, json!([]));
+    // Not to where another has one of the addresses, nor with one of them twice.
+    let back = with(&pool, json!({"loadBalancerId": from["id"]}));
+    let other = self::pool(&api, &from).await;
+    let same = vip(&api, &other, "203.0.113.3").await;
+    let fault = api.refused(409, Method::PUT, text(&pool["uri"]), back.clone()).await;
+    assert_eq!(fault["violations"][0]["property"], "protocolPort");
+    api.delete(text(&same["uri"])).await;
+    let twice = vip(&api, &pool, "203.0.113.3").await;
+    api.refused(409, Method::PUT, text(&pool["uri"]), back.clone()).await;
+    api.delete(text(&twice["uri"])).await;
+    api.put(text(&pool["uri"]), &back).await;
+    assert_eq!(len(&api.get(text(&from["vips"])).await), 2);
+    api.put(text(&pool["uri"]), &with(&pool, json!({"loadBalancerId": null}))).await;
     assert_eq!(api.get(text(&one["uri"])).await["loadBalancer"], Value::Null);
     api.delete(text(&to["uri"])).await;
     assert_eq!(len(&api.get(text(&pool["vips"])).await), 2, "they belong to the pool");
