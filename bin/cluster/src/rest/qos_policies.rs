@@ -4,6 +4,8 @@ use mn_api_types::{self as api, Media};
 use mn_ids::QosPolicyId;
 use mn_topology::QosPolicy;
 
+use super::call::Call;
+use super::db::Changes;
 use super::endpoint::Resource;
 use super::exposed::{Exposed, create, delete_if_there, list, read, update};
 use super::links::Links;
@@ -48,6 +50,23 @@ impl Exposed for QosPolicy {
         };
         policy.validate()?;
         Ok(policy)
+    }
+
+    /// An id names one rule, whichever policy has it.
+    async fn fit(&self, call: &Call, changes: Changes) -> Result<Changes, Problem> {
+        if self.rules.is_empty() {
+            return Ok(changes);
+        }
+        let own = |id| self.rules.iter().any(|rule| rule.id == id);
+        for other in call.db.list::<Self>().await? {
+            let other = other.object;
+            let same = other.rules.iter().find(|rule| other.id != self.id && own(rule.id));
+            if let Some(same) = same {
+                let reason = format!("is the id of a rule of policy {}", other.id);
+                return Err(Problem::taken("rules.id", same.id.to_string(), reason));
+            }
+        }
+        Ok(changes)
     }
 
     fn to_document(&self, links: &Links) -> api::QosPolicy {

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use mn_api_types::{self as api, Described, Media};
+use mn_ids::QosPolicyId;
 use mn_topology::{QosDirection, QosPolicy, QosRule, QosRuleKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,6 +42,8 @@ trait Rule: Described + DeserializeOwned + Serialize + Send {
 
     fn chosen_id(&self) -> Option<Uuid>;
 
+    fn policy_id(&self) -> Option<QosPolicyId>;
+
     fn kind(&self) -> Result<QosRuleKind, Problem>;
 
     /// `None` where the rule is of the other kind.
@@ -52,6 +55,10 @@ impl Rule for api::QosBwLimitRule {
 
     fn chosen_id(&self) -> Option<Uuid> {
         self.id
+    }
+
+    fn policy_id(&self) -> Option<QosPolicyId> {
+        self.policy_id
     }
 
     fn kind(&self) -> Result<QosRuleKind, Problem> {
@@ -82,6 +89,10 @@ impl Rule for api::QosDscpRule {
 
     fn chosen_id(&self) -> Option<Uuid> {
         self.id
+    }
+
+    fn policy_id(&self) -> Option<QosPolicyId> {
+        self.policy_id
     }
 
     fn kind(&self) -> Result<QosRuleKind, Problem> {
@@ -155,6 +166,7 @@ async fn create<R: Rule>(call: Arc<Call>) -> Result<Answer, Problem> {
     if find(&call, id).await?.is_some() {
         return Err(Problem::taken("id", id.to_string(), "there is such a rule already"));
     }
+    refuse_other(&sent, policy.object.id, "is not the policy that gets the rule")?;
     policy.object.rules.push(QosRule { id, kind: sent.kind()? });
     policy.object.validate()?;
     call.db.commit(Changes::default().update(&policy)).await?;
@@ -170,9 +182,18 @@ async fn read<R: Rule>(call: Arc<Call>) -> Result<Answer, Problem> {
 async fn update<R: Rule>(call: Arc<Call>) -> Result<Answer, Problem> {
     let (mut policy, index) = get::<R>(&call).await?;
     let sent: R = call.input()?;
+    refuse_other(&sent, policy.object.id, "cannot be changed")?;
     policy.object.rules[index].kind = sent.kind()?;
     call.db.commit(Changes::default().update(&policy)).await?;
     Ok(Answer::Done)
+}
+
+/// A rule that names its policy names the right one.
+fn refuse_other(sent: &impl Rule, policy: QosPolicyId, reason: &str) -> Result<(), Problem> {
+    match sent.policy_id().filter(|id| *id != policy) {
+        Some(other) => Err(Problem::field("policyId", other.to_string(), reason)),
+        None => Ok(()),
+    }
 }
 
 /// A rule that is not there is deleted already.

@@ -118,8 +118,7 @@ async fn what_no_policy_can_say_is_refused() {
     api.refused_field(400, limits, json!({"maxKbps": 1, "direction": "up"}), "direction").await;
     api.refused_field(400, marks, json!({}), "dscpMark").await;
     api.refused_field(400, marks, json!({"dscpMark": 64}), "dscpMark").await;
-    let nowhere =
-        format!("{}0/qos_dscp_rules", &text(&gold["uri"])[..text(&gold["uri"]).len() - 1]);
+    let nowhere = format!("/qos_policies/{}/qos_dscp_rules", mn_ids::QosPolicyId::random());
     let fault = api.status(Method::POST, &nowhere, Some(&json!({"dscpMark": 1}))).await;
     assert_eq!(fault, 404);
     let mark = api.create(marks, json!({"dscpMark": 1})).await;
@@ -129,5 +128,18 @@ async fn what_no_policy_can_say_is_refused() {
     api.refused_field(400, "/qos_policies", json!({"rules": rules}), "rules.dscp_mark").await;
     let rules = json!([{"max_kbps": 1}]);
     api.refused_field(400, "/qos_policies", json!({"rules": rules}), "rules.type").await;
+
+    // A rule is one policy's, and stays there.
+    let taken = json!({"rules": [{"id": mark["id"], "type": "dscp_marking", "dscp_mark": 1}]});
+    api.refused_field(409, "/qos_policies", taken.clone(), "rules.id").await;
+    api.put(text(&gold["uri"]), &taken).await;
+    let silver = policy(&api, json!({})).await;
+    let fault = api.refused(409, Method::PUT, text(&silver["uri"]), taken).await;
+    assert_eq!(fault["violations"][0]["property"], "rules.id");
+    let moved = json!({"dscpMark": 2, "policyId": silver["id"]});
+    api.refused_field(400, marks, moved.clone(), "policyId").await;
+    let fault = api.refused(400, Method::PUT, text(&mark["uri"]), moved).await;
+    assert_eq!(fault["violations"][0]["property"], "policyId");
+    assert_eq!(api.get(marks).await, json!([mark]));
     assert_eq!(len(&api.get(limits).await), 0);
 }
