@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use mn_ids::{ChainId, HostId, MirrorId, PortId, QosPolicyId};
+use mn_ids::{ChainId, HostId, L2InsertionId, MirrorId, PortId, QosPolicyId};
 use mn_packet::{IpPrefix, Mac};
 use uuid::Uuid;
 
@@ -56,6 +56,8 @@ dto! {
         "preOutFilterMirrorIds" pre_out_filter_mirror_ids: Vec<MirrorId>,
         /// Mirrors of what the outbound filter lets pass.
         "outboundMirrorIds" outbound_mirror_ids: Vec<MirrorId>,
+        /// What inspects the machine behind it.
+        ro "insertionIds" insertion_ids: Vec<L2InsertionId>,
         /// What it is held to while it is bound; null: its bridge's policy.
         "qosPolicyId" qos_policy_id: Option<QosPolicyId>,
         /// A number of its own.

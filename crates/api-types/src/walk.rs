@@ -144,8 +144,8 @@ dto! {
 dto! {
     /// An object by its id and its name, where it has one.
     Named {
-        /// `bridge`, `router`, `port`, `chain`, `mirror`, `QoS policy`, `L2 insertion`, `load_balancer`, `pool`,
-        /// `vip`, `host`.
+        /// `bridge`, `router`, `port`, `chain`, `mirror`, `qos_policy`, `l2_insertion`, `load_balancer`,
+        /// `pool`, `vip`, `host`.
         ro "kind" kind: String,
         ro "id" id: Uuid,
         ro "name" name: Option<String>,

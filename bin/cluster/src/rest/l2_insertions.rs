@@ -29,12 +29,12 @@ pub fn resource() -> Resource {
 
 /// Those of a service port, or else those of a protected port, or all.
 async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
-    let (service, protected) = (call.query("srv_port"), call.query("port"));
+    let (service, protected) = (asked_port(&call, "srv_port")?, asked_port(&call, "port")?);
     let mut shown = Vec::new();
     for Found { object, .. } in call.db.list::<L2Insertion>().await? {
         let wanted = match (service, protected) {
-            (Some(service), _) => object.srv_port_id.to_string() == *service,
-            (None, Some(protected)) => object.port_id.to_string() == *protected,
+            (Some(service), _) => object.srv_port_id == service,
+            (None, Some(protected)) => object.port_id == protected,
             (None, None) => true,
         };
         if wanted {
@@ -42,6 +42,11 @@ async fn list(call: Arc<Call>) -> Result<Answer, Problem> {
         }
     }
     Ok(Answer::many(shown))
+}
+
+fn asked_port(call: &Call, name: &str) -> Result<Option<PortId>, Problem> {
+    let wrong = |text| Problem::bad_request(format!("{name} {text:?} is not the UUID of a port"));
+    call.query(name).map(|text| text.parse().map_err(|_| wrong(text))).transpose()
 }
 
 async fn read(call: Arc<Call>) -> Result<Answer, Problem> {
@@ -65,6 +70,7 @@ async fn create(call: Arc<Call>) -> Result<Answer, Problem> {
     let protected = port(&call, "portId", insertion.port_id).await?;
     let service = port(&call, "srvPortId", insertion.srv_port_id).await?;
     fits(&call, &insertion, &protected.object, &service.object).await?;
+    refuse_ambiguous(&call, &insertion, &service.object).await?;
     let protected = protected.map(|mut port| {
         port.insertion_ids.push(insertion.id);
         port
@@ -98,7 +104,15 @@ async fn update(call: Arc<Call>) -> Result<Answer, Problem> {
         ..old.clone()
     };
     insertion.validate()?;
-    call.db.commit(Changes::default().update(&found.map(|_| insertion))).await?;
+    let same = (old.vlan, old.mac) == (insertion.vlan, insertion.mac);
+    let mut changes = Changes::default();
+    if !same {
+        let service = port(&call, "srvPortId", insertion.srv_port_id).await?;
+        refuse_ambiguous(&call, &insertion, &service.object).await?;
+        // Written as it is, so that of two such requests at a time one is overtaken.
+        changes = changes.update(&service);
+    }
+    call.db.commit(changes.update(&found.map(|_| insertion))).await?;
     Ok(Answer::Done)
 }
 
@@ -128,6 +142,29 @@ async fn fits(
             let id = service.id.to_string();
             return Err(Problem::taken("srvPortId", id, "inspects that port already"));
         }
+    }
+    Ok(())
+}
+
+/// Each frame that comes back at a service port is one insertion's: the tag and the MAC say whose.
+async fn refuse_ambiguous(
+    call: &Call,
+    insertion: &L2Insertion,
+    service: &Port,
+) -> Result<(), Problem> {
+    for id in service.srv_insertion_ids.iter().filter(|id| **id != insertion.id) {
+        let Some(other) = call.db.find::<L2Insertion>(*id).await? else { continue };
+        let other = other.object;
+        let reason = if insertion.vlan == 0 {
+            format!("insertion {id} of the service port is there too, so both need a tag")
+        } else if other.vlan == 0 {
+            format!("insertion {id} of the service port has no tag, so it has to be the only one")
+        } else if (insertion.vlan, insertion.mac) == (other.vlan, other.mac) {
+            format!("insertion {id} of the service port has it for the same MAC")
+        } else {
+            continue;
+        };
+        return Err(Problem::taken("vlan", insertion.vlan, reason));
     }
     Ok(())
 }

@@ -130,6 +130,7 @@ pub fn to_api(port: &Port, active: &BTreeSet<PortId>, links: &Links) -> api::Por
         post_in_filter_mirror_ids: port.post_in_filter_mirror_ids.clone(),
         pre_out_filter_mirror_ids: port.pre_out_filter_mirror_ids.clone(),
         outbound_mirror_ids: port.outbound_mirror_ids.clone(),
+        insertion_ids: port.insertion_ids.clone(),
         qos_policy_id: port.qos_policy_id,
         tunnel_key: port.tunnel_key,
         vif_id: port.vif_id.clone(),

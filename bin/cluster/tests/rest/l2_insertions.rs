@@ -39,6 +39,8 @@ async fn an_insertion_is_made_read_changed_listed_and_deleted() {
     assert_eq!(len(&list(String::new()).await), 2);
     assert_eq!(len(&list(format!("?port={}", text(&vm["id"]))).await), 2);
     assert_eq!(list(format!("?srv_port={}", text(&one["id"]))).await, json!([changed]));
+    assert_eq!(len(&api.get(text(&vm["uri"])).await["insertionIds"]), 2);
+    assert_eq!(api.get(text(&one["uri"])).await["insertionIds"], json!([]));
     // A port that is changed keeps its insertions.
     api.put(text(&vm["uri"]), &api.get(text(&vm["uri"])).await).await;
     api.refused_field(409, "/l2insertions", insertion(&one, &vm), "portId").await;
@@ -76,6 +78,32 @@ async fn insertions_that_cannot_be_are_refused() {
     api.refused_field(409, "/l2insertions", insertion(&vm, &one), "srvPortId").await;
     api.refused_field(409, "/l2insertions", insertion(&one, &two), "portId").await;
     api.refused_field(409, "/l2insertions", insertion(&two, &vm), "srvPortId").await;
+    // Nobody knows whose a frame is that comes back: the same tag and MAC, or no tag.
+    let mut untagged = insertion(&two, &one);
+    untagged["vlan"] = json!(0);
+    api.refused_field(409, "/l2insertions", insertion(&two, &one), "vlan").await;
+    api.refused_field(409, "/l2insertions", untagged, "vlan").await;
+    let mut other = insertion(&two, &one);
+    other["vlan"] = json!(11);
+    let other = api.create("/l2insertions", other).await;
+    for vlan in [0, 10] {
+        let mut same = other.clone();
+        same["vlan"] = json!(vlan);
+        let refused = api.refused(409, Method::PUT, text(&other["uri"]), same).await;
+        assert_eq!(refused["violations"][0]["property"], "vlan");
+    }
+    let mut apart = other.clone();
+    (apart["vlan"], apart["mac"]) = (json!(10), json!("02:00:00:00:00:02"));
+    api.put(text(&other["uri"]), &apart).await;
+    api.delete(text(&other["uri"])).await;
+    let mut alone = made.clone();
+    alone["vlan"] = json!(0);
+    api.put(text(&made["uri"]), &alone).await;
+    api.refused_field(409, "/l2insertions", insertion(&two, &one), "vlan").await;
+    for filter in ["port", "srv_port"] {
+        let path = format!("/l2insertions?{filter}=nonsense");
+        assert_eq!(api.status(Method::GET, &path, None).await, 400);
+    }
     let mut moved = made.clone();
     moved["srvPortId"] = two["id"].clone();
     let refused = api.refused(400, Method::PUT, text(&made["uri"]), moved).await;
