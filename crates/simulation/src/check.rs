@@ -7,14 +7,14 @@
 
 use std::net::IpAddr;
 
-use mn_flow::{DropCause, Fragment};
+use mn_flow::{DropCause, Fragment, Tag};
 use mn_ids::{ObjectKey, PortId, RouterId};
 use mn_packet::{IpProtocol, eth_type_of, ndp, to_v6};
-use mn_topology::snapshot::{Lookup, RouterView, Snapshot};
+use mn_topology::snapshot::{Candidate, Lookup, RouterView, Snapshot};
 use mn_topology::{DeviceId, PortKind, RouteTarget, RouterPort};
 
 use crate::branch::Branch;
-use crate::nat::Endpoint;
+use crate::nat::{Endpoint, NatKey, NatKind, NatTuple};
 use crate::next_hop::own_address;
 use crate::router::Inside;
 use crate::simulate::{Sim, Stop};
@@ -74,6 +74,8 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             return Err(DropCause::AdminDown.into());
         }
         branch.device = Some(DeviceId::Router(id));
+        // What the member sends back is an answer to every filter on its way.
+        branch.track = true;
         let route = self.route(branch, router)?.ok_or(DropCause::NoRoute)?;
         match route.target {
             RouteTarget::Normal { next_hop_port, .. } => {
@@ -93,7 +95,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         router: &RouterView,
         inside: Inside<'a>,
     ) -> Result<(), Stop> {
-        if router.load_balancer_id.is_none() || !is_for_port(branch, inside.port) {
+        if router.load_balancer_id.is_none() || !self.is_for_router(branch, router, inside.port) {
             return Ok(());
         }
         let protocol = branch.packet.nw_proto();
@@ -106,6 +108,16 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         let packet = &mut branch.packet;
         let own = Endpoint { addr: packet.nw_dst(), port: packet.tp_dst() };
         let member = Endpoint { addr: packet.nw_src(), port: packet.tp_src() };
+        let tuple = NatTuple {
+            protocol,
+            src: member.addr,
+            dst: own.addr,
+            src_port: member.port,
+            dst_port: own.port,
+        };
+        if self.is_translated(router, tuple) {
+            return Ok(());
+        }
         let key = CheckKey { router: router.id, protocol, own, member };
         // The next like it may be of no check any more, and of another one again after that.
         self.once = true;
@@ -118,6 +130,38 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         Err(DropCause::Consumed.into())
     }
 
+    /// Whether a packet is for an address of the port that it entered by, or of another of the
+    /// router's: a check leaves by any of several equal routes, with one port's address.
+    fn is_for_router(
+        &mut self,
+        branch: &mut Branch,
+        router: &RouterView,
+        port: &RouterPort,
+    ) -> bool {
+        let dst = branch.packet.nw_dst();
+        let here = port.addresses.iter().any(|own| to_v6(own.addr) == dst);
+        if here || ndp::link_local(port.mac) == dst {
+            return true;
+        }
+        self.tag(Tag::Route { router: router.id, addr: dst, len: 128 });
+        let found = router.routes().search(branch.packet.eth_type(), dst);
+        let is_own = |route: &Candidate| matches!(route.target, RouteTarget::Local { .. });
+        found.groups().flatten().any(is_own)
+    }
+
+    /// Whether a packet to the router's own address is of a connection that its rules or its load
+    /// balancer translate, so that it answers no check.
+    fn is_translated(&mut self, router: &RouterView, tuple: NatTuple) -> bool {
+        let device = DeviceId::Router(router.id);
+        let key = |kind| NatKey { kind, device, tuple };
+        let found = self.state.nat_reverse(&key(NatKind::Source));
+        let found = found.or_else(|| self.state.nat_forward(&key(NatKind::Destination)));
+        if let Some(binding) = found {
+            self.tag(Tag::Nat(binding.tag()));
+        }
+        found.is_some()
+    }
+
     /// Where a packet of our own begins, for what has to be loaded around it.
     pub(crate) fn begins_at(&self) -> Option<PortId> {
         match self.inputs.entry {
@@ -125,11 +169,4 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
             crate::Entry::Router(_) => None,
         }
     }
-}
-
-/// Whether a packet is for an address of the port that it entered by.
-fn is_for_port(branch: &mut Branch, port: &RouterPort) -> bool {
-    let dst = branch.packet.nw_dst();
-    let own = port.addresses.iter().any(|own| to_v6(own.addr) == dst);
-    own || ndp::link_local(port.mac) == dst
 }
