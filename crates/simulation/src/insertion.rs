@@ -100,7 +100,7 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         let (src, dst) = (branch.packet.eth_src(), branch.packet.eth_dst());
         let tag = branch.packet.vlan();
         let ways = [(Toward::Network, src), (Toward::Machine, dst)];
-        let of_way = |insertion: &&L2Insertion| {
+        let of_way = |insertion: &L2Insertion| {
             ways.into_iter().find(|(toward, mac)| {
                 let fits = match VlanId::try_from(insertion.vlan) {
                     Ok(vlan) => tag == toward.tag(vlan),
@@ -109,8 +109,14 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
                 fits && *mac == insertion.mac
             })
         };
-        let found = insertions.iter().find_map(|it| Some((*it, of_way(it)?.0)));
-        let Some((insertion, toward)) = found.filter(|(it, _)| it.srv_port_id == service.id) else {
+        let here = insertions.iter().filter(|it| it.srv_port_id == service.id);
+        let mut fitting = here.filter_map(|it| Some((*it, of_way(it)?.0)));
+        let found = match (fitting.clone().find(|(it, _)| it.vlan != 0), fitting.next()) {
+            (Some(tagged), _) => Some(tagged),
+            // Where nothing but the MACs says whose it is, they may say so of several.
+            (None, only) => only.filter(|_| fitting.next().is_none()),
+        };
+        let Some((insertion, toward)) = found else {
             return Err(DropCause::NotInserted.into());
         };
         if insertion.vlan != 0 {

@@ -27,8 +27,10 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         branch.enter(port);
         self.note(|| Step::Enter { port: id, device: port.device() });
         self.mark(branch, port)?;
-        self.serve_dhcp(branch, port)?;
-        self.serve_dhcp_v6(branch, port)?;
+        if !port.is_service() {
+            self.serve_dhcp(branch, port)?;
+            self.serve_dhcp_v6(branch, port)?;
+        }
         self.mirror(branch, &port.inbound_mirror_ids)?;
         self.require_up(branch, port)?;
         if port.is_service() {

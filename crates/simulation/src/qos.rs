@@ -16,7 +16,8 @@ use crate::walk::Step;
 const ECN: u8 = 0b11;
 
 impl<S: StateView + ?Sized> Sim<'_, S> {
-    /// Marks an IP packet that enters the network by a bound port.
+    /// Marks an IP packet that enters the network by a bound port. What an inspecting machine sends
+    /// back was marked where it entered.
     pub(crate) fn mark(&mut self, branch: &mut Branch, port: &Port) -> Result<(), Stop> {
         if port.binding().is_none() {
             return Ok(());
@@ -32,7 +33,7 @@ impl<S: StateView + ?Sized> Sim<'_, S> {
             lookup => self.found(lookup, id)?,
         };
         let is_ip = matches!(branch.packet.eth_type(), EtherType::IPV4 | EtherType::IPV6);
-        let dscp = policy.mark().filter(|_| is_ip);
+        let dscp = policy.mark().filter(|_| is_ip && !port.is_service());
         let limit = policy.limit(QosDirection::Egress);
         if dscp.is_some() || limit.is_some() {
             self.note(|| Step::Held { port: port.id, policy: id, dscp, limit });

@@ -79,6 +79,55 @@ fn without_a_vlan_the_direction_is_told_by_the_macs() {
 }
 
 #[test]
+fn without_a_vlan_a_frame_that_may_be_on_its_way_from_several_ports_goes_nowhere() {
+    let two = "
+        insertion i1 of vm1 02::01 by s1
+        insertion i2 of vm2 02::02 by s1
+    ";
+    let between = lab(two);
+    between.send("vm1 > vm2 udp 9").arrives("s1", 0);
+    for back in [false, true] {
+        between.send(&from("s1", 0, back)).drops(DropCause::NotInserted);
+    }
+    // To and from all others there is but one way.
+    let more = "mac-from 02::01 mac-to 02::03 addr-from 10.0.1.5 addr-to 10.0.1.7";
+    between.send(&format!("s1 > vm3 udp 9 {more}")).arrives("vm3", 0);
+    // Nor does it pass one of two inspectors of a port by, or the same for ever.
+    let twice = lab("
+        insertion i1 of vm1 02::01 by s1 at 1
+        insertion i2 of vm1 02::01 by s1 at 2
+    ");
+    for back in [false, true] {
+        twice.send(&from("s1", 0, back)).drops(DropCause::NotInserted);
+    }
+    // Where one has a VLAN, its tag tells.
+    let mixed = lab("
+        insertion i2 of vm1 02::01 by s1 at 2
+        insertion i1 of vm1 02::01 by s1 vlan 10 at 1
+    ");
+    let first = mixed.send("vm1 > vm2 udp 9");
+    assert_eq!(tag(&first), OUT[0]);
+    let second = mixed.send(&from("s1", OUT[0], false));
+    second.arrives("s1", 0);
+    assert_eq!(tag(&second), 0);
+    mixed.send(&from("s1", 0, false)).arrives("vm2", 0);
+}
+
+#[test]
+fn what_an_inspector_sends_back_keeps_the_mark_of_where_it_entered() {
+    let network = NETWORK
+        .replace("bridge services", "bridge services\n      policy gold")
+        .replace("bridge blue", "bridge blue\n      policy silver");
+    let marks = "qos gold\n      mark 46\n    qos silver\n      mark 8\n";
+    let lab = Lab::read(&format!("{network}    {marks}{CHAIN}"));
+    let tos = |sent: &Sent<'_>| sent.arrivals()[0].headers.nw_tos;
+    let first = lab.send("vm1 > vm2 udp 9");
+    assert_eq!(tos(first.arrives("s1", 0)), 8 << 2);
+    let back = lab.send(&format!("{} tos {}", from("s2", OUT[1], false), 8 << 2));
+    assert_eq!(tos(back.arrives("vm2", 0)), 8 << 2);
+}
+
+#[test]
 fn a_filter_sees_what_was_inspected_on_the_way_in_and_decides_first_on_the_way_out() {
     let drop = "chain c\n  drop udp\n";
     let guarded = |side: &str| {
