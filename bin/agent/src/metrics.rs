@@ -107,6 +107,7 @@ const COUNTERS: &[Metric] = &[
     }),
     (names::AGENT_NAT_TRANSLATIONS_MADE, "Address translations chosen", |r| &r.translated),
     (names::AGENT_NAT_EXHAUSTED, "Leases of ports asked for in vain", |r| &r.nat_exhausted),
+    (names::AGENT_CLIENTS_UNTIED, "Clients that were not tied to their member", |r| &r.untied),
     (names::AGENT_SEGMENTS_UNTOLD, "Segments that flows could not tell of", |r| &r.untold),
     (names::AGENT_UNHEARD, "Messages lost to a full queue", |r| &r.unheard),
 ];

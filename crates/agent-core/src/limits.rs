@@ -106,6 +106,8 @@ pub const NAT_ECHO_IDLE_FOR: Duration = Duration::from_secs(60);
 pub const NAT_ENDED_FOR: Duration = Duration::from_secs(30);
 /// A client's new connections stay with the member of its first one for a day (`LB-07`).
 pub const PERSISTENCE_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How many clients each worker ties to members so; connections of more are balanced one by one.
+pub const CLIENTS_MAX: usize = 1 << 16;
 /// How many ended connections are looked at for a port that may be used again when none is free.
 pub const NAT_REUSE_LOOKS: usize = 256;
 /// How long the way of a connection with state is kept after its flow left, at least, where there

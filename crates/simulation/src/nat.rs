@@ -139,6 +139,12 @@ impl NatBinding {
         Some([service(self.to), service(self.key.tuple.end(NatKind::Destination))])
     }
 
+    /// Whether it translates nothing, and says which member a client's connections go to.
+    #[must_use]
+    pub const fn ties_client(&self) -> bool {
+        matches!(self.by, NatOrigin::Client { .. })
+    }
+
     /// The tuple of packets that were translated.
     #[must_use]
     pub const fn translated(&self) -> NatTuple {

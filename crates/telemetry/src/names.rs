@@ -1,5 +1,7 @@
 //! The registry of metric names, in alphabetical order.
 
+/// Clients that were not tied to their member: the worker ties as many as it may.
+pub const AGENT_CLIENTS_UNTIED: &str = "midonet_agent_clients_untied_total";
 /// Tracked connections, by the port whose share they count in.
 pub const AGENT_CONNECTIONS: &str = "midonet_agent_connections";
 /// Packets sent nowhere, by port and cause.

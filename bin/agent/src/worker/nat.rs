@@ -305,6 +305,18 @@ impl Worker {
         self.count_drop(entry, DropCause::NatPortLimit);
     }
 
+    /// Leaves out of the verdict at hand what would tie one client too many to its member. The
+    /// connection goes there all the same.
+    pub(super) fn fit_clients(&mut self) {
+        let effects = &mut self.buffers.effects;
+        let before = effects.len();
+        effects.retain(|effect| match effect {
+            Effect::Translate(binding) => self.translations.has_room(binding),
+            _ => true,
+        });
+        self.report.untied.add((before - effects.len()) as u64);
+    }
+
     /// Notes for whom the verdict at hand takes ports.
     pub(super) fn note_takers(&mut self, port: PortNo) {
         for tag in self.buffers.effects.iter().filter_map(taken) {

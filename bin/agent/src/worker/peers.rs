@@ -132,6 +132,7 @@ const fn turn(protocol: IpProtocol) -> usize {
 impl Worker {
     /// The translations that the verdict at hand begins, and the hosts that are to hear of them.
     pub(super) fn begun(&mut self) -> Result<Vec<(NatBinding, Vec<HostId>)>, Wait> {
+        self.fit_clients();
         let mut begun = Vec::new();
         let mut missing = Vec::new();
         for effect in &self.buffers.effects {

@@ -35,6 +35,8 @@ pub(crate) struct Report {
     pub(crate) nat_blocks: Count,
     /// Wishes for ports that were refused: none is left to lease.
     pub(crate) nat_exhausted: Count,
+    /// Clients that are not tied to their member: as many are as may be.
+    pub(crate) untied: Count,
     /// Segments that flows could not tell of.
     pub(crate) untold: Count,
     pub(crate) waiting: Count,

@@ -80,6 +80,8 @@ pub struct NatTable {
     /// the first is the oldest. Some may be gone or go on by now, or another has their slot.
     ended: VecDeque<(Instant, Slot)>,
     balanced: Balanced,
+    /// How many clients this worker ties to members.
+    clients: usize,
 }
 
 #[derive(Debug)]
@@ -170,6 +172,7 @@ impl NatTable {
         if binding.key.kind == NatKind::Source && owner == Owner::Own {
             self.ports.take(binding.key.device, &binding.key.tuple, binding.to);
         }
+        self.clients += usize::from(owner == Owner::Own && binding.ties_client());
         gone
     }
 
@@ -403,6 +406,15 @@ impl NatTable {
         self.balanced.of_vip(vip)
     }
 
+    /// Whether there is room for one more of this worker's own: a sender that makes up addresses is
+    /// a new client of a virtual address with every packet, and each is known for a day.
+    #[must_use]
+    pub fn has_room(&self, binding: &NatBinding) -> bool {
+        !binding.ties_client()
+            || self.clients < limits::CLIENTS_MAX
+            || self.own_forward(&binding.key).is_some_and(|it| it.ties_client())
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -458,6 +470,7 @@ impl NatTable {
         if binding.key.kind == NatKind::Source && entry.owner == Owner::Own {
             self.ports.release(binding.key.device, &binding.key.tuple, binding.to, now);
         }
+        self.clients -= usize::from(entry.owner == Owner::Own && binding.ties_client());
         // The oldest is taken again and again where ports are short: none is looked at twice.
         while let Some((at, slot)) = self.ended.front()
             && self.ended_by(*at, *slot).is_none()

@@ -411,6 +411,39 @@ fn another_host_s_translation_outlives_its_time_there_and_not_for_ever() {
     assert!(table.is_empty());
 }
 
+/// What ties a client to a member.
+fn tie(client: u32, member: u128) -> NatBinding {
+    let src = std::net::Ipv4Addr::from(client).to_ipv6_mapped();
+    let mut key = NatKey { kind: NatKind::Destination, ..key(TCP, 1, 80, 0) };
+    key.tuple.src = src;
+    let by = NatOrigin::Client {
+        pool: Id::from_uuid(Uuid::from_u128(9)),
+        member: Id::from_uuid(Uuid::from_u128(member)),
+    };
+    NatBinding { key, to: key.tuple.end(NatKind::Destination), by }
+}
+
+#[test]
+fn so_many_clients_are_tied_to_members_and_no_more_until_some_are_not() {
+    let (mut table, most) = (NatTable::default(), limits::CLIENTS_MAX as u32);
+    let insert = |table: &mut NatTable, binding, owner, seconds| {
+        assert!(table.has_room(&binding));
+        table.insert(binding, owner, at(seconds), &mut Vec::new());
+    };
+    insert(&mut table, tie(most, 1), NatOwner::Peer(3), 0);
+    insert(&mut table, tie(most + 1, 1), NatOwner::Worker(1), 0);
+    (0..most).for_each(|client| insert(&mut table, tie(client, 1), NatOwner::Own, 0));
+    assert!(!table.has_room(&tie(most, 1)) && !table.has_room(&tie(most + 2, 1)));
+    // A client may go to another member, and connections go on beginning.
+    insert(&mut table, tie(7, 2), NatOwner::Own, 0);
+    let by = NatOrigin::Pool { pool: Id::random(), member: Id::random() };
+    insert(&mut table, NatBinding { by, ..tie(most + 3, 1) }, NatOwner::Own, 0);
+    assert!(!table.has_room(&tie(most + 2, 1)));
+    table.remove(&tie(8, 1).key, at(1), &mut Vec::new()).unwrap();
+    insert(&mut table, tie(most + 2, 1), NatOwner::Own, 1);
+    assert!(!table.has_room(&tie(8, 1)));
+}
+
 /// The table against a list that is searched from end to end.
 #[test]
 fn random_connections_come_and_go_as_in_a_plain_list() {
