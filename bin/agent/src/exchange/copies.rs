@@ -117,10 +117,7 @@ impl Copies {
     /// Forgets what nobody has said for long to be used: later than its owner would.
     pub(super) fn expire(&mut self, now: Instant) {
         let timeouts = self.timeouts;
-        let over = |held: &Held| {
-            let idle_for = timeouts.of(held.binding.key.tuple.protocol);
-            held.used_at + idle_for * 3 / 2 <= now
-        };
+        let over = |held: &Held| held.used_at + timeouts.of(&held.binding) * 3 / 2 <= now;
         let gone: Vec<Held> =
             self.held.extract_if(|_, held| over(held)).map(|(_, held)| held).collect();
         for held in gone {
@@ -258,5 +255,24 @@ mod tests {
         copies.flush();
         assert_eq!(ports(&copies), [2]);
         assert_eq!(ports(&Copies::open(path, BOOT, NatTimeouts::default(), at(0)).unwrap()), [2]);
+    }
+
+    #[test]
+    fn a_copy_of_what_ties_a_client_stays_for_a_day_whatever_its_protocol() {
+        const HOUR: u64 = 3600;
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("peers.log");
+        let mut copies = Copies::open(path, BOOT, NatTimeouts::default(), at(0)).unwrap();
+        let (pool, member) = (Id::random(), Id::random());
+        let mut tie = NatBinding { by: NatOrigin::Client { pool, member }, ..binding(1) };
+        for (protocol, port) in [(IpProtocol::TCP, 1), (IpProtocol::UDP, 2)] {
+            tie.key.tuple.protocol = protocol;
+            tie.to.port = port;
+            assert!(copies.put(Id::random(), tie, at(0)));
+        }
+        copies.expire(at(24 * HOUR));
+        assert_eq!(ports(&copies), [1, 2], "its owner is the one to end it");
+        copies.expire(at(36 * HOUR));
+        assert_eq!(copies.len(), 0);
     }
 }

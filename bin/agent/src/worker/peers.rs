@@ -59,8 +59,9 @@ pub(super) struct Telling {
     sets: Vec<Box<[HostId]>>,
     /// What is to be said to each set of hosts, all of it at once. Empty between two calls.
     due: Vec<Vec<Record>>,
-    /// Translations by when they are looked at next, for TCP, UDP and echoes.
-    turns: [VecDeque<(Instant, NatKey)>; 3],
+    /// Translations by when they are looked at next: of TCP, of UDP, of echoes, and ties of clients,
+    /// those of one time in one queue.
+    turns: [VecDeque<(Instant, NatKey)>; 4],
 }
 
 /// Translations looked at in one go for whether they were used.
@@ -72,14 +73,14 @@ impl Telling {
         Self { timeouts, told, sets, due, turns }
     }
 
-    fn note(&mut self, key: NatKey, hosts: &[HostId], now: Instant) {
+    fn note(&mut self, binding: &NatBinding, hosts: &[HostId], now: Instant) {
         let set = self.sets.iter().position(|set| **set == *hosts).unwrap_or_else(|| {
             self.sets.push(hosts.into());
             self.sets.len() - 1
         });
+        let key = binding.key;
         if self.told.insert(key, u16::try_from(set).unwrap_or(u16::MAX)).is_none() {
-            let protocol = key.tuple.protocol;
-            self.turns[turn(protocol)].push_back((now + self.timeouts.of(protocol) / 4, key));
+            self.turns[turn(binding)].push_back((now + self.timeouts.of(binding) / 4, key));
         }
     }
 
@@ -107,12 +108,13 @@ impl Telling {
     /// Translations whose use is to be looked at now, each with the set of hosts that know it.
     fn due(&mut self, now: Instant) -> Vec<(NatKey, u16)> {
         let mut due = Vec::new();
-        for turns in &mut self.turns {
+        let NatTimeouts { tcp, udp, echo, client, .. } = self.timeouts;
+        for (turns, timeout) in self.turns.iter_mut().zip([tcp, udp, echo, client]) {
             while due.len() < LOOKED_AT
                 && let Some((_, key)) = turns.pop_front_if(|(at, _)| *at <= now)
             {
                 if let Some(set) = self.told.get(&key).copied() {
-                    turns.push_back((now + self.timeouts.of(key.tuple.protocol) / 4, key));
+                    turns.push_back((now + timeout / 4, key));
                     due.push((key, set));
                 }
             }
@@ -121,8 +123,10 @@ impl Telling {
     }
 }
 
-const fn turn(protocol: IpProtocol) -> usize {
-    match protocol {
+/// Which queue of `Telling` a translation is in.
+const fn turn(binding: &NatBinding) -> usize {
+    match binding.key.tuple.protocol {
+        _ if binding.ties_client() => 3,
         IpProtocol::TCP => 0,
         IpProtocol::UDP => 1,
         _ => 2,
@@ -173,7 +177,7 @@ impl Worker {
     ) {
         for (nth, (binding, hosts)) in begun.iter().enumerate() {
             if !hosts.is_empty() && self.translations.owner(&binding.key) == Some(NatOwner::Own) {
-                self.telling.note(binding.key, hosts, now);
+                self.telling.note(binding, hosts, now);
                 // The answer needs all of them.
                 let key = (nth + 1 == begun.len()).then_some(key);
                 self.tell_made(key, *binding, hosts, now);
@@ -196,7 +200,7 @@ impl Worker {
             let Some(used_at) = noted.max(flow) else { continue };
             let idle = now.since(used_at);
             // Said already, the last time it was looked at.
-            if idle < self.telling.timeouts.of(key.tuple.protocol) / 4 + limits::USES_EVERY {
+            if idle < self.telling.timeouts.of(&binding) / 4 + limits::USES_EVERY {
                 self.telling.say(set, Record::Used { key, idle });
             }
         }
@@ -279,7 +283,7 @@ impl Worker {
             let mut hosts = self.telling.hosts(&binding.key).to_vec();
             if let Err(at) = hosts.binary_search(&host) {
                 hosts.insert(at, host);
-                self.telling.note(binding.key, &hosts, now);
+                self.telling.note(&binding, &hosts, now);
             }
         }
         self.exchange.tell(&[host], &records, now);

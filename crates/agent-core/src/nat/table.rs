@@ -514,24 +514,23 @@ impl Entry {
     fn timeout(&self, timeouts: &NatTimeouts) -> Duration {
         let protocol = self.binding.key.tuple.protocol;
         let own = self.owner == Owner::Own;
-        if let NatOrigin::Client { .. } = self.binding.by {
-            return timeouts.client;
-        }
-        if own && protocol == IpProtocol::TCP && self.life.is_transitory() {
+        let connects = own && protocol == IpProtocol::TCP && !self.binding.ties_client();
+        if connects && self.life.is_transitory() {
             timeouts.transitory.min(timeouts.tcp)
         } else {
-            timeouts.of(protocol)
+            timeouts.of(&self.binding)
         }
     }
 }
 
 impl NatTimeouts {
-    /// The time of a protocol.
+    /// The time of a translation: its protocol's, unless it ties a client to a member.
     #[must_use]
-    pub const fn of(&self, protocol: IpProtocol) -> Duration {
-        match protocol {
-            IpProtocol::TCP => self.tcp,
-            IpProtocol::UDP => self.udp,
+    pub const fn of(&self, binding: &NatBinding) -> Duration {
+        match (binding.by, binding.key.tuple.protocol) {
+            (NatOrigin::Client { .. }, _) => self.client,
+            (_, IpProtocol::TCP) => self.tcp,
+            (_, IpProtocol::UDP) => self.udp,
             _ => self.echo,
         }
     }

@@ -444,6 +444,19 @@ fn so_many_clients_are_tied_to_members_and_no_more_until_some_are_not() {
     assert!(!table.has_room(&tie(8, 1)));
 }
 
+#[test]
+fn a_client_is_tied_to_its_member_for_a_day_from_its_first_connection_on() {
+    for protocol in [TCP, IpProtocol::UDP] {
+        let mut table = NatTable::default();
+        let mut tie = tie(1, 1);
+        tie.key.tuple.protocol = protocol;
+        table.insert(tie, NatOwner::Own, at(0), &mut Vec::new());
+        assert_eq!(expire(&mut table, at(23 * 3600), None), 0);
+        assert_eq!(table.forward(&tie.key), Some(tie));
+        assert_eq!(expire(&mut table, at(24 * 3600), None), 1);
+    }
+}
+
 /// The table against a list that is searched from end to end.
 #[test]
 fn random_connections_come_and_go_as_in_a_plain_list() {
