@@ -161,7 +161,8 @@ impl<'a, S: StateView + ?Sized> Sim<'a, S> {
         };
         if let (Some(client), NatOrigin::Pool { pool, member }) = (client, chosen.by) {
             let by = NatOrigin::Client { pool, member };
-            self.effect(Effect::Translate(NatBinding { key: client, to: came_to, by }));
+            let to = client.tuple.end(NatKind::Destination);
+            self.effect(Effect::Translate(NatBinding { key: client, to, by }));
         }
         Ok((chosen, by))
     }
@@ -269,8 +270,8 @@ fn end(member: &Eligible) -> Endpoint {
     Endpoint { addr: to_v6(member.address), port: member.port.get() }
 }
 
-/// By what all connections of a client to one virtual address are known. No client's TCP
-/// connection comes from port 0.
+/// By what all connections of a client to one virtual address are known. It is no connection's key:
+/// a client's port may be 0 (RFC 768), but no virtual address has port 0.
 const fn client_key(key: &NatKey) -> NatKey {
-    NatKey { tuple: NatTuple { src_port: 0, ..key.tuple }, ..*key }
+    NatKey { tuple: NatTuple { src_port: key.tuple.dst_port, dst_port: 0, ..key.tuple }, ..*key }
 }

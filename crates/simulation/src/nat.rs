@@ -63,8 +63,8 @@ pub enum NatOrigin {
     /// The router's load balancer, which chose this member for the connection.
     Pool { pool: PoolId, member: PoolMemberId },
     /// The router's load balancer keeps new connections of a client on this member. The key has the
-    /// client's address and no port of it; `to` is the virtual address itself, so that each
-    /// virtual address has its own. No packet is translated by it.
+    /// client's address and, for its port, the virtual address's, whose place is left 0, as in `to`:
+    /// each virtual address has its own. No packet is translated by it.
     Client { pool: PoolId, member: PoolMemberId },
 }
 

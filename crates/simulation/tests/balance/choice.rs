@@ -27,6 +27,34 @@ fn all_connections_of_a_client_go_to_one_member() {
 }
 
 #[test]
+fn a_client_that_sends_from_port_0_too_keeps_its_connections_and_its_member() {
+    let pool = "
+        pool dns lb udp
+          vip 203.0.113.2@53 sticky
+          vip 203.0.113.2@54 sticky
+          member 10.0.1.5@5353
+          member 10.0.1.6@5353
+          member 10.0.1.7@5353
+    ";
+    let other = converses(&mut world("", "", pool), "out > 203.0.113.2 udp 53 sport 0").dst;
+    let mut lab = world("", "", pool);
+    // Were the client not remembered, it would be the other's that comes back.
+    set_member(&mut lab, &format!("{other}@5353"), false);
+    let first = converses(&mut lab, "out > 203.0.113.2 udp 53 sport 5000").dst;
+    set_member(&mut lab, &format!("{other}@5353"), true);
+    assert_ne!(first, other);
+    for sport in [0, 53, 54, 5001] {
+        let packet = format!("out > 203.0.113.2 udp 53 sport {sport}");
+        assert_eq!(converses(&mut lab, &packet).dst, first);
+        assert_eq!(converses(&mut lab, &packet).dst, first, "its own connection is there still");
+    }
+    // One of each port, and the client.
+    assert_eq!(lab.tables.translations.all.len(), 6);
+    converses(&mut lab, "out > 203.0.113.2 udp 54 sport 6000");
+    assert_eq!(lab.tables.translations.all.len(), 8, "each virtual address has its own");
+}
+
+#[test]
 fn a_client_stays_when_members_come_and_moves_when_its_own_goes() {
     let mut lab = world("", "", &sticky());
     set_member(&mut lab, "10.0.1.7@8080", false);
