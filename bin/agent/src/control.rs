@@ -463,6 +463,7 @@ impl Control {
         self.state.told_floods.clear();
         self.state.told_report = None;
         self.state.healths.say_again();
+        self.state.inspectors.say_again();
     }
 
     /// The bridge a port belongs to, if that is known.

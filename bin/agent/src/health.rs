@@ -104,11 +104,12 @@ impl HealthThread {
         })
     }
 
-    /// Waits for messages until something is due; false: nobody sends any more.
+    /// Waits for messages until something is due, and takes as many as may wait: more that come
+    /// meanwhile do not keep it from its checks. False: nobody sends any more.
     fn take(&mut self, told: &mut Told) -> bool {
         let due = self.checker.due_at().map_or(WAIT_FOR, |at| at.since(clock::now()));
         let mut next = self.receiver.recv_timeout(due.min(WAIT_FOR));
-        loop {
+        for _ in 0..MESSAGES_MAX {
             match next {
                 Ok(ToHealth::Assign(assigned)) => {
                     self.checker.assign(&assigned, clock::now(), told);
@@ -120,6 +121,7 @@ impl HealthThread {
             }
             next = self.receiver.recv_timeout(Duration::ZERO);
         }
+        true
     }
 
     fn tell(&self, told: Told, (worker, bell): &(std::sync::mpsc::Sender<ToWorker>, Bell)) {

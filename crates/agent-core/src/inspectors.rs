@@ -58,6 +58,13 @@ impl Inspectors {
         }
     }
 
+    /// What was said may be lost: all of it is said again.
+    pub fn say_again(&mut self) {
+        for inspector in self.known.values_mut() {
+            inspector.told = None;
+        }
+    }
+
     /// Takes in which there are now. Adds what is to be told to `verdicts`, and which heartbeats are
     /// due to `beats`.
     pub fn update(
@@ -185,6 +192,18 @@ mod tests {
         assert_eq!(story.after(10), (vec![], 1));
         story.answer();
         assert_eq!(story.after(10), (vec![THERE], 0));
+    }
+
+    #[test]
+    fn what_may_be_lost_is_said_again_once() {
+        let mut story = Story::of(true);
+        story.after(0);
+        story.answer();
+        assert_eq!(story.after(10).0, [THERE]);
+        assert_eq!(story.after(10).0, []);
+        story.inspectors.say_again();
+        assert_eq!(story.after(10).0, [THERE]);
+        assert_eq!(story.after(10).0, []);
     }
 
     #[test]

@@ -152,17 +152,19 @@ impl Checker {
 
     fn begin(&mut self, key: MemberKey, now: Instant, told: &mut Told) {
         let (isn, talk) = (self.next_random() as u32, self.free_talk(key));
-        let Some((watched, talk)) = self.members.get_mut(&key).zip(talk) else { return };
-        let goal = Goal::of(&watched.target.check, &talk);
-        let mut frames = Vec::new();
-        let probe = Probe::start(talk, goal, isn, (now, watched.target.timeout), &mut frames);
-        watched.probe = Some(probe);
+        let Some(watched) = self.members.get_mut(&key) else { return };
         // From the last one's time, so that checks keep their distance from each other; one that
         // took longer than the interval is followed at once.
         watched.next_at = watched.next_at + watched.target.delay;
         if watched.next_at <= now {
             watched.next_at = now + watched.target.delay;
         }
+        // While all conversations with it are under way this check is left out.
+        let Some(talk) = talk else { return };
+        let goal = Goal::of(&watched.target.check, &talk);
+        let mut frames = Vec::new();
+        let probe = Probe::start(talk, goal, isn, (now, watched.target.timeout), &mut frames);
+        watched.probe = Some(probe);
         self.talks.insert(talk, key);
         told.frames.extend(frames.into_iter().map(|frame| (talk.router, frame)));
     }

@@ -7,7 +7,7 @@ use mn_ids::{Id, RouterId};
 use mn_packet::{
     EthernetHeader, IpProtocol, Layers, Mac, TcpFlags, TcpHeader, UdpHeader, eth_type_of, ip_packet,
 };
-use mn_simulation::CheckKey;
+use mn_simulation::{CHECK_PORT_FIRST, CheckKey};
 use mn_time::{Duration, Instant};
 use mn_topology::{Check, Health};
 
@@ -25,6 +25,19 @@ fn at(millis: u64) -> Instant {
 
 fn http(codes: &str) -> Check {
     Check::Http { url_path: "/alive".parse().unwrap(), expected_codes: codes.parse().unwrap() }
+}
+
+fn target(check: Check) -> Target {
+    Target {
+        router: RouterId::from_uuid(uuid::Uuid::from_u128(9)),
+        own: "10.0.0.1".parse().unwrap(),
+        address: "10.0.0.2".parse().unwrap(),
+        port: NonZeroU16::new(80).unwrap(),
+        check,
+        delay: 5 * SECOND,
+        timeout: 2 * SECOND,
+        max_retries: times(3),
+    }
 }
 
 /// A checker of one member, every 5 s, 2 s each, dead after 3 that fail.
@@ -58,16 +71,7 @@ impl Story {
     }
 
     fn assign(&mut self, check: Option<Check>, before: Option<Health>) {
-        let target = check.map(|check| Target {
-            router: RouterId::from_uuid(uuid::Uuid::from_u128(9)),
-            own: "10.0.0.1".parse().unwrap(),
-            address: "10.0.0.2".parse().unwrap(),
-            port: NonZeroU16::new(80).unwrap(),
-            check,
-            delay: 5 * SECOND,
-            timeout: 2 * SECOND,
-            max_retries: times(3),
-        });
+        let target = check.map(target);
         let assigned: BTreeMap<_, _> =
             target.map(|target| (self.member, Assigned { target, before })).into_iter().collect();
         self.checker.assign(&assigned, self.now, &mut self.told);
@@ -278,4 +282,23 @@ fn a_live_edit_is_felt_at_once_and_the_verdict_holds_meanwhile() {
     let syn = story.one();
     story.accepts(&syn);
     assert_eq!(story.verdicts(), [], "it is no news");
+}
+
+#[test]
+fn a_check_that_finds_no_free_conversation_is_left_out() {
+    let awaited = Arc::<Awaited>::default();
+    let mut checker = Checker::new(awaited, 7);
+    let one = |_| {
+        let key: MemberKey = (Id::random(), Id::random());
+        (key, Assigned { target: target(Check::Udp), before: None })
+    };
+    let ports = u32::from(u16::MAX - CHECK_PORT_FIRST) + 1;
+    let assigned: BTreeMap<_, _> = (0..=ports).map(one).collect();
+    let mut told = Told::default();
+    checker.assign(&assigned, at(0), &mut told);
+    // All of them are due by now.
+    let now = at(u64::from(ports) + 1);
+    checker.tick(now, &mut told);
+    assert!(told.frames.len() <= ports as usize, "one conversation has one port");
+    assert!(checker.due_at().is_some_and(|due| due > now), "the rest is tried later");
 }
