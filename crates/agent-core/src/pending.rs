@@ -57,6 +57,8 @@ pub struct Refused<P> {
 #[derive(Debug)]
 pub struct Pending<P> {
     flows: HashMap<FlowKey, Queue<P>>,
+    /// How many of them wait for another host's state.
+    for_state: usize,
     packets: usize,
     octets: usize,
     packets_max: usize,
@@ -72,7 +74,7 @@ impl<P> Pending<P> {
     /// Nothing waits; at most `packets_max` ever will.
     #[must_use]
     pub fn new(packets_max: usize) -> Self {
-        Self { flows: HashMap::new(), packets: 0, octets: 0, packets_max }
+        Self { flows: HashMap::new(), for_state: 0, packets: 0, octets: 0, packets_max }
     }
 
     /// Whether a packet with this key must queue behind others of its flow.
@@ -127,7 +129,9 @@ impl<P> Pending<P> {
         if self.packets >= self.packets_max {
             return Err(Refused { packet, cause: DropCause::QueueFull });
         }
-        self.flows.entry(key).or_insert(Queue { stay, packets: VecDeque::new() });
+        if !self.holds(&key) {
+            self.enter(key, Queue { stay, packets: VecDeque::new() });
+        }
         self.queue(&key, octets, packet)
     }
 
@@ -135,7 +139,20 @@ impl<P> Pending<P> {
     pub fn put_back(&mut self, key: FlowKey, stay: Stay, packets: VecDeque<(usize, P)>) {
         self.packets += packets.len();
         self.octets += packets.iter().map(|(octets, _)| octets).sum::<usize>();
-        self.flows.insert(key, Queue { stay, packets });
+        self.enter(key, Queue { stay, packets });
+    }
+
+    fn enter(&mut self, key: FlowKey, queue: Queue<P>) {
+        let is_for_state = |queue: &Queue<P>| usize::from(queue.stay.wait == Wait::State);
+        self.for_state += is_for_state(&queue);
+        let before = self.flows.insert(key, queue);
+        self.for_state -= before.as_ref().map_or(0, is_for_state);
+    }
+
+    /// Whether any flow waits for another host's state.
+    #[must_use]
+    pub const fn any_for_state(&self) -> bool {
+        self.for_state != 0
     }
 
     /// The flows that wait as `matches` says.
@@ -160,6 +177,7 @@ impl<P> Pending<P> {
     /// Takes the packets of a flow, oldest first, with how they waited.
     pub fn take(&mut self, key: &FlowKey) -> Option<(Stay, VecDeque<(usize, P)>)> {
         let queue = self.flows.remove(key)?;
+        self.for_state -= usize::from(queue.stay.wait == Wait::State);
         self.packets -= queue.packets.len();
         self.octets -= queue.packets.iter().map(|(octets, _)| octets).sum::<usize>();
         Some((queue.stay, queue.packets))
@@ -276,5 +294,23 @@ mod tests {
         assert_eq!(pending.expire(at(3)), [Refused { packet: 'a', cause: DropCause::NoTopology }]);
         assert_eq!(pending.waiting(|stay| stay.wait == neighbor), [key(2)]);
         assert_eq!((pending.len(), pending.octets), (1, 7));
+    }
+
+    #[test]
+    fn it_is_known_whether_any_waits_for_another_hosts_state() {
+        let mut pending = Pending::new(10);
+        let state = Stay { wait: Wait::State, ..load(5) };
+        pending.park(key(1), load(5), 1, 'a').unwrap();
+        assert!(!pending.any_for_state());
+        pending.park(key(2), state.clone(), 1, 'b').unwrap();
+        pending.park(key(2), state.clone(), 1, 'c').unwrap();
+        assert!(pending.any_for_state());
+        let (_, packets) = pending.take(&key(2)).unwrap();
+        assert!(!pending.any_for_state());
+        pending.put_back(key(2), state, packets);
+        assert!(pending.any_for_state());
+        let (_, packets) = pending.take(&key(2)).unwrap();
+        pending.put_back(key(2), load(5), packets);
+        assert!(!pending.any_for_state());
     }
 }

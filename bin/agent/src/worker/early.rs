@@ -55,7 +55,7 @@ impl Worker {
 
     /// Packets that waited for this connection go on.
     pub(super) fn release_shared(&mut self, shared: &Shared) {
-        if self.pending.is_empty() {
+        if !self.pending.any_for_state() {
             return;
         }
         let local = &self.local;
