@@ -32,7 +32,8 @@ pub(super) struct Healths {
     verdicts: BTreeMap<MemberKey, Health>,
     /// What this host has in the state table.
     told: BTreeMap<MemberKey, Health>,
-    /// Of those, whom another host is to speak for, and until when this one waits for that.
+    /// Of those, whom another host is to speak for, or of whom it is not known, and until when this
+    /// one waits for that.
     yielding: BTreeMap<MemberKey, Instant>,
     buffers: Buffers,
 }
@@ -44,7 +45,9 @@ struct Found {
     own: BTreeMap<MemberKey, Target>,
     /// Checked by another host.
     others: BTreeSet<MemberKey>,
-    /// Of which it is not known yet.
+    /// It is not known yet who checks them.
+    undecided: BTreeSet<MemberKey>,
+    /// Looked at: of their members, but for the undecided, it is known whether somebody checks them.
     pools: BTreeSet<PoolId>,
     missing: BTreeSet<Holding>,
     used: BTreeSet<Holding>,
@@ -60,6 +63,15 @@ impl Healths {
     pub(super) fn say_again(&mut self) {
         self.told.clear();
         self.due = true;
+    }
+
+    /// What was said of members who are another's by now, or of whom it is not known, holds until
+    /// then.
+    fn note_yielding(&mut self, found: &Found, until: Instant) {
+        self.yielding.retain(|key, _| found.may_be_others(*key));
+        for key in self.told.keys().filter(|key| found.may_be_others(**key)) {
+            self.yielding.entry(*key).or_insert(until);
+        }
     }
 }
 
@@ -157,14 +169,13 @@ impl Control {
         }
     }
 
-    fn assign(&mut self, found: Found, now: Instant) {
+    fn assign(&mut self, mut found: Found, now: Instant) {
         let healths = &mut self.state.healths;
-        let until = now + YIELD_WITHIN;
-        let told = &healths.told;
-        healths.yielding.retain(|key, _| found.others.contains(key));
-        for key in found.others.iter().filter(|key| told.contains_key(*key)) {
-            healths.yielding.entry(*key).or_insert(until);
+        // Who is checked here goes on being checked until it is known that another does it.
+        for key in &found.undecided {
+            found.own.extend(healths.assigned.get(key).map(|target| (*key, target.clone())));
         }
+        healths.note_yielding(&found, now + YIELD_WITHIN);
         if found.own == healths.assigned {
             return;
         }
@@ -216,16 +227,16 @@ impl Control {
         let Some(balancer) = view.load_balancer_id else { return };
         let looked_up = self.state.snapshot.load_balancer(balancer);
         let Some(balancer) = found.need(balancer, looked_up) else { return };
-        if !balancer.admin_state_up {
-            return;
-        }
-        let up = balancer.vips().filter(|vip| vip.admin_state_up);
+        let up = balancer.vips().filter(|vip| balancer.admin_state_up && vip.admin_state_up);
         let pools: BTreeSet<PoolId> = up.map(|vip| vip.pool_id).collect();
+        let all = balancer.vips().map(|vip| vip.pool_id);
+        found.pools.extend(all.filter(|pool| !pools.contains(pool)));
         for pool in pools {
             // Of those that have no monitor the members are not loaded.
             let looked_up = self.state.snapshot.pool_alone(pool);
             let Some(alone) = found.see(Holding::Alone(pool.into()), looked_up) else { continue };
             let Some(monitor) = alone.health_monitor_id.filter(|_| alone.admin_state_up) else {
+                found.pools.insert(pool);
                 continue;
             };
             let Some(pool) = found.need(pool, self.state.snapshot.pool(pool)) else { continue };
@@ -243,15 +254,21 @@ impl Control {
     ) {
         let looked_up = self.state.snapshot.health_monitor(monitor);
         let Some(monitor) = found.need(monitor, looked_up) else { return };
-        if !monitor.admin_state_up || !self.state.tables.is_loaded(TableName::MemberHealth(pool.id))
-        {
+        if !monitor.admin_state_up {
+            found.pools.insert(pool.id);
+            return;
+        }
+        if !self.state.tables.is_loaded(TableName::MemberHealth(pool.id)) {
             return;
         }
         found.pools.insert(pool.id);
         for member in pool.members() {
             let key = (pool.id, member.id);
-            match self.checker_of(router, member, monitor, buffers, now) {
-                Err(missing) => found.missing.extend(missing.into_iter().map(Holding::Object)),
+            match self.checker_of(router, (member, monitor), buffers, now, &mut found.used) {
+                Err(missing) => {
+                    found.missing.extend(missing);
+                    found.undecided.insert(key);
+                }
                 Ok(Some((host, target))) if host == self.host.id => {
                     found.own.insert(key, target);
                 }
@@ -265,14 +282,16 @@ impl Control {
     fn checker_of(
         &self,
         router: RouterId,
-        member: &PoolMember,
-        monitor: &HealthMonitor,
+        (member, monitor): (&PoolMember, &HealthMonitor),
         buffers: &mut Buffers,
         now: Instant,
-    ) -> Result<Option<(mn_ids::HostId, Target)>, Vec<ObjectKey>> {
+        used: &mut BTreeSet<Holding>,
+    ) -> Result<Option<(mn_ids::HostId, Target)>, Vec<Holding>> {
         let (snapshot, tables) = (&*self.state.snapshot, &self.state.tables);
         let toward = address_toward(snapshot, router, member.address);
-        let Some((out, own)) = toward.map_err(|key| vec![key])? else { return Ok(None) };
+        let Some((out, own)) = toward.map_err(|key| vec![Holding::Object(key)])? else {
+            return Ok(None);
+        };
         let seconds = |value: std::num::NonZeroU32| Duration::from_secs(value.get().into());
         let target = Target {
             router,
@@ -285,15 +304,30 @@ impl Control {
             max_retries: monitor.max_retries,
         };
         let at = match whereabouts(snapshot, tables, (&target, out), buffers, now) {
-            Whereabouts::Load(missing) => return Err(missing),
+            Whereabouts::Load(missing) => {
+                return Err(missing.into_iter().map(Holding::Object).collect());
+            }
             at => at,
         };
         let checkers = Checkers { tables, local: &self.state.local };
-        Ok(checkers.of(member.id, &at).map(|host| (host, target)))
+        used.extend(at.ports().iter().copied().map(Holding::Place));
+        let host = checkers.of(member.id, &at);
+        let host =
+            host.map_err(|ports| ports.into_iter().map(Holding::Place).collect::<Vec<_>>())?;
+        Ok(host.map(|host| (host, target)))
     }
 }
 
 impl Found {
+    /// Whether another host checks a member, as far as is known, or it is not known who does. Of
+    /// pools that were not looked at nothing is known: they are being loaded, or this host has no
+    /// port near them any more.
+    fn may_be_others(&self, key: MemberKey) -> bool {
+        let own = self.own.contains_key(&key);
+        let unknown = self.undecided.contains(&key) || !self.pools.contains(&key.0);
+        self.others.contains(&key) || unknown && !own
+    }
+
     /// Something that is needed: it is loaded, if it is not, and stays so.
     fn need<'a, T>(
         &mut self,
@@ -315,5 +349,38 @@ impl Found {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::ZERO + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_verdict_holds_while_it_is_not_known_who_checks_the_member() {
+        let (pool, far) = (PoolId::random(), PoolId::random());
+        let [loading, unchecked, others] = [(); 3].map(|()| (pool, mn_ids::PoolMemberId::random()));
+        let unseen = (far, mn_ids::PoolMemberId::random());
+        let keys = [loading, unchecked, others, unseen];
+        let told = keys.into_iter().map(|key| (key, Health::Inactive)).collect();
+        let mut healths = Healths { told, ..Healths::default() };
+        let mut found = Found::default();
+        found.pools.insert(pool);
+        found.undecided.insert(loading);
+        found.others.insert(others);
+        healths.note_yielding(&found, at(30));
+        let yielding: BTreeSet<_> = healths.yielding.keys().copied().collect();
+        assert_eq!(yielding, BTreeSet::from([loading, others, unseen]), "nobody checks one");
+        // It is known by and by; the time does not begin anew meanwhile.
+        found.undecided.clear();
+        healths.note_yielding(&found, at(60));
+        assert_eq!(healths.yielding, BTreeMap::from([(others, at(30)), (unseen, at(30))]));
+        found.pools.insert(far);
+        healths.note_yielding(&found, at(60));
+        assert_eq!(healths.yielding, BTreeMap::from([(others, at(30))]));
     }
 }

@@ -31,6 +31,18 @@ pub enum Whereabouts {
     Load(Vec<ObjectKey>),
 }
 
+impl Whereabouts {
+    /// The ports it may be behind.
+    #[must_use]
+    pub const fn ports(&self) -> &[PortId] {
+        match self {
+            Self::At(port) => std::slice::from_ref(port),
+            Self::Among(ports) => ports.as_slice(),
+            Self::Load(_) => &[],
+        }
+    }
+}
+
 /// Who may check members.
 #[derive(Clone, Copy, Debug)]
 pub struct Checkers<'a> {
@@ -40,9 +52,23 @@ pub struct Checkers<'a> {
 
 impl Checkers<'_> {
     /// The host that checks a member; `None`: no agent can.
-    #[must_use]
-    pub fn of(&self, member: PoolMemberId, at: &Whereabouts) -> Option<HostId> {
-        match at {
+    ///
+    /// # Errors
+    /// Of these ports it is not known where they are.
+    pub fn of(
+        &self,
+        member: PoolMemberId,
+        at: &Whereabouts,
+    ) -> Result<Option<HostId>, Vec<PortId>> {
+        let unknown = |port: &PortId| {
+            !self.local.ports.contains_key(port)
+                && !self.tables.is_loaded(TableName::Location(*port))
+        };
+        let missing: Vec<PortId> = at.ports().iter().copied().filter(unknown).collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        Ok(match at {
             Whereabouts::At(port) => self.host(*port),
             Whereabouts::Among(ports) => {
                 let hosts = ports.iter().filter_map(|port| self.host(*port));
@@ -55,7 +81,7 @@ impl Checkers<'_> {
                 hosts.filter(alive).max_by_key(lot)
             }
             Whereabouts::Load(_) => None,
-        }
+        })
     }
 
     fn host(&self, port: PortId) -> Option<HostId> {
@@ -101,22 +127,35 @@ pub fn whereabouts(
             }
         }
     }
-    Whereabouts::Among(network(snapshot, out))
+    match network(snapshot, out) {
+        Ok(ports) => Whereabouts::Among(ports),
+        Err(missing) => Whereabouts::Load(vec![missing]),
+    }
 }
 
-/// The ports of the network that a router's port is on.
-fn network(snapshot: &Snapshot, out: PortId) -> Vec<PortId> {
-    let Lookup::Loaded(port) = snapshot.port(out) else { return Vec::new() };
-    if port.binding().is_some() {
-        return vec![out];
-    }
-    let Some(Lookup::Loaded(peer)) = port.peer_id.map(|peer| snapshot.port(peer)) else {
-        return Vec::new();
+/// The ports of the network that a router's port is on; what is missing to say so.
+fn network(snapshot: &Snapshot, out: PortId) -> Result<Vec<PortId>, ObjectKey> {
+    let port = match snapshot.port(out) {
+        Lookup::Loaded(port) => port,
+        Lookup::Absent => return Ok(Vec::new()),
+        Lookup::NotLoaded => return Err(out.into()),
     };
-    let PortKind::Bridge { bridge_id, .. } = peer.kind else { return Vec::new() };
+    if port.binding().is_some() {
+        return Ok(vec![out]);
+    }
+    let Some(peer) = port.peer_id else { return Ok(Vec::new()) };
+    let bridge_id = match snapshot.port(peer) {
+        Lookup::Loaded(peer) => match peer.kind {
+            PortKind::Bridge { bridge_id, .. } => bridge_id,
+            _ => return Ok(Vec::new()),
+        },
+        Lookup::Absent => return Ok(Vec::new()),
+        Lookup::NotLoaded => return Err(peer.into()),
+    };
     match snapshot.bridge(bridge_id) {
-        Lookup::Loaded(bridge) => bridge.ports().to_vec(),
-        Lookup::Absent | Lookup::NotLoaded => Vec::new(),
+        Lookup::Loaded(bridge) => Ok(bridge.ports().to_vec()),
+        Lookup::Absent => Ok(Vec::new()),
+        Lookup::NotLoaded => Err(bridge_id.into()),
     }
 }
 

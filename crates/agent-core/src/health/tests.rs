@@ -11,7 +11,8 @@ use mn_simulation::{CHECK_PORT_FIRST, CheckKey};
 use mn_time::{Duration, Instant};
 use mn_topology::{Check, Health};
 
-use super::{Assigned, Awaited, Checker, MemberKey, Tally, Target, Told};
+use super::{Assigned, Awaited, Checker, Checkers, MemberKey, Tally, Target, Told, Whereabouts};
+use crate::{LocalView, StateTables, TableName};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -301,4 +302,19 @@ fn a_check_that_finds_no_free_conversation_is_left_out() {
     checker.tick(now, &mut told);
     assert!(told.frames.len() <= ports as usize, "one conversation has one port");
     assert!(checker.due_at().is_some_and(|due| due > now), "the rest is tried later");
+}
+
+#[test]
+fn nobody_is_said_to_check_before_it_is_known_where_all_ports_are() {
+    let (member, here, away) = (Id::random(), Id::random(), Id::random());
+    let mut local = LocalView::new(Id::random(), 1450);
+    local.add_port(here, mn_flow::PortNo(1));
+    let mut tables = StateTables::default();
+    let of = |tables: &StateTables, at| Checkers { tables, local: &local }.of(member, &at);
+    assert_eq!(of(&tables, Whereabouts::At(here)), Ok(Some(local.host)));
+    assert_eq!(of(&tables, Whereabouts::At(away)), Err(vec![away]));
+    assert_eq!(of(&tables, Whereabouts::Among(vec![here, away])), Err(vec![away]));
+    tables.complete(TableName::Location(away));
+    assert_eq!(of(&tables, Whereabouts::At(away)), Ok(None));
+    assert_eq!(of(&tables, Whereabouts::Among(vec![here, away])), Ok(Some(local.host)));
 }
