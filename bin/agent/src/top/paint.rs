@@ -132,7 +132,8 @@ fn short(value: f64) -> String {
         unit += 1;
     }
     let digits = match (unit, value) {
-        (0, value) if value == 0.0 || value >= 9.95 => 0,
+        // What is whole is shown whole: totals are.
+        (0, value) if value.fract() == 0.0 || value >= 9.95 => 0,
         (0, _) => 1,
         (_, 0.0..9.995) => 2,
         (_, 0.0..99.95) => 1,
@@ -190,8 +191,9 @@ flows 12  upcalls 1.00k/s  walks 1.00k/s  flows made 500/s  left 0/s  waiting 3
 
     #[test]
     fn numbers_are_short() {
-        let shown = [0.0, 0.3, 9.9, 17.2, 999.0, 999.6, 1250.0, 31_415_926.0, 999_700.0, 2e18];
-        let want = ["0", "0.3", "9.9", "17", "999", "1.00k", "1.25k", "31.4M", "1.00M", "2000P"];
+        let shown = [0.0, 2.0, 0.3, 9.9, 17.2, 999.0, 999.6, 1250.0, 31_415_926.0, 999_700.0, 2e18];
+        let want =
+            ["0", "2", "0.3", "9.9", "17", "999", "1.00k", "1.25k", "31.4M", "1.00M", "2000P"];
         assert_eq!(shown.map(short), want);
     }
 }
